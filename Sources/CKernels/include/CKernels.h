@@ -1,0 +1,4 @@
+#pragma once
+// Vector kernels of transfusion. Each header is one family; each function is one loop nest without policy: it splits
+// nothing, allocates nothing, and lets NaN and infinity through.
+#include "random.h"

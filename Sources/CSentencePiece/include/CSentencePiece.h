@@ -1,0 +1,1 @@
+typedef int tf_sp_skeleton;
