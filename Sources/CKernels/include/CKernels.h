@@ -1,4 +1,10 @@
 #pragma once
 // Vector kernels of transfusion. Each header is one family; each function is one loop nest without policy: it splits
 // nothing, allocates nothing, and lets NaN and infinity through.
+#include "activation.h"
+#include "elementwise.h"
+#include "loss.h"
+#include "normalization.h"
+#include "optimizer.h"
 #include "random.h"
+#include "rows.h"

@@ -5,7 +5,7 @@
 public final class Tensor {
     public let shape: [Int]
     public let type: ElementType
-    let storage: Storage
+    private var storage: Storage
     /// Where the first element lies in the storage, in bytes.
     private let byteOffset: Int
 
@@ -57,6 +57,11 @@ public final class Tensor {
     /// Elements `offset ..< offset + count` in memory order, under the given shape.
     public func view(at offset: Int, _ shape: [Int]) -> Tensor {
         Tensor(shape, type, storage: storage, byteOffset: byteOffset + offset * type.byteCount)
+    }
+
+    /// Whether no other tensor lies on the same memory.
+    func ownsItsStorage() -> Bool {
+        isKnownUniquelyReferenced(&storage)
     }
 
     public func fill(_ value: Float) {

@@ -1,0 +1,47 @@
+#include "include/normalization.h"
+#include "bf16.h"
+
+#define DEFINE(suffix, type, load, store)                                                                           \
+    TF_KERNEL void tf_rms_norm_forward_##suffix(const float *restrict x, const float *restrict weight,              \
+                                                float epsilon, type *restrict y, float *restrict inverse_rms,       \
+                                                size_t rows, size_t width) {                                        \
+        TF_REASSOCIATE                                                                                              \
+        for (size_t r = 0; r < rows; r++) {                                                                         \
+            const float *restrict row = x + r * width;                                                              \
+            type *restrict out = y + r * width;                                                                     \
+            float squares = 0;                                                                                      \
+            for (size_t c = 0; c < width; c++) squares += row[c] * row[c];                                          \
+            const float inverse = 1.0f / __builtin_sqrtf(squares / (float)width + epsilon);                         \
+            inverse_rms[r] = inverse;                                                                               \
+            for (size_t c = 0; c < width; c++) out[c] = store(row[c] * inverse * weight[c]);                        \
+        }                                                                                                           \
+    }                                                                                                               \
+    TF_KERNEL void tf_rms_norm_backward_##suffix(const type *restrict dy, const float *restrict x,                  \
+                                                 const float *restrict weight, const float *restrict inverse_rms,   \
+                                                 float *restrict dx, int accumulate, float *restrict dweight,       \
+                                                 size_t rows, size_t width) {                                       \
+        TF_REASSOCIATE                                                                                              \
+        for (size_t r = 0; r < rows; r++) {                                                                         \
+            const type *restrict dyr = dy + r * width;                                                              \
+            const float *restrict xr = x + r * width;                                                               \
+            float *restrict dxr = dx + r * width;                                                                   \
+            const float inverse = inverse_rms[r];                                                                   \
+            float dot = 0;                                                                                          \
+            for (size_t c = 0; c < width; c++) dot += load(dyr[c]) * weight[c] * xr[c];                             \
+            const float shrink = dot * inverse * inverse * inverse / (float)width;                                  \
+            if (accumulate) {                                                                                       \
+                for (size_t c = 0; c < width; c++) {                                                                \
+                    const float g = load(dyr[c]);                                                                   \
+                    dweight[c] += g * xr[c] * inverse;                                                              \
+                    dxr[c] += g * weight[c] * inverse - xr[c] * shrink;                                             \
+                }                                                                                                   \
+            } else {                                                                                                \
+                for (size_t c = 0; c < width; c++) {                                                                \
+                    const float g = load(dyr[c]);                                                                   \
+                    dweight[c] += g * xr[c] * inverse;                                                              \
+                    dxr[c] = g * weight[c] * inverse - xr[c] * shrink;                                              \
+                }                                                                                                   \
+            }                                                                                                       \
+        }                                                                                                           \
+    }
+TF_FOR_EACH_TYPE(DEFINE)

@@ -1,0 +1,154 @@
+internal import CKernels
+
+/// What forward code computes with: threads, memory, products, the tensor-parallel group, and the tape.
+///
+/// There is no global tape: the context is passed. A context, like its tensors, belongs to one thread.
+public final class Context {
+    public let pool: ThreadPool
+    public let allocator: CachingAllocator
+    /// The type of activations and of the matrices they meet: `.f32` or `.bf16`. The residual stream is always f32.
+    public let type: ElementType
+    public let tensorParallel: any Collectives
+    let matmul: Matmul
+
+    /// Called when the gradient of a parameter has got all of its contributions of this backward pass.
+    public var parameterIsReady: ((Parameter) -> Void)?
+
+    private var tape: [(Gradients) throws -> Void] = []
+    private(set) var isRecording = false
+
+    public init(
+        pool: ThreadPool, type: ElementType, allocator: CachingAllocator = CachingAllocator(),
+        tensorParallel: any Collectives = SingleRank()
+    ) {
+        self.pool = pool
+        self.type = type
+        self.allocator = allocator
+        self.tensorParallel = tensorParallel
+        matmul = Matmul(pool: pool)
+    }
+
+    /// A tensor of the computing type, or another, with undefined contents.
+    func empty(_ shape: [Int], _ type: ElementType? = nil) -> Tensor {
+        Tensor(shape, type ?? self.type, allocator: allocator)
+    }
+
+    /// Runs forward code and keeps what its backward pass needs.
+    public func record<Result>(_ forward: () throws -> Result) rethrows -> Result {
+        precondition(tape.isEmpty && !isRecording, "a recording is already under way")
+        isRecording = true
+        defer { isRecording = false }
+        return try forward()
+    }
+
+    /// Runs the recorded operations backwards and forgets them. Gradients of parameters are added to
+    /// `Parameter.gradient`; those of other leaves are in the result.
+    ///
+    /// - Parameter seeds: The gradients to start from. A loss brings its own.
+    @discardableResult
+    public func backward(seeds: [(tensor: Tensor, gradient: Tensor)] = []) throws -> Gradients {
+        let gradients = Gradients(context: self)
+        for seed in seeds { gradients.add(seed.gradient, to: seed.tensor) }
+        try unwind(to: 0, gradients)
+        return gradients
+    }
+
+    /// Forgets a recording without using it.
+    public func discardRecording() {
+        tape.removeAll()
+    }
+
+    private func unwind(to length: Int, _ gradients: Gradients) throws {
+        // An activation is freed as soon as the operation that needed it has run.
+        while tape.count > length {
+            let operation = tape.removeLast()
+            try operation(gradients)
+        }
+    }
+
+    /// Puts an operation on the tape. `backward` gets the gradient of `result` and adds to those of what it read.
+    func record(_ result: Tensor, _ backward: @escaping (_ dy: Tensor, Gradients) throws -> Void) -> Tensor {
+        if isRecording {
+            tape.append { gradients in
+                guard let dy = gradients.take(result) else { return }
+                try backward(dy, gradients)
+            }
+        }
+        return result
+    }
+
+    /// Puts the end of a tape on it: an operation whose backward pass needs no gradient from outside.
+    func recordRoot(_ backward: @escaping (Gradients) throws -> Void) {
+        if isRecording { tape.append(backward) }
+    }
+
+    /// Runs `body` without keeping its activations, and again, with keeping, when the backward pass gets to it.
+    ///
+    /// The values are the same either way: the second run sees the same input and addresses the same random numbers.
+    /// - Parameter body: Forward code with one tensor in and one out; it may read any parameter.
+    /// ### References
+    /// Chen, Xu, Zhang and Guestrin 2016, "Training deep nets with sublinear memory cost".
+    public func checkpointed(_ x: Tensor, _ body: @escaping (Tensor) throws -> Tensor) throws -> Tensor {
+        guard isRecording else { return try body(x) }
+        isRecording = false
+        defer { isRecording = true }
+        let y = try body(x)
+        tape.append { [self] gradients in
+            guard let dy = gradients.take(y) else { return }
+            // A second node on the same memory, so that the inner gradients do not mix with the outer ones.
+            let input = x.reshaped(x.shape)
+            let length = tape.count
+            isRecording = true
+            defer { isRecording = false }
+            let again = try body(input)
+            let inner = Gradients(context: self)
+            inner.add(dy, to: again)
+            isRecording = false
+            try unwind(to: length, inner)
+            if let dx = inner.take(input) { gradients.add(dx, to: x) }
+        }
+        return y
+    }
+
+    /// `sum += x`, in the type of both.
+    func accumulate(_ x: Tensor, into sum: Tensor) {
+        precondition(x.type == sum.type && x.count == sum.count)
+        pool.parallel(x.count, grain: Self.grain) { range in
+            switch x.type {
+            case .f32: tf_accumulate_f32(x.floatPointer + range.lowerBound, sum.floatPointer + range.lowerBound, range.count)
+            default: tf_accumulate_bf16(x.halfPointer + range.lowerBound, sum.halfPointer + range.lowerBound, range.count)
+            }
+        }
+    }
+
+    /// `x` as a tensor of `type`: itself, or a converted copy.
+    func converted(_ x: Tensor, to type: ElementType) -> Tensor {
+        guard x.type != type else { return x }
+        let y = empty(x.shape, type)
+        pool.parallel(x.count, grain: Self.grain) { range in
+            let start = range.lowerBound
+            if type == .bf16 {
+                tf_convert_f32_to_bf16(x.floatPointer + start, y.halfPointer + start, range.count)
+            } else {
+                tf_convert_bf16_to_f32(x.halfPointer + start, y.floatPointer + start, range.count)
+            }
+        }
+        return y
+    }
+
+    /// Elements of an element-wise pass below which a second thread costs more than it brings.
+    static let grain = 1 << 14
+
+    /// Rows of `width` below which a second thread costs more than it brings.
+    static func rowGrain(_ width: Int) -> Int { max(1, grain / max(width, 1)) }
+}
+
+// Pointers for the C kernels, which know floats and the bits of a bf16.
+extension Tensor {
+    var floatPointer: UnsafeMutablePointer<Float> { f32.baseAddress! }
+    var halfPointer: UnsafeMutablePointer<UInt16> {
+        precondition(type == .bf16, "a tensor of \(type) was used as bf16")
+        return bytes.baseAddress!.assumingMemoryBound(to: UInt16.self)
+    }
+    var integerPointer: UnsafeMutablePointer<Int32> { i32.baseAddress! }
+}

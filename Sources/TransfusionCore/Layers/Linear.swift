@@ -1,0 +1,55 @@
+/// `y = x · Wᵀ + b`, with `W` whole or split over the tensor-parallel group.
+///
+/// Several named weights over the same input (q, k and v; gate and up) are one layer and one product.
+struct Linear {
+    /// `.whole`, `.outputs` (each rank makes its slice of y) or `.inputs` (each rank makes a partial sum of y).
+    enum Split {
+        case whole, outputs, inputs
+    }
+
+    /// Each global `[outputs, inputs]`; its `ShardSpec` says which rows or columns are here.
+    let weights: [Parameter]
+    let bias: Parameter?
+    private let split: Split
+
+    init(
+        _ names: [String], inputs: Int, outputs: Int, split: Split = .whole, hasBias: Bool = false,
+        standardDeviation: Float, in builder: ParameterBuilder
+    ) {
+        self.split = split
+        let axis: Int? =
+            switch split {
+            case .whole: nil
+            case .outputs: 0
+            case .inputs: 1
+            }
+        weights = builder.adjacent(
+            names.map { $0 + ".weight" }, names.map { _ in [outputs, inputs] }, splitAlong: axis,
+            .normal(standardDeviation: standardDeviation))
+        bias = hasBias ? builder.parameter(names[0] + ".bias", [outputs], .zeros) : nil
+        precondition(!hasBias || (names.count == 1 && split == .whole), "a bias belongs to one whole weight")
+    }
+
+    func callAsFunction(_ x: Tensor, _ context: Context, result: ElementType? = nil) throws -> Tensor {
+        switch split {
+        case .whole: context.linear(x, weights, bias: bias, result: result)
+        case .outputs: context.linear(context.enterTensorParallel(x), weights, result: result)
+        case .inputs: try context.leaveTensorParallel(context.linear(x, weights, result: result))
+        }
+    }
+}
+
+/// Root-mean-square normalisation of the residual stream, with a learned scale.
+struct RMSNorm {
+    let weight: Parameter  // [width], f32
+    let epsilon: Float
+
+    init(_ name: String, width: Int, epsilon: Float, in builder: ParameterBuilder) {
+        weight = builder.parameter(name + ".weight", [width], .ones)
+        self.epsilon = epsilon
+    }
+
+    func callAsFunction(_ x: Tensor, _ context: Context) -> Tensor {
+        context.rmsNorm(x, weight: weight, epsilon: epsilon)
+    }
+}

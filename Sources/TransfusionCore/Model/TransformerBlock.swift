@@ -1,0 +1,82 @@
+/// One Llama block: pre-norm attention and pre-norm SwiGLU, each added to the residual stream.
+struct TransformerBlock {
+    let attentionNorm: RMSNorm
+    let attention: SelfAttention
+    let feedForwardNorm: RMSNorm
+    let feedForward: FeedForward
+
+    init(_ index: Int, _ configuration: ModelConfiguration, rotary: RotaryTable, in builder: ParameterBuilder) {
+        let name = "model.layers.\(index)"
+        let epsilon = configuration.rmsNormEpsilon
+        attentionNorm = RMSNorm(name + ".input_layernorm", width: configuration.width, epsilon: epsilon, in: builder)
+        attention = SelfAttention(name + ".self_attn", index, configuration, rotary: rotary, in: builder)
+        feedForwardNorm = RMSNorm(
+            name + ".post_attention_layernorm", width: configuration.width, epsilon: epsilon, in: builder)
+        feedForward = FeedForward(name + ".mlp", configuration, in: builder)
+    }
+
+    /// - Parameter x: The residual stream `[rows, width]`, f32.
+    func callAsFunction(_ x: Tensor, _ rows: AttentionRows, _ context: Context) throws -> Tensor {
+        let x = context.add(x, try attention(attentionNorm(x, context), rows, context))
+        return context.add(x, try feedForward(feedForwardNorm(x, context), context))
+    }
+}
+
+/// Multi-head attention in which each row sees an interval of rows.
+struct SelfAttention {
+    let queryKeyValue: Linear
+    let output: Linear
+    private let layer: Int
+    private let headWidth: Int
+    private let rotary: RotaryTable
+
+    init(
+        _ name: String, _ layer: Int, _ configuration: ModelConfiguration, rotary: RotaryTable,
+        in builder: ParameterBuilder
+    ) {
+        let width = configuration.width
+        self.layer = layer
+        self.rotary = rotary
+        headWidth = configuration.headWidth
+        queryKeyValue = Linear(
+            ["q_proj", "k_proj", "v_proj"].map { "\(name).\($0)" }, inputs: width, outputs: width, split: .outputs,
+            standardDeviation: configuration.initialDeviation, in: builder)
+        output = Linear(
+            [name + ".o_proj"], inputs: width, outputs: width, split: .inputs,
+            standardDeviation: configuration.initialResidualDeviation, in: builder)
+    }
+
+    func callAsFunction(_ x: Tensor, _ rows: AttentionRows, _ context: Context) throws -> Tensor {
+        let queryKeyValue = try queryKeyValue(x, context)
+        let mixed = context.spanAttention(
+            queryKeyValue, rows, headWidth: headWidth, rotary: rotary, cache: rows.cache?.layers[layer])
+        return try output(mixed, context)
+    }
+}
+
+/// `down(silu(gate(x)) · up(x))`.
+struct FeedForward {
+    let gateUp: Linear
+    let down: Linear
+
+    init(_ name: String, _ configuration: ModelConfiguration, in builder: ParameterBuilder) {
+        gateUp = Linear(
+            ["gate_proj", "up_proj"].map { "\(name).\($0)" }, inputs: configuration.width,
+            outputs: configuration.feedForward, split: .outputs, standardDeviation: configuration.initialDeviation,
+            in: builder)
+        down = Linear(
+            [name + ".down_proj"], inputs: configuration.feedForward, outputs: configuration.width, split: .inputs,
+            standardDeviation: configuration.initialResidualDeviation, in: builder)
+    }
+
+    func callAsFunction(_ x: Tensor, _ context: Context) throws -> Tensor {
+        try down(context.swiGLU(try gateUp(x, context)), context)
+    }
+}
+
+extension ModelConfiguration {
+    /// The deviation of initial weights: sqrt(2 / 5d), Nguyen and Salazar 2019, "Transformers without tears".
+    var initialDeviation: Float { (0.4 / Float(width)).squareRoot() }
+    /// The same for layers that write into the residual stream, which sums two of them a block.
+    var initialResidualDeviation: Float { initialDeviation / Float(2 * layers).squareRoot() }
+}

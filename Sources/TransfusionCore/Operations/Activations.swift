@@ -1,0 +1,75 @@
+internal import CKernels
+
+extension Context {
+    /// `y = silu(gate) · up` for rows of `[gate | up]`.
+    ///
+    /// - Parameter gateUp: `[rows, 2 · width]` in the context's type.
+    /// - Returns: `[rows, width]`.
+    /// ### References
+    /// Shazeer 2020, "GLU variants improve transformer", equation 6.
+    func swiGLU(_ gateUp: Tensor) -> Tensor {
+        let width = gateUp.width / 2
+        let y = empty([gateUp.rows, width])
+        pool.parallel(gateUp.rows, grain: Self.rowGrain(width)) { rows in
+            let from = rows.lowerBound * 2 * width, to = rows.lowerBound * width
+            switch type {
+            case .f32: tf_swiglu_forward_f32(gateUp.floatPointer + from, y.floatPointer + to, rows.count, width)
+            default: tf_swiglu_forward_bf16(gateUp.halfPointer + from, y.halfPointer + to, rows.count, width)
+            }
+        }
+        return record(y) { [self] dy, gradients in
+            // Nobody needs gate and up after this, so their gradient takes their place.
+            pool.parallel(gateUp.rows, grain: Self.rowGrain(width)) { rows in
+                let wide = rows.lowerBound * 2 * width, narrow = rows.lowerBound * width
+                switch type {
+                case .f32:
+                    let values = gateUp.floatPointer + wide
+                    tf_swiglu_backward_f32(dy.floatPointer + narrow, values, values, rows.count, width)
+                default:
+                    let values = gateUp.halfPointer + wide
+                    tf_swiglu_backward_bf16(dy.halfPointer + narrow, values, values, rows.count, width)
+                }
+            }
+            gradients.add(gateUp.reshaped(gateUp.shape), to: gateUp)
+        }
+    }
+
+    /// `y = x · sigmoid(x)`, element-wise.
+    func silu(_ x: Tensor) -> Tensor {
+        let y = empty(x.shape)
+        switch type {
+        case .f32: tf_silu_forward_f32(x.floatPointer, y.floatPointer, x.count)
+        default: tf_silu_forward_bf16(x.halfPointer, y.halfPointer, x.count)
+        }
+        return record(y) { [self] dy, gradients in
+            let dx = empty(x.shape)
+            switch type {
+            case .f32: tf_silu_backward_f32(dy.floatPointer, x.floatPointer, dx.floatPointer, x.count)
+            default: tf_silu_backward_bf16(dy.halfPointer, x.halfPointer, dx.halfPointer, x.count)
+            }
+            gradients.add(dx, to: x)
+        }
+    }
+
+    /// The residual stream after a branch: `y = x + branch`.
+    ///
+    /// - Parameters:
+    ///   - x: `[rows, width]`, f32.
+    ///   - branch: The same shape, in the context's type.
+    /// - Returns: f32.
+    func add(_ x: Tensor, _ branch: Tensor) -> Tensor {
+        let y = empty(x.shape, .f32)
+        pool.parallel(x.count, grain: Self.grain) { range in
+            let start = range.lowerBound
+            let xs = x.floatPointer + start, ys = y.floatPointer + start
+            switch branch.type {
+            case .f32: tf_add_f32(xs, branch.floatPointer + start, ys, range.count)
+            default: tf_add_bf16(xs, branch.halfPointer + start, ys, range.count)
+            }
+        }
+        return record(y) { [self] dy, gradients in
+            gradients.add(converted(dy, to: branch.type), to: branch)
+            gradients.add(dy, to: x)
+        }
+    }
+}

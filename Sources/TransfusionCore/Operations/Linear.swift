@@ -1,0 +1,55 @@
+internal import CKernels
+
+extension Context {
+    /// `y = x · Wᵀ + b`, with the weights of several layers over the same input as one product.
+    ///
+    /// - Parameters:
+    ///   - x: `[rows, inputs]` in the context's type.
+    ///   - weights: Each `[outputs, inputs]`, adjacent in memory (`ParameterBuilder.adjacent`).
+    ///   - bias: `[outputs]` in f32, or nil. Only with one weight.
+    ///   - result: The type of the result; the context's unless given. Sums are f32 in any case.
+    /// - Returns: `[rows, sum of outputs]`.
+    func linear(_ x: Tensor, _ weights: [Parameter], bias: Parameter? = nil, result: ElementType? = nil) -> Tensor {
+        let weight = Self.joined(weights.map(\.value))
+        let y = empty([x.rows, weight.rows], result)
+        matmul.multiply(MatrixView(x), MatrixView(weight).transposed, into: MatrixView(y))
+        if let bias { addBias(bias.value, to: y) }
+        return record(y) { [self] dy, gradients in
+            let dy = converted(dy, to: type)
+            if weights.allSatisfy({ $0.gradient != nil }) {
+                let dweight = Self.joined(weights.compactMap(\.gradient))
+                matmul.multiply(MatrixView(dy).transposed, MatrixView(x), into: MatrixView(dweight), accumulate: true)
+                if let bias, let dbias = bias.gradient { addColumnSums(of: dy, to: dbias) }
+                weights.forEach { parameterIsReady?($0) }
+                if let bias { parameterIsReady?(bias) }
+            }
+            let dx = empty(x.shape)
+            matmul.multiply(MatrixView(dy), MatrixView(weight), into: MatrixView(dx))
+            gradients.add(dx, to: x)
+        }
+    }
+
+    /// Adjacent matrices as one.
+    private static func joined(_ parts: [Tensor]) -> Tensor {
+        parts.count == 1 ? parts[0] : parts[0].view(at: 0, [parts.reduce(0) { $0 + $1.rows }, parts[0].width])
+    }
+
+    private func addBias(_ bias: Tensor, to y: Tensor) {
+        let width = y.width
+        pool.parallel(y.rows, grain: Self.rowGrain(width)) { rows in
+            let start = rows.lowerBound * width
+            switch y.type {
+            case .f32: tf_add_bias_f32(y.floatPointer + start, bias.floatPointer, rows.count, width)
+            default: tf_add_bias_bf16(y.halfPointer + start, bias.floatPointer, rows.count, width)
+            }
+        }
+    }
+
+    /// `sums[c] += Σ_r x[r, c]`, on one thread: biases belong to the small layers only.
+    func addColumnSums(of x: Tensor, to sums: Tensor) {
+        switch x.type {
+        case .f32: tf_column_sums_f32(x.floatPointer, sums.floatPointer, x.rows, x.width)
+        default: tf_column_sums_bf16(x.halfPointer, sums.floatPointer, x.rows, x.width)
+        }
+    }
+}

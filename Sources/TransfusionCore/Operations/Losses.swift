@@ -1,0 +1,92 @@
+internal import CKernels
+
+extension Context {
+    /// How many logits are held at once; the rest of the vocabulary's rows wait their turn.
+    private static let logitLimit = 1 << 24
+
+    /// The summed cross entropy of `x · weightᵀ`, in chunks of rows, so that all logits never exist at once.
+    ///
+    /// While recording, the gradients are computed on the way, when the chunk's logits are at hand: `scale · ∂sum/∂x` is
+    /// kept and the weight's gradient is added to at once. A backward pass of its own would compute all logits again.
+    /// - Parameters:
+    ///   - x: `[rows, width]` in the context's type.
+    ///   - weight: `[vocabulary, width]`.
+    ///   - targets: One token a row.
+    ///   - scale: What the sum is multiplied by in the total loss.
+    /// - Returns: Σ −log softmax(x · weightᵀ)[target], unscaled.
+    func linearCrossEntropy(_ x: Tensor, weight: Parameter, targets: [Int32], scale: Float) -> Double {
+        let vocabulary = weight.value.rows
+        precondition(x.rows == targets.count, "\(targets.count) targets for \(x.rows) rows")
+        guard x.rows > 0 else {
+            if isRecording { recordRoot { [self] _ in parameterIsReady?(weight) } }
+            return 0
+        }
+        let dx = isRecording ? empty(x.shape) : nil
+        let ids = integers(targets)
+        let losses = empty([x.rows], .f32)
+        let chunk = min(x.rows, max(16, Self.logitLimit / vocabulary))
+        for first in stride(from: 0, to: x.rows, by: chunk) {
+            let rows = min(chunk, x.rows - first)
+            let part = x.view(at: first * x.width, [rows, x.width])
+            let logits = empty([rows, vocabulary], .f32)
+            matmul.multiply(MatrixView(part), MatrixView(weight.value).transposed, into: MatrixView(logits))
+            let dlogits = dx == nil ? nil : (type == .f32 ? logits : empty(logits.shape))
+            pool.parallel(rows) { range in
+                let start = range.lowerBound * vocabulary
+                let ids = ids.integerPointer + first + range.lowerBound
+                let losses = losses.floatPointer + first + range.lowerBound
+                switch type {
+                case .f32:
+                    tf_cross_entropy_f32(
+                        logits.floatPointer + start, ids, scale, losses, dlogits.map { $0.floatPointer + start },
+                        range.count, vocabulary)
+                default:
+                    tf_cross_entropy_bf16(
+                        logits.floatPointer + start, ids, scale, losses, dlogits.map { $0.halfPointer + start },
+                        range.count, vocabulary)
+                }
+            }
+            guard let dx, let dlogits else { continue }
+            matmul.multiply(
+                MatrixView(dlogits), MatrixView(weight.value),
+                into: MatrixView(dx.view(at: first * x.width, [rows, x.width])))
+            if let dweight = weight.gradient {
+                matmul.multiply(
+                    MatrixView(dlogits).transposed, MatrixView(part), into: MatrixView(dweight), accumulate: true)
+            }
+        }
+        if let dx {
+            recordRoot { [self] gradients in
+                gradients.add(dx, to: x)
+                parameterIsReady?(weight)
+            }
+        }
+        return losses.f32.reduce(0.0) { $0 + Double($1) }
+    }
+
+    /// The summed squared error of each image's prediction.
+    ///
+    /// - Parameters:
+    ///   - prediction: `[images · patchesPerImage, patchWidth]`, f32.
+    ///   - target: The same shape, f32.
+    ///   - images: How many images the rows hold.
+    ///   - scale: What the sum over all elements is multiplied by in the total loss.
+    /// - Returns: Σ (prediction − target)² of each image, unscaled.
+    func squaredError(_ prediction: Tensor, target: Tensor, images: Int, scale: Float) -> [Double] {
+        precondition(prediction.count == target.count)
+        let gradient = isRecording ? empty(prediction.shape) : nil
+        let count = images == 0 ? 0 : prediction.count / images
+        let sums = (0..<images).map { image in
+            let start = image * count
+            return type == .f32
+                ? tf_squared_error_f32(
+                    prediction.floatPointer + start, target.floatPointer + start, scale,
+                    gradient.map { $0.floatPointer + start }, count)
+                : tf_squared_error_bf16(
+                    prediction.floatPointer + start, target.floatPointer + start, scale,
+                    gradient.map { $0.halfPointer + start }, count)
+        }
+        if let gradient { recordRoot { $0.add(gradient, to: prediction) } }
+        return sums
+    }
+}

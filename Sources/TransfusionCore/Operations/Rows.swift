@@ -1,0 +1,122 @@
+internal import CKernels
+internal import Glibc
+
+extension Context {
+    /// The input of the transformer: token embeddings, with projected patches at the rows of images.
+    ///
+    /// - Parameters:
+    ///   - tokens: The token of each row, -1 at patches.
+    ///   - embedding: `[vocabulary, width]`.
+    ///   - patches: `[images · patchesPerImage, width]` in the context's type, or nil without images.
+    ///   - imageStarts: The first row of each image.
+    /// - Returns: `[rows, width]`, f32.
+    func embed(_ tokens: [Int32], embedding: Parameter, patches: Tensor?, imageStarts: [Int32]) -> Tensor {
+        let width = embedding.value.width
+        let ids = integers(tokens)
+        let x = empty([tokens.count, width], .f32)
+        pool.parallel(tokens.count, grain: Self.rowGrain(width)) { rows in
+            let ids = ids.integerPointer + rows.lowerBound, xs = x.floatPointer + rows.lowerBound * width
+            switch embedding.value.type {
+            case .f32: tf_embedding_forward_f32(embedding.value.floatPointer, ids, xs, rows.count, width)
+            default: tf_embedding_forward_bf16(embedding.value.halfPointer, ids, xs, rows.count, width)
+            }
+        }
+        let patchesPerImage = patches.map { $0.rows / max(imageStarts.count, 1) } ?? 0
+        if let patches {
+            for (image, start) in imageStarts.enumerated() {
+                copy(
+                    patches, at: image * patchesPerImage * width, to: x, at: Int(start) * width,
+                    count: patchesPerImage * width)
+            }
+        }
+        return record(x) { [self] dx, gradients in
+            if let table = embedding.gradient {
+                // Threads share the columns, so that repeated tokens add up in the order of the rows.
+                pool.parallel(width, grain: 64) { columns in
+                    tf_embedding_backward(
+                        dx.floatPointer, ids.integerPointer, table.floatPointer, tokens.count, width,
+                        columns.lowerBound, columns.upperBound)
+                }
+                parameterIsReady?(embedding)
+            }
+            guard let patches else { return }
+            let dpatches = empty(patches.shape)
+            for (image, start) in imageStarts.enumerated() {
+                copy(
+                    dx, at: Int(start) * width, to: dpatches, at: image * patchesPerImage * width,
+                    count: patchesPerImage * width)
+            }
+            gradients.add(dpatches, to: patches)
+        }
+    }
+
+    /// The given rows of `x`, in the given order. A row may be named once.
+    ///
+    /// - Parameter x: `[rows, width]` in the context's type.
+    func gather(_ x: Tensor, rows indices: [Int32]) -> Tensor {
+        let rowBytes = x.width * x.type.byteCount
+        let y = empty([indices.count, x.width])
+        let source = x.bytes.baseAddress!, target = y.bytes.baseAddress!
+        for (row, index) in indices.enumerated() {
+            memcpy(target + row * rowBytes, source + Int(index) * rowBytes, rowBytes)
+        }
+        return record(y) { dy, gradients in
+            gradients.update(x, x.type) { dx, holdsSum in
+                // Rows named by another gather keep what they have: no row is in two of them.
+                if !holdsSum { memset(dx.bytes.baseAddress!, 0, dx.byteCount) }
+                for (row, index) in indices.enumerated() {
+                    memcpy(dx.bytes.baseAddress! + Int(index) * rowBytes, dy.bytes.baseAddress! + row * rowBytes, rowBytes)
+                }
+            }
+        }
+    }
+
+    /// Adds row g of `addend` to each of the `group` rows of group g.
+    ///
+    /// - Parameters:
+    ///   - x: `[groups · group, width]`.
+    ///   - addend: `[groups, width]`.
+    func addToGroups(_ x: Tensor, _ addend: Tensor) -> Tensor {
+        let groups = addend.rows, group = x.rows / max(addend.rows, 1), width = x.width
+        let y = empty(x.shape)
+        switch type {
+        case .f32: tf_add_group_rows_f32(x.floatPointer, addend.floatPointer, y.floatPointer, groups, group, width)
+        default: tf_add_group_rows_bf16(x.halfPointer, addend.halfPointer, y.halfPointer, groups, group, width)
+        }
+        return record(y) { [self] dy, gradients in
+            let sums = empty(addend.shape)
+            switch type {
+            case .f32: tf_group_sums_f32(dy.floatPointer, sums.floatPointer, groups, group, width)
+            default: tf_group_sums_bf16(dy.halfPointer, sums.halfPointer, groups, group, width)
+            }
+            gradients.add(sums, to: addend)
+            gradients.add(dy, to: x)
+        }
+    }
+
+    /// Integers as a tensor.
+    func integers(_ values: [Int32]) -> Tensor {
+        let tensor = empty([values.count], .i32)
+        _ = tensor.i32.update(from: values)
+        return tensor
+    }
+
+    /// Floats as a tensor of the context's type, or another.
+    public func tensor(_ values: [Float], _ shape: [Int], _ type: ElementType? = nil) -> Tensor {
+        let exact = empty(shape, .f32)
+        precondition(values.count == exact.count, "\(values.count) values for a tensor of \(shape)")
+        _ = exact.f32.update(from: values)
+        return converted(exact, to: type ?? self.type)
+    }
+
+    /// Copies a run of elements, converting between f32 and bf16.
+    func copy(_ source: Tensor, at start: Int, to target: Tensor, at position: Int, count: Int) {
+        switch (source.type, target.type) {
+        case (.f32, .bf16): tf_convert_f32_to_bf16(source.floatPointer + start, target.halfPointer + position, count)
+        case (.bf16, .f32): tf_convert_bf16_to_f32(source.halfPointer + start, target.floatPointer + position, count)
+        default:
+            let size = source.type.byteCount
+            memcpy(target.bytes.baseAddress! + position * size, source.bytes.baseAddress! + start * size, count * size)
+        }
+    }
+}
