@@ -3,8 +3,10 @@
 // nothing, allocates nothing, and lets NaN and infinity through.
 #include "activation.h"
 #include "elementwise.h"
+#include "gemm.h"
 #include "loss.h"
 #include "normalization.h"
 #include "optimizer.h"
 #include "random.h"
 #include "rows.h"
+#include "thread_wait.h"

@@ -1,0 +1,230 @@
+internal import CKernels
+internal import COneDNN
+internal import COpenBLAS
+internal import Glibc
+
+/// Matrix products on the threads of a pool: f32 through OpenBLAS, bf16 through oneDNN.
+///
+/// Neither library gets to use threads of its own. The result is split into blocks, and each thread of the pool computes
+/// one block by a single-threaded product.
+public final class Matmul {
+    private let pool: ThreadPool
+    private let engine: dnnl_engine_t?
+    private var threads: [ThreadState] = []
+    private let usesBF16Units: Bool
+
+    /// Work (multiply-adds) for which another thread is worth waking.
+    private static let grain = 250_000
+
+    public init(pool: ThreadPool) {
+        self.pool = pool
+        openblas_set_num_threads(1)
+        var engine: dnnl_engine_t?
+        let status = dnnl_engine_create(&engine, dnnl_cpu, 0)
+        precondition(status == dnnl_success, "oneDNN offers no CPU engine: status \(status.rawValue)")
+        self.engine = engine
+        usesBF16Units = CPUReport.hasBF16Units
+        threads = (0..<pool.threadCount).map { _ in ThreadState(engine: engine) }
+    }
+
+    deinit {
+        threads.removeAll()
+        dnnl_engine_destroy(engine)
+    }
+
+    /// `c = a · b`, or `c += a · b` with `accumulate`.
+    ///
+    /// - Parameters:
+    ///   - a: `[m, k]`, f32 or bf16.
+    ///   - b: `[k, n]`, in the type of `a`.
+    ///   - c: `[m, n]`, not transposed; f32, or bf16 when `a` and `b` are and nothing is accumulated. Sums are f32.
+    public func multiply(_ a: MatrixView, _ b: MatrixView, into c: MatrixView, accumulate: Bool = false) {
+        Self.validate(a, b, c, accumulate)
+        let (down, across) = blocks(c.rows, c.columns, a.columns)
+        guard down * across > 1 else { return multiplyOnThisThread(a, b, into: c, accumulate: accumulate) }
+        pool.parallel(down * across) { range in
+            for block in range {
+                let rows = Self.part(block / across, of: down, in: c.rows)
+                let columns = Self.part(block % across, of: across, in: c.columns)
+                guard !rows.isEmpty, !columns.isEmpty else { continue }
+                multiplyBlock(
+                    a.slice(rows: rows), b.slice(columns: columns), c.slice(rows: rows, columns: columns), accumulate)
+            }
+        }
+    }
+
+    /// The same product on the calling thread alone. May be called inside a region of the pool.
+    public func multiplyOnThisThread(_ a: MatrixView, _ b: MatrixView, into c: MatrixView, accumulate: Bool = false) {
+        Self.validate(a, b, c, accumulate)
+        multiplyBlock(a, b, c, accumulate)
+    }
+
+    private static func validate(_ a: MatrixView, _ b: MatrixView, _ c: MatrixView, _ accumulate: Bool) {
+        precondition(
+            a.columns == b.rows && a.rows == c.rows && b.columns == c.columns,
+            "[\(a.rows), \(a.columns)] · [\(b.rows), \(b.columns)] does not make [\(c.rows), \(c.columns)]")
+        precondition(a.type == b.type, "a product of \(a.type) and \(b.type)")
+        precondition(!c.isTransposed, "a product cannot be written transposed")
+        precondition(
+            c.type == .f32 || (a.type == .bf16 && !accumulate),
+            "a product of \(a.type) cannot be \(accumulate ? "added to" : "written as") \(c.type)")
+    }
+
+    /// Into how many blocks of rows and of columns to split a result, for one block a thread.
+    private func blocks(_ rows: Int, _ columns: Int, _ depth: Int) -> (down: Int, across: Int) {
+        let work = rows.multipliedReportingOverflow(by: max(columns, 1))
+        let total =
+            work.overflow ? Int.max : work.partialValue.multipliedReportingOverflow(by: max(depth, 1)).partialValue
+        let parts = min(pool.threadCount, max(1, total / Self.grain))
+        var best = (down: 1, across: 1)
+        var leastCost = Int.max
+        for down in 1...parts where parts % down == 0 {
+            let across = parts / down
+            // What the slowest thread computes, and then what it has to read.
+            let blockRows = Self.part(0, of: down, in: rows).count,
+                blockColumns = Self.part(0, of: across, in: columns).count
+            let cost = blockRows * blockColumns * 16 + blockRows + blockColumns
+            if cost < leastCost {
+                leastCost = cost
+                best = (down, across)
+            }
+        }
+        return best
+    }
+
+    /// The `index`-th of `count` nearly equal parts, each but the last a multiple of what the kernels compute at once.
+    private static func part(_ index: Int, of count: Int, in length: Int) -> Range<Int> {
+        guard count > 1 else { return 0..<length }
+        let unit = length >= 64 * count ? 64 : 16
+        let units = (length + unit - 1) / unit
+        // Part 0 is the largest, so that it bounds the time of all.
+        let start = (units * index + count - 1) / count * unit
+        let end = (units * (index + 1) + count - 1) / count * unit
+        return min(start, length)..<min(end, length)
+    }
+
+    private func multiplyBlock(_ a: MatrixView, _ b: MatrixView, _ c: MatrixView, _ accumulate: Bool) {
+        guard c.rows > 0, c.columns > 0 else { return }
+        guard a.columns > 0 else {
+            if !accumulate { clear(c) }
+            return
+        }
+        if a.type == .f32 {
+            multiplyF32(a, b, c, accumulate)
+        } else if usesBF16Units {
+            threads[pool.currentThread].multiply(a, b, c, accumulate)
+        } else {
+            multiplyConverted(a, b, c, accumulate)
+        }
+    }
+
+    private func clear(_ c: MatrixView) {
+        for row in 0..<c.rows {
+            memset(c.address + row * c.rowStride * c.type.byteCount, 0, c.columns * c.type.byteCount)
+        }
+    }
+
+    private func multiplyF32(_ a: MatrixView, _ b: MatrixView, _ c: MatrixView, _ accumulate: Bool) {
+        cblas_sgemm(
+            CblasRowMajor, a.isTransposed ? CblasTrans : CblasNoTrans, b.isTransposed ? CblasTrans : CblasNoTrans,
+            blasint(c.rows), blasint(c.columns), blasint(a.columns), 1, a.address.assumingMemoryBound(to: Float.self),
+            blasint(a.rowStride), b.address.assumingMemoryBound(to: Float.self), blasint(b.rowStride),
+            accumulate ? 1 : 0, c.address.assumingMemoryBound(to: Float.self), blasint(c.rowStride))
+    }
+
+    /// bf16 on a CPU without units for it: the operands are widened, which loses nothing, and OpenBLAS multiplies.
+    private func multiplyConverted(_ a: MatrixView, _ b: MatrixView, _ c: MatrixView, _ accumulate: Bool) {
+        let aCount = a.rows * a.columns, bCount = b.rows * b.columns
+        let cCount = c.type == .bf16 ? c.rows * c.columns : 0
+        let scratch = threads[pool.currentThread].scratch((aCount + bCount + cCount) * 4)
+        let wideA = Self.widen(a, scratch)
+        let wideB = Self.widen(b, scratch + aCount * 4)
+        guard c.type == .bf16 else { return multiplyF32(wideA, wideB, c, accumulate) }
+        let wideC = MatrixView(
+            scratch + (aCount + bCount) * 4, .f32, rows: c.rows, columns: c.columns, rowStride: c.columns)
+        multiplyF32(wideA, wideB, wideC, false)
+        tf_narrow_rows(
+            wideC.address.assumingMemoryBound(to: Float.self), wideC.rowStride,
+            c.address.assumingMemoryBound(to: UInt16.self), c.rowStride, c.rows, c.columns)
+    }
+
+    private static func widen(_ matrix: MatrixView, _ memory: UnsafeMutableRawPointer) -> MatrixView {
+        let inMemory = matrix.isTransposed ? matrix.transposed : matrix
+        tf_widen_rows(
+            matrix.address.assumingMemoryBound(to: UInt16.self), matrix.rowStride,
+            memory.assumingMemoryBound(to: Float.self), inMemory.columns, inMemory.rows, inMemory.columns)
+        return MatrixView(
+            memory, .f32, rows: matrix.rows, columns: matrix.columns, rowStride: inMemory.columns,
+            isTransposed: matrix.isTransposed)
+    }
+}
+
+extension Matmul {
+    /// What one thread of the pool keeps between products.
+    fileprivate final class ThreadState {
+        private let engine: dnnl_engine_t?
+        private var stream: dnnl_stream_t?
+        private var primitives: [MatmulPrimitive.Key: MatmulPrimitive] = [:]
+        private var memory: UnsafeMutableRawPointer?
+        private var capacity = 0
+        private var isPrepared = false
+
+        /// A program with ever new shapes shall not fill the memory with code for old ones.
+        private static let mostPrimitives = 1024
+
+        init(engine: dnnl_engine_t?) {
+            self.engine = engine
+            let status = dnnl_stream_create(&stream, engine, UInt32(dnnl_stream_default_flags.rawValue))
+            precondition(status == dnnl_success, "oneDNN offers no CPU stream: status \(status.rawValue)")
+        }
+
+        deinit {
+            primitives.removeAll()
+            dnnl_stream_destroy(stream)
+            free(memory)
+        }
+
+        func multiply(_ a: MatrixView, _ b: MatrixView, _ c: MatrixView, _ accumulate: Bool) {
+            if !isPrepared {
+                OpenMP.useOneThread()
+                isPrepared = true
+            }
+            let key = MatmulPrimitive.Key(a, b, c, accumulate: accumulate)
+            let primitive = primitives[key] ?? add(key)
+            primitive.run(
+                a.address, b.address, c.address, scratch: scratch(primitive.scratchByteCount), stream: stream)
+        }
+
+        private func add(_ key: MatmulPrimitive.Key) -> MatmulPrimitive {
+            if primitives.count >= Self.mostPrimitives { primitives.removeAll() }
+            let primitive = MatmulPrimitive(key, engine: engine)
+            primitives[key] = primitive
+            return primitive
+        }
+
+        /// At least `byteCount` bytes on a 64-byte boundary; contents undefined, valid until the next call.
+        func scratch(_ byteCount: Int) -> UnsafeMutableRawPointer {
+            if let memory, byteCount <= capacity { return memory }
+            free(memory)
+            memory = nil
+            capacity = max(byteCount, 64)
+            let status = posix_memalign(&memory, 64, capacity)
+            guard status == 0, let memory else {
+                preconditionFailure("out of memory: \(byteCount) bytes of scratch memory for a matrix product")
+            }
+            return memory
+        }
+    }
+}
+
+/// The OpenMP run time inside Debian's oneDNN. It would start a second set of threads beside ours.
+enum OpenMP {
+    private typealias SetThreadCount = @convention(c) (Int32) -> Void
+
+    /// Makes parallel regions that the calling thread opens run on it alone. The setting belongs to the calling thread.
+    static func useOneThread() {
+        // Found at run time: oneDNN builds without OpenMP exist, and then there is nothing to set.
+        guard let symbol = dlsym(nil, "omp_set_num_threads") else { return }
+        unsafeBitCast(symbol, to: SetThreadCount.self)(1)
+    }
+}

@@ -1,0 +1,149 @@
+import Testing
+
+@testable import TransfusionCore
+
+@Suite struct MatmulTests {
+    /// A matrix on memory of its own, filled with reproducible numbers; elements outside the matrix are NaN.
+    final class Matrix {
+        let view: MatrixView
+        private let memory: UnsafeMutableRawBufferPointer
+
+        init(_ rows: Int, _ columns: Int, _ type: ElementType, transposed: Bool = false, padding: Int = 0, seed: UInt64)
+        {
+            let (lines, length) = transposed ? (columns, rows) : (rows, columns)
+            let stride = max(length + padding, 1)
+            let count = max(lines * stride, 1)
+            memory = .allocate(byteCount: count * type.byteCount, alignment: 64)
+            view = MatrixView(
+                memory.baseAddress!, type, rows: rows, columns: columns, rowStride: stride,
+                isTransposed: transposed)
+            for index in 0..<count { Matrix.store(.nan, type, memory.baseAddress!, index) }
+            var state = seed &* 0x9E37_79B9_7F4A_7C15 &+ 1
+            for row in 0..<rows {
+                for column in 0..<columns {
+                    state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+                    self[row, column] = Float(Int(state >> 40) - (1 << 23)) / Float(1 << 23)
+                }
+            }
+        }
+
+        deinit { memory.deallocate() }
+
+        subscript(row: Int, column: Int) -> Float {
+            get { Matrix.load(view.type, view.address, offset(row, column)) }
+            set { Matrix.store(newValue, view.type, view.address, offset(row, column)) }
+        }
+
+        private func offset(_ row: Int, _ column: Int) -> Int {
+            view.isTransposed ? column * view.rowStride + row : row * view.rowStride + column
+        }
+
+        /// Whether the gaps between the rows still hold NaN.
+        var paddingIsUntouched: Bool {
+            let (lines, length) = view.isTransposed ? (view.columns, view.rows) : (view.rows, view.columns)
+            return (0..<lines).allSatisfy { line in
+                (length..<view.rowStride).allSatisfy {
+                    Matrix.load(view.type, view.address, line * view.rowStride + $0).isNaN
+                }
+            }
+        }
+
+        static func load(_ type: ElementType, _ address: UnsafeMutableRawPointer, _ index: Int) -> Float {
+            type == .f32
+                ? address.assumingMemoryBound(to: Float.self)[index]
+                : address.assumingMemoryBound(to: BFloat16.self)[index].float
+        }
+
+        static func store(_ value: Float, _ type: ElementType, _ address: UnsafeMutableRawPointer, _ index: Int) {
+            if type == .f32 {
+                address.assumingMemoryBound(to: Float.self)[index] = value
+            } else {
+                address.assumingMemoryBound(to: BFloat16.self)[index] = BFloat16(value)
+            }
+        }
+    }
+
+    struct Types: CustomTestStringConvertible, Sendable {
+        let input, output: ElementType
+        let accumulate: Bool
+        var testDescription: String { "\(input) to \(output)\(accumulate ? ", added" : "")" }
+
+        static let all = [
+            Types(input: .f32, output: .f32, accumulate: false), Types(input: .f32, output: .f32, accumulate: true),
+            Types(input: .bf16, output: .f32, accumulate: false), Types(input: .bf16, output: .f32, accumulate: true),
+            Types(input: .bf16, output: .bf16, accumulate: false),
+        ]
+    }
+
+    static let shapes = [
+        (1, 1, 1), (1, 64, 33), (2, 5, 3), (17, 1, 9), (31, 33, 65), (64, 64, 64), (130, 257, 48), (257, 129, 255),
+        (1, 300, 500), (3, 1000, 257), (0, 4, 4), (4, 0, 4), (4, 4, 0),
+    ]
+
+    @Test(arguments: Types.all)
+    func agreesWithADoubleLoop(types: Types) {
+        for threads in [1, 3] {
+            let matmul = Matmul(pool: ThreadPool(threads: threads))
+            for (m, n, k) in Self.shapes {
+                for variant in 0..<4 {
+                    let a = Matrix(m, k, types.input, transposed: variant & 1 == 1, padding: variant * 3, seed: 1)
+                    let b = Matrix(k, n, types.input, transposed: variant & 2 == 2, padding: variant, seed: 2)
+                    let c = Matrix(m, n, types.output, padding: variant * 5, seed: 3)
+                    var expected = [Double](repeating: 0, count: m * n)
+                    for i in 0..<m {
+                        for j in 0..<n {
+                            var sum = types.accumulate ? Double(c[i, j]) : 0
+                            for l in 0..<k { sum += Double(a[i, l]) * Double(b[l, j]) }
+                            expected[i * n + j] = sum
+                        }
+                    }
+                    matmul.multiply(a.view, b.view, into: c.view, accumulate: types.accumulate)
+                    let tolerance = types.output == .bf16 ? 4e-3 : 2e-6
+                    for i in 0..<m {
+                        for j in 0..<n {
+                            let error = abs(Double(c[i, j]) - expected[i * n + j])
+                            let bound = tolerance * (abs(expected[i * n + j]) + Double(k).squareRoot() + 1)
+                            guard error <= bound else {
+                                Issue.record("\(m)x\(n)x\(k) variant \(variant) [\(i), \(j)]: error \(error)")
+                                return
+                            }
+                        }
+                    }
+                    #expect(c.paddingIsUntouched)
+                }
+            }
+        }
+    }
+
+    @Test(arguments: Types.all)
+    func notANumberPropagates(types: Types) {
+        let matmul = Matmul(pool: ThreadPool(threads: 2))
+        for (m, n, k) in [(1, 40, 70), (66, 70, 130)] {
+            let a = Matrix(m, k, types.input, seed: 1)
+            let b = Matrix(k, n, types.input, transposed: true, seed: 2)
+            let c = Matrix(m, n, types.output, seed: 3)
+            a[m - 1, k / 2] = .nan
+            b[k - 1, 3] = .infinity
+            matmul.multiply(a.view, b.view, into: c.view, accumulate: types.accumulate)
+            #expect((0..<n).allSatisfy { c[m - 1, $0].isNaN })
+            #expect((0..<(m - 1)).allSatisfy { !c[$0, 3].isFinite && c[$0, 4].isFinite })
+        }
+    }
+
+    @Test func productsInsideARegionRunOnTheirThread() {
+        let pool = ThreadPool(threads: 3)
+        let matmul = Matmul(pool: pool)
+        for type in [ElementType.f32, .bf16] {
+            let a = Matrix(120, 64, type, seed: 1), b = Matrix(64, 90, type, seed: 2)
+            let whole = Matrix(120, 90, .f32, seed: 3), pieces = Matrix(120, 90, .f32, seed: 4)
+            matmul.multiplyOnThisThread(a.view, b.view, into: whole.view)
+            pool.tasks(12) { task, _ in
+                let rows = task * 10..<(task + 1) * 10
+                matmul.multiplyOnThisThread(a.view.slice(rows: rows), b.view, into: pieces.view.slice(rows: rows))
+            }
+            for i in 0..<120 {
+                for j in 0..<90 { #expect(abs(whole[i, j] - pieces[i, j]) < 1e-5) }
+            }
+        }
+    }
+}
