@@ -1,0 +1,169 @@
+internal import CKernels
+internal import Glibc
+
+/// Adam with decoupled weight decay over ranges of a model's flat parameter order.
+///
+/// Matrices decay, vectors do not. In bf16 the optimizer keeps the lower halves of the f32 master weights; the upper
+/// halves are the weights that the model computes with.
+///
+/// ### References
+/// Loshchilov and Hutter 2019, "Decoupled weight decay regularization", algorithm 2, in the order of PyTorch's AdamW.
+public final class AdamW {
+    public struct Settings: Sendable, Equatable {
+        public var beta1: Float = 0.9
+        public var beta2: Float = 0.95
+        public var epsilon: Float = 1e-8
+        public var weightDecay: Float = 0.1
+
+        public init(beta1: Float = 0.9, beta2: Float = 0.95, epsilon: Float = 1e-8, weightDecay: Float = 0.1) {
+            self.beta1 = beta1
+            self.beta2 = beta2
+            self.epsilon = epsilon
+            self.weightDecay = weightDecay
+        }
+    }
+
+    /// Which of a parameter's numbers the optimizer keeps.
+    public enum State: String, Sendable, CaseIterable {
+        case firstMoment = "exp_avg"
+        case secondMoment = "exp_avg_sq"
+    }
+
+    public let store: ParameterStore
+    /// The runs of the flat order that this optimizer updates, ascending.
+    public let ownedRanges: [Range<Int>]
+    private let settings: Settings
+    private let pool: ThreadPool
+    private let firstMoment: Tensor
+    private let secondMoment: Tensor
+    private let lowerHalves: Tensor?
+
+    /// Elements that one task updates: enough to be worth a task, few enough to stay in cache.
+    private static let chunk = 1 << 16
+
+    /// An optimizer with zero moments.
+    ///
+    /// - Parameter ownedRanges: The runs to update; everything unless given. A parameter may lie in one of them only.
+    public init(
+        _ store: ParameterStore, ownedRanges: [Range<Int>]? = nil, settings: Settings, pool: ThreadPool,
+        allocator: CachingAllocator
+    ) {
+        let ranges = ownedRanges ?? [0..<store.count]
+        self.store = store
+        self.ownedRanges = ranges
+        self.settings = settings
+        self.pool = pool
+        let count = ranges.reduce(0) { $0 + $1.count }
+        firstMoment = Tensor([count], .f32, allocator: allocator)
+        secondMoment = Tensor([count], .f32, allocator: allocator)
+        firstMoment.fill(0)
+        secondMoment.fill(0)
+        lowerHalves = store.type == .bf16 ? Tensor([count], .bf16, allocator: allocator) : nil
+        lowerHalves?.fill(0)
+        attach()
+    }
+
+    /// Tells each parameter which of its elements are updated here.
+    private func attach() {
+        var start = 0
+        for range in ownedRanges {
+            for parameter in store.parameters {
+                let common = range.clamped(to: parameter.offset..<parameter.offset + parameter.count)
+                guard !common.isEmpty else { continue }
+                parameter.ownedRange = common.lowerBound - parameter.offset..<common.upperBound - parameter.offset
+                if parameter.value.type == .bf16, let lowerHalves {
+                    parameter.lowerHalves = UnsafeMutableRawPointer(lowerHalves.halfPointer)
+                        .assumingMemoryBound(to: Int16.self) + (start + common.lowerBound - range.lowerBound)
+                }
+            }
+            start += range.count
+        }
+    }
+
+    /// Bytes of optimizer state on this rank.
+    public var byteCount: Int { firstMoment.byteCount + secondMoment.byteCount + (lowerHalves?.byteCount ?? 0) }
+
+    /// The state of the owned elements of `parameter`, or nil when none are owned.
+    public func state(_ state: State, of parameter: Parameter) -> UnsafeMutableBufferPointer<Float>? {
+        var start = 0
+        for range in ownedRanges {
+            let common = range.clamped(to: parameter.offset..<parameter.offset + parameter.count)
+            if !common.isEmpty {
+                let moments = state == .firstMoment ? firstMoment : secondMoment
+                let first = start + common.lowerBound - range.lowerBound
+                return UnsafeMutableBufferPointer(rebasing: moments.f32[first..<first + common.count])
+            }
+            start += range.count
+        }
+        return nil
+    }
+
+    /// The sum of the squares of the owned gradients. Its order depends on the ranges only, not on threads.
+    public func squaredGradientNorm() -> Double {
+        guard let gradients = store.gradients else { return 0 }
+        var total = 0.0
+        for range in ownedRanges {
+            let parts = (range.count + Self.chunk - 1) / Self.chunk
+            var sums = [Double](repeating: 0, count: parts)
+            sums.withUnsafeMutableBufferPointer { sums in
+                let sums = sums.baseAddress
+                pool.parallel(parts) { chunks in
+                    for chunk in chunks {
+                        let start = range.lowerBound + chunk * Self.chunk
+                        let count = min(Self.chunk, range.upperBound - start)
+                        sums?[chunk] = tf_sum_of_squares(gradients.floatPointer + start, count)
+                    }
+                }
+            }
+            total += sums.reduce(0, +)
+        }
+        return total
+    }
+
+    /// One step for all owned elements, in one pass: clip, decay, moments, weight, and the gradient set to zero.
+    ///
+    /// - Parameters:
+    ///   - step: The number of the step, from 0.
+    ///   - gradientFactor: What gradients are multiplied by first (clipping).
+    public func update(step: Int, learningRate: Double, gradientFactor: Double) {
+        var constants = tf_adamw_step()
+        constants.learning_rate = Float(learningRate)
+        constants.beta1 = settings.beta1
+        constants.beta2 = settings.beta2
+        constants.epsilon = settings.epsilon
+        constants.correction1 = Float(1 - pow(Double(settings.beta1), Double(step + 1)))
+        constants.correction2 = Float(1 - pow(Double(settings.beta2), Double(step + 1)))
+        constants.gradient_factor = Float(gradientFactor)
+        var start = 0
+        for range in ownedRanges {
+            let matrices = range.clamped(to: 0..<store.vectorStart)
+            let vectors = range.clamped(to: store.vectorStart..<store.count)
+            constants.weight_decay = settings.weightDecay
+            update(matrices, stateStart: start, constants)
+            constants.weight_decay = 0
+            update(vectors, stateStart: start + matrices.count, constants)
+            start += range.count
+        }
+    }
+
+    private func update(_ range: Range<Int>, stateStart: Int, _ constants: tf_adamw_step) {
+        guard let gradients = store.gradients, !range.isEmpty else { return }
+        let isMatrix = range.lowerBound < store.vectorStart
+        pool.parallel(range.count, grain: Self.chunk) { part in
+            var constants = constants
+            let first = range.lowerBound + part.lowerBound, state = stateStart + part.lowerBound
+            let gradient = gradients.floatPointer + first
+            let moment1 = firstMoment.floatPointer + state, moment2 = secondMoment.floatPointer + state
+            if isMatrix, let lowerHalves {
+                let lower = UnsafeMutableRawPointer(lowerHalves.halfPointer + state).assumingMemoryBound(to: Int16.self)
+                tf_adamw_split(
+                    &constants, store.matrices.halfPointer + first, lower, gradient, moment1, moment2, part.count)
+            } else {
+                let values =
+                    isMatrix
+                    ? store.matrices.floatPointer + first : store.vectors.floatPointer + (first - store.vectorStart)
+                tf_adamw_f32(&constants, values, gradient, moment1, moment2, part.count)
+            }
+        }
+    }
+}
