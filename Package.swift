@@ -69,8 +69,8 @@ let package = Package(
 
         // Libraries, each importing only those above it.
         library("TransfusionCore", ["CKernels", "COpenBLAS", "COneDNN"]),
-        library("TransfusionConfig", ["TransfusionCore", "Yams"]),
-        library("TransfusionTelemetry"),
+        library("TransfusionConfig", ["TransfusionCore", "Yams", argumentParser]),
+        library("TransfusionTelemetry", ["TransfusionConfig"]),
         library("TransfusionParallel", ["TransfusionCore", "CMPI"]),
         library("TransfusionData", ["TransfusionCore", "CSentencePiece", "CFreeType", "CPNG", "COpenSSL"]),
         library("TransfusionCheckpoint", ["TransfusionCore", "COpenSSL", "CZstd"]),
@@ -95,7 +95,8 @@ let package = Package(
 
         // Tests mirror the sources.
         .target(
-            name: "_TestUtilities", dependencies: ["TransfusionCore", "TransfusionCheckpoint"], path: "Tests/_TestUtilities",
+            name: "_TestUtilities", dependencies: ["TransfusionCore", "TransfusionCheckpoint"],
+            path: "Tests/_TestUtilities",
             swiftSettings: swiftSettings),
         tests("TransfusionCore", []),
         tests("TransfusionConfig", []),

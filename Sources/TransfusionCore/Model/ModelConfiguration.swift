@@ -95,7 +95,10 @@ extension ModelConfiguration {
             ("patch", patchSize), ("image.channels", imageChannels), ("image.height", imageHeight),
             ("image.width", imageWidth),
         ]
-        for (key, value) in positive { require(value > 0, key, "must be positive, not \(value)") }
+        // The bound keeps every product of sizes inside an Int, whatever a file says.
+        for (key, value) in positive {
+            require((1...1 << 20).contains(value), key, "must lie between 1 and \(1 << 20), not \(value)")
+        }
         guard problems.isEmpty else { return problems }
         require(width % heads == 0, "heads", "\(heads) heads do not divide the width \(width)")
         if width % heads == 0 {

@@ -1,0 +1,50 @@
+public import ArgumentParser
+internal import Foundation
+
+/// The root of a command-line tool: errors are one line each on standard error, with exit code 2 for wrong use and 1 for
+/// failure.
+///
+/// Give the conformance to the `@main` type only; subcommands stay `ParsableCommand`.
+public protocol TransfusionCommand: ParsableCommand {}
+
+extension TransfusionCommand {
+    public static func main() {
+        main(Array(CommandLine.arguments.dropFirst()))
+    }
+
+    public static func main(_ arguments: [String]) {
+        do {
+            var command = try parseAsRoot(arguments)
+            try command.run()
+        } catch {
+            leave(error)
+        }
+    }
+
+    private static func leave(_ error: any Error) -> Never {
+        switch exitCode(for: error) {
+        case .success:
+            // A request for help or for the version.
+            print(fullMessage(for: error))
+            Foundation.exit(0)
+        case .validationFailure:
+            // The parser adds usage lines; of them, only the one that says where to read on is kept.
+            let hint = fullMessage(for: error).split(separator: "\n").last { $0.contains("--help") }
+            let line = message(for: error).split(separator: "\n").first ?? "wrong use"
+            leave(
+                CommandFailure([line, hint?.drop { $0 == " " }].compactMap(\.self).joined(separator: " "), .wrongUse))
+        case let code where error is ExitCode:
+            Foundation.exit(code.rawValue)
+        default:
+            leave(CommandFailure(reporting: error))
+        }
+    }
+
+    private static func leave(_ failure: CommandFailure) -> Never {
+        fflush(nil)
+        for line in failure.lines {
+            FileHandle.standardError.write(Data("error: \(line)\n".utf8))
+        }
+        Foundation.exit(failure.code.rawValue)
+    }
+}

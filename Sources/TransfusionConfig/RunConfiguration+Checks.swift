@@ -1,0 +1,87 @@
+extension RunConfiguration {
+    /// What no single key shows: combinations of keys that make no run.
+    ///
+    /// Reading a file includes the checks that need the file only.
+    /// - Parameters:
+    ///   - ranks: The processes that will train; nil when not known yet.
+    ///   - imageHeight: Of the data set's images or latents; nil when not known yet, like `imageWidth`.
+    /// - Returns: One problem each, with the nearest possible values.
+    public func problems(
+        ranks: Int? = nil, imageHeight: Int? = nil, imageWidth: Int? = nil
+    ) -> [ConfigurationProblem] {
+        var problems: [ConfigurationProblem] = []
+        func require(_ holds: Bool, _ key: String, _ message: @autoclosure () -> String) {
+            if !holds { problems.append(ConfigurationProblem(key, message())) }
+        }
+        let headsDivide = { (heads: Int) in model.width % (2 * heads) == 0 }
+        require(
+            headsDivide(model.heads), "model.heads",
+            "\(model.heads) heads do not divide the width \(model.width) into equal even parts; "
+                + "use \(nearest(to: model.heads, in: 1...max(1, model.width / 2), where: headsDivide))")
+        require(
+            schedule.minimumLearningRate <= schedule.learningRate, "schedule.minimum_learning_rate",
+            "\(schedule.minimumLearningRate.short) is above the learning_rate \(schedule.learningRate.short)")
+        require(
+            schedule.warmupSteps <= schedule.steps, "schedule.warmup_steps",
+            "\(schedule.warmupSteps) steps of warm-up do not fit into \(schedule.steps) steps; "
+                + "use at most \(schedule.steps)")
+        let microDivides = { (sequences: Int) in batch.globalSequences % sequences == 0 }
+        require(
+            microDivides(batch.microSequences), "batch.micro_sequences",
+            "\(batch.microSequences) does not divide the \(batch.globalSequences) global_sequences; "
+                + "use \(nearest(to: batch.microSequences, in: 1...batch.globalSequences, where: microDivides))")
+        require(
+            samples.everySteps == nil || !samples.prompts.isEmpty, "samples.prompts",
+            "is empty; give prompts, or turn samples.every_steps off")
+        if let ranks { problems += rankProblems(ranks) }
+        if let imageHeight, let imageWidth { problems += imageProblems(imageHeight, imageWidth) }
+        return problems
+    }
+
+    private func rankProblems(_ ranks: Int) -> [ConfigurationProblem] {
+        if let data = parallel.data, data != ranks {
+            return [
+                ConfigurationProblem(
+                    "parallel.data", "\(data) is not the number of ranks, \(ranks); use auto or \(ranks)")
+            ]
+        }
+        let microBatches = batch.globalSequences / batch.microSequences
+        guard microBatches < ranks else { return [] }
+        return [
+            ConfigurationProblem(
+                "batch.global_sequences",
+                "\(batch.globalSequences) sequences in micro-batches of \(batch.microSequences) are too few for "
+                    + "\(ranks) ranks; use at least \(ranks * batch.microSequences), or at most \(microBatches) ranks")
+        ]
+    }
+
+    private func imageProblems(_ height: Int, _ width: Int) -> [ConfigurationProblem] {
+        let patchDivides = { (patch: Int) in height % patch == 0 && width % patch == 0 }
+        guard patchDivides(model.patch) else {
+            let possible = nearest(to: model.patch, in: 1...max(1, min(height, width)), where: patchDivides)
+            return [
+                ConfigurationProblem(
+                    "model.patch",
+                    "a patch of \(model.patch) does not divide the data set's images of \(height) × \(width); "
+                        + "use \(possible)")
+            ]
+        }
+        let rows = (height / model.patch) * (width / model.patch)
+        // Besides its patches, a document has the markers of its beginning and end and of the image's.
+        guard rows + 4 > batch.sequenceLength else { return [] }
+        return [
+            ConfigurationProblem(
+                "batch.sequence_length",
+                "\(batch.sequenceLength) rows do not hold an image of \(rows) patches with its markers; "
+                    + "use at least \(rows + 4), or a larger model.patch")
+        ]
+    }
+
+    /// The possible values next below and next above, in words.
+    private func nearest(to value: Int, in range: ClosedRange<Int>, where isPossible: (Int) -> Bool) -> String {
+        let below = range.reversed().first { $0 < value && isPossible($0) }
+        let above = range.first { $0 > value && isPossible($0) }
+        let both = [below, above].compactMap(\.self).map(String.init)
+        return both.isEmpty ? "other sizes" : both.joined(separator: " or ")
+    }
+}

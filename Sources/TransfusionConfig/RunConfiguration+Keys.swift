@@ -1,0 +1,180 @@
+internal import TransfusionCore
+
+extension ConfigurationKey {
+    /// All keys, in the order in which they are read, written and documented.
+    public static let all: [ConfigurationKey] =
+        runKeys + modelKeys + dataKeys + optimizationKeys + executionKeys + outputKeys
+
+    private static let runKeys: [ConfigurationKey] = [
+        ConfigurationKey(
+            "name", \.name,
+            .text("1 to 64 letters, digits and . _ - beginning with a letter or digit", where: isRunName),
+            default: .inWords("the name of the file without its ending"), "Name of the run and of its directory."),
+        ConfigurationKey(
+            "seed", \.seed, .integer(0...Int.max),
+            "Decides initial weights, sample order, noise and dropout. The same seed gives the same run."),
+    ]
+
+    private static let modelKeys: [ConfigurationKey] = [
+        ConfigurationKey(
+            "model.preset", \.model.preset, .preset, default: .inWords("no preset"),
+            "Sets layers, width, heads and ffn to one of the paper's sizes, or to a laptop's. Keys below override it."),
+        ConfigurationKey(
+            "model.layers", \.model.layers, .integer(1...1024), default: .inWords("the preset's"),
+            "Transformer blocks."),
+        ConfigurationKey(
+            "model.width", \.model.widthWithFeedForward, .integer(2...65536), default: .inWords("the preset's"),
+            "Numbers in the hidden state of a row."),
+        ConfigurationKey(
+            "model.heads", \.model.heads, .integer(1...1024), default: .inWords("the preset's"),
+            "Attention heads; they divide the width into equal even parts."),
+        ConfigurationKey(
+            "model.ffn", \.model.feedForward, .integer(1...262144),
+            default: .inWords("the preset's, or 8/3 of the width, rounded up to a multiple of 256"),
+            "Hidden width of SwiGLU."),
+        ConfigurationKey(
+            "model.patch", \.model.patch, .integer(1...256),
+            "Side of the square of image points that makes one row; it divides the image's height and width."),
+        ConfigurationKey(
+            "model.timestep_after_projection", \.model.timestepAfterProjection, .flag,
+            "Adds the diffusion time to a patch after its projection to the model's width, instead of before it."),
+        ConfigurationKey(
+            "model.shared_image_position", \.model.rowOptions.sharedImagePosition, .flag,
+            "Gives all patches of an image one position for rotary embedding, instead of consecutive ones."),
+        ConfigurationKey(
+            "model.attend_across_documents", \.model.rowOptions.attendAcrossDocuments, .flag,
+            "Lets the documents packed into a sequence see those before them."),
+        ConfigurationKey(
+            "model.end_of_image_is_target", \.model.rowOptions.endOfImageIsTarget, .flag,
+            "Trains the last patch of an image to predict the end-of-image token."),
+    ]
+
+    private static let dataKeys: [ConfigurationKey] = [
+        ConfigurationKey(
+            "data.path", \.data.path, .text("a path", where: { !$0.contains("\0") }), default: .none, mayChange: true,
+            "Directory of the data set, as made by tf-data. Its digest, not its path, identifies it."),
+        ConfigurationKey(
+            "data.caption_first", \.data.captionFirst, .number(0...1),
+            "Share of pairs whose caption stands before the image; the others train captioning."),
+        ConfigurationKey(
+            "data.caption_dropout", \.data.captionDropout, .number(0...1),
+            "Share of caption-first pairs that lose their caption, so that guidance has an unconditional branch."),
+        ConfigurationKey(
+            "data.noise_cap", \.data.noiseCap, .integer(1...1000),
+            "Highest diffusion time, counted from 1 to 1000, of an image that stands before its caption."),
+        ConfigurationKey(
+            "data.text_image_ratio", \.data.textImageRatio, .number(0...1000),
+            "Tokens of plain text drawn for each token of image–caption pairs. 0 trains on pairs only."),
+        ConfigurationKey(
+            "objective.image_loss_weight", \.objective.imageLossWeight, .number(0...1e6),
+            "Weight λ of the diffusion loss beside the text loss."),
+    ]
+
+    private static let optimizationKeys: [ConfigurationKey] = [
+        ConfigurationKey(
+            "optimizer.beta1", \.optimizer.beta1, .number(0..<1), "AdamW's decay of the mean of gradients."),
+        ConfigurationKey(
+            "optimizer.beta2", \.optimizer.beta2, .number(0..<1), "AdamW's decay of the mean of squared gradients."),
+        ConfigurationKey(
+            "optimizer.epsilon", \.optimizer.epsilon, .positiveNumber(to: 1),
+            "Added to the root of the mean of squared gradients."),
+        ConfigurationKey(
+            "optimizer.weight_decay", \.optimizer.weightDecay, .number(0...1000),
+            "Decoupled weight decay, on matrices only; the learning rate multiplies it."),
+        ConfigurationKey(
+            "optimizer.clip_norm", \.optimizer.clipNorm, .positiveNumber(to: 1e30),
+            "Gradients are scaled down to this global norm when theirs is larger."),
+        ConfigurationKey(
+            "schedule.steps", \.schedule.steps, .integer(1...1_000_000_000), default: .none,
+            "Steps of the run, at the last of which the learning rate reaches its minimum."),
+        ConfigurationKey(
+            "schedule.learning_rate", \.schedule.learningRate, .positiveNumber(to: 1000),
+            "Learning rate at the end of the warm-up."),
+        ConfigurationKey(
+            "schedule.minimum_learning_rate", \.schedule.minimumLearningRate, .number(0...1000),
+            "Learning rate at the last step, at the foot of the cosine."),
+        ConfigurationKey(
+            "schedule.warmup_steps", \.schedule.warmupSteps, .integer(0...1_000_000_000),
+            "Steps in which the learning rate rises linearly from 0."),
+        ConfigurationKey(
+            "batch.sequence_length", \.batch.sequenceLength, .integer(8...1_048_576),
+            "Rows (tokens and patches) of a sequence, into which documents are packed."),
+        ConfigurationKey(
+            "batch.global_sequences", \.batch.globalSequences, .integer(1...1_048_576), default: .none,
+            "Sequences of one step over all ranks. It stays the same whatever the number of ranks."),
+        ConfigurationKey(
+            "batch.micro_sequences", \.batch.microSequences, .integer(1...65536), mayChange: true,
+            "Sequences that pass through the model at once; memory grows with it. It divides global_sequences."),
+    ]
+
+    private static let executionKeys: [ConfigurationKey] = [
+        ConfigurationKey(
+            "parallel.data", \.parallel.data, .either("auto", or: .integer(1...1_048_576)), mayChange: true,
+            "Data-parallel ranks. With auto, all ranks that run."),
+        ConfigurationKey(
+            "parallel.threads", \.parallel.threads, .either("auto", or: .integer(1...4096)), mayChange: true,
+            "Threads of each rank. With auto, the processors that the rank may use, shared fairly on its host."),
+        ConfigurationKey(
+            "parallel.recompute", \.parallel.recompute, .choice, mayChange: true,
+            "What the backward pass computes again instead of keeping it: nothing, or every block."),
+        ConfigurationKey(
+            "precision", \.precision, .choice,
+            "Type of products and activations. Weights, moments and sums are f32 always. "
+                + "With auto, bf16 where the processor multiplies it."),
+    ]
+
+    private static let outputKeys: [ConfigurationKey] = [
+        ConfigurationKey(
+            "checkpoint.every_steps", \.checkpoint.everySteps, .either("off", or: .integer(1...1_000_000_000)),
+            mayChange: true, "Steps between checkpoints. The last step is always saved."),
+        ConfigurationKey(
+            "checkpoint.every_minutes", \.checkpoint.everyMinutes, .either("off", or: .positiveNumber(to: 1e6)),
+            mayChange: true, "Minutes between checkpoints, beside every_steps."),
+        ConfigurationKey(
+            "checkpoint.keep.last", \.checkpoint.keepLast, .integer(1...1_000_000), mayChange: true,
+            "How many of the newest checkpoints are kept."),
+        ConfigurationKey(
+            "checkpoint.keep.every", \.checkpoint.keepEvery, .either("off", or: .integer(1...1_000_000_000)),
+            mayChange: true, "Checkpoints at multiples of this step are kept for good."),
+        ConfigurationKey(
+            "checkpoint.compression", \.checkpoint.compression, .either("off", or: .integer(1...19)), mayChange: true,
+            "zstd level of the shards."),
+        ConfigurationKey(
+            "checkpoint.asynchronous", \.checkpoint.asynchronous, .flag, mayChange: true,
+            "Writes beside training, after one copy of the state in memory."),
+        ConfigurationKey(
+            "samples.every_steps", \.samples.everySteps, .either("off", or: .integer(1...1_000_000_000)),
+            mayChange: true,
+            "Steps between drawings of the fixed prompts into the run's samples directory."),
+        ConfigurationKey("samples.prompts", \.samples.prompts, .texts(atMost: 64), mayChange: true, "The prompts."),
+        ConfigurationKey(
+            "samples.diffusion_steps", \.samples.diffusionSteps, .integer(1...1000), mayChange: true,
+            "Denoising steps of each picture."),
+        ConfigurationKey(
+            "samples.cfg_scale", \.samples.guidanceScale, .number(0...100), mayChange: true,
+            "Strength of classifier-free guidance; 1 is none."),
+        ConfigurationKey(
+            "telemetry.log_every_steps", \.telemetry.logEverySteps, .integer(1...1_000_000), mayChange: true,
+            "Steps between lines in the log and in metrics.jsonl."),
+        ConfigurationKey(
+            "telemetry.tensorboard", \.telemetry.tensorBoard, .flag, mayChange: true,
+            "Writes TensorBoard event files into the run's events directory."),
+    ]
+
+    private static func isRunName(_ text: String) -> Bool {
+        text.count <= 64 && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "._-".contains($0)) }
+            && text.first.map { $0.isLetter || $0.isNumber } ?? false
+    }
+}
+
+extension ValueForm where Value == ModelPreset? {
+    /// Sizes that are no preset have no name; the keys of the sizes say the same, so the preset is never written.
+    fileprivate static var preset: ValueForm {
+        let choice = ValueForm<ModelPreset>.choice
+        return ValueForm(description: choice.description) { node throws(UnsuitableValue) in
+            try choice.read(node)
+        } write: { _ in
+            nil
+        }
+    }
+}

@@ -1,0 +1,223 @@
+internal import Foundation
+internal import Yams
+
+extension RunConfiguration {
+    /// Bounds on what is read, far above what a configuration needs: a file from elsewhere cannot exhaust memory.
+    enum ReadingLimits {
+        static let bytes = 256 << 10
+        /// With so few references, what they expand to stays within a few hundred times the file.
+        static let aliases = 16
+        static let problems = 50
+    }
+
+    /// Reads a configuration file.
+    /// - Parameters:
+    ///   - path: The YAML file.
+    ///   - overrides: `key=value` each, where the value is YAML; applied after the file, one after the other.
+    /// - Throws: `ConfigurationError` with all problems, each with its file and line.
+    public static func load(_ path: String, overrides: [String] = []) throws(ConfigurationError) -> RunConfiguration {
+        func refuse(_ message: String) -> ConfigurationError {
+            ConfigurationError(problems: [ConfigurationProblem(nil, message, at: path)])
+        }
+        guard let file = FileHandle(forReadingAtPath: path) else {
+            let reason = FileManager.default.fileExists(atPath: path) ? "cannot be read" : "there is no such file"
+            throw refuse("\(reason); give the path of a configuration")
+        }
+        let contents: Data?
+        do {
+            contents = try file.read(upToCount: ReadingLimits.bytes + 1)
+        } catch {
+            throw refuse("cannot be read as a file; give the path of a configuration")
+        }
+        guard contents?.count ?? 0 <= ReadingLimits.bytes else {
+            throw refuse("is larger than the \(ReadingLimits.bytes) bytes that a configuration may have")
+        }
+        guard let text = String(data: contents ?? Data(), encoding: .utf8) else {
+            throw refuse("is not UTF-8 text; a configuration is a YAML file")
+        }
+        let name = URL(filePath: path).deletingPathExtension().lastPathComponent
+        return try RunConfiguration(yaml: text, file: path, defaultName: name, overrides: overrides)
+    }
+
+    /// Reads a configuration from the text of a file.
+    /// - Parameters:
+    ///   - file: Stands for the text in error messages.
+    ///   - defaultName: The run's name unless the text gives one.
+    /// - Throws: `ConfigurationError` with all problems.
+    public init(
+        yaml: String, file: String = "configuration", defaultName: String = "run", overrides: [String] = []
+    ) throws(ConfigurationError) {
+        var reader = ConfigurationReader(file: file)
+        reader.configuration.name = defaultName
+        reader.read(yaml)
+        reader.apply(overrides)
+        if reader.problems.isEmpty { reader.requireCompleteness() }
+        guard reader.problems.isEmpty else { throw ConfigurationError(problems: reader.problems) }
+        self = reader.configuration
+    }
+}
+
+/// Collects the values of a configuration and all problems with them.
+private struct ConfigurationReader {
+    let file: String
+    var configuration = RunConfiguration()
+    var problems: [ConfigurationProblem] = []
+    private var keysRead: Set<String> = []
+
+    private static let keys = Dictionary(uniqueKeysWithValues: ConfigurationKey.all.map { ($0.path, $0) })
+    /// Every prefix of a key that ends before a dot.
+    private static let sections = Set(
+        ConfigurationKey.all.flatMap { key in
+            key.path.indices.filter { key.path[$0] == "." }.map { String(key.path[..<$0]) }
+        })
+
+    init(file: String) {
+        self.file = file
+    }
+
+    mutating func read(_ yaml: String) {
+        do {
+            guard let root = try compose(yaml, at: file) else { return }
+            var values: [String: Node] = [:]
+            collect(root, path: "", into: &values)
+            // In the order of the table, so that a preset comes before the sizes that override it.
+            for key in ConfigurationKey.all {
+                if let node = values[key.path] { set(key, to: node, at: origin(node)) }
+            }
+        } catch {
+            problems.append(error)
+        }
+    }
+
+    mutating func apply(_ overrides: [String]) {
+        for override in overrides {
+            let origin = "--set \(override)"
+            guard let equals = override.firstIndex(of: "=") else {
+                problems.append(ConfigurationProblem(nil, "must have the form key=value", at: origin))
+                continue
+            }
+            let path = String(override[..<equals])
+            guard let key = Self.keys[path] else {
+                problems.append(ConfigurationProblem(path, unknown(path), at: origin))
+                continue
+            }
+            do {
+                let node = try compose(String(override[override.index(after: equals)...]), at: origin)
+                set(key, to: node ?? Node(""), at: origin)
+            } catch {
+                problems.append(error)
+            }
+        }
+    }
+
+    mutating func requireCompleteness() {
+        for key in ConfigurationKey.all where key.defaultValue == nil && !keysRead.contains(key.path) {
+            problems.append(ConfigurationProblem(key.path, "is needed: \(key.summary)", at: file))
+        }
+        let model = configuration.model
+        for (name, size) in [("layers", model.layers), ("width", model.width), ("heads", model.heads)] where size == 0 {
+            problems.append(
+                ConfigurationProblem(
+                    "model.\(name)", "is needed, because there is no model.preset (tiny, 0.16b …)", at: file))
+        }
+        if problems.isEmpty { problems = configuration.problems().map { add(file, to: $0) } }
+    }
+
+    private func add(_ origin: String, to problem: ConfigurationProblem) -> ConfigurationProblem {
+        var problem = problem
+        problem.origin = origin
+        return problem
+    }
+
+    private func compose(_ yaml: String, at place: String) throws(ConfigurationProblem) -> Node? {
+        let references = zip(" " + yaml, yaml).count { " \t\n[{,:-?".contains($0) && $1 == "*" }
+        guard yaml.utf8.count <= RunConfiguration.ReadingLimits.bytes,
+            references <= RunConfiguration.ReadingLimits.aliases
+        else {
+            throw ConfigurationProblem(
+                nil, "is larger than a configuration may be, or has more than 16 YAML aliases", at: place)
+        }
+        do {
+            return try Yams.compose(yaml: yaml)
+        } catch let error as YamlError {
+            throw ConfigurationProblem(nil, "is not YAML: \(error.reason)", at: place + error.line)
+        } catch {
+            throw ConfigurationProblem(nil, "is not YAML", at: place)
+        }
+    }
+
+    /// Finds the values of all known keys below `node`, and what is no key.
+    private mutating func collect(_ node: Node, path: String, into values: inout [String: Node]) {
+        if Self.keys[path] != nil {
+            values[path] = node
+        } else if case .mapping(let mapping) = node {
+            for (name, value) in mapping where problems.count < RunConfiguration.ReadingLimits.problems {
+                guard let name = name.scalar?.string else {
+                    problems.append(
+                        ConfigurationProblem(path.isEmpty ? nil : path, "a key must be a word", at: origin(name)))
+                    continue
+                }
+                let child = path.isEmpty ? name : "\(path).\(name)"
+                if Self.keys[child] == nil && !Self.sections.contains(child) {
+                    problems.append(ConfigurationProblem(child, unknown(child), at: origin(nodeOf: name, in: mapping)))
+                } else {
+                    collect(value, path: child, into: &values)
+                }
+            }
+        } else if case .scalar(let scalar) = node, scalar.string.isEmpty {
+            // A section whose keys are all commented out.
+        } else {
+            let what = path.isEmpty ? "a configuration is made of sections and keys" : "is a section with keys below it"
+            problems.append(ConfigurationProblem(path.isEmpty ? nil : path, what, at: origin(node)))
+        }
+    }
+
+    private mutating func set(_ key: ConfigurationKey, to node: Node, at origin: String) {
+        keysRead.insert(key.path)
+        do {
+            try key.read(node, &configuration)
+        } catch {
+            problems.append(ConfigurationProblem(key.path, error.message, at: origin))
+        }
+    }
+
+    private func origin(_ node: Node) -> String {
+        node.mark.map { "\(file):\($0.line)" } ?? file
+    }
+
+    private func origin(nodeOf name: String, in mapping: Node.Mapping) -> String {
+        mapping.keys.first { $0.scalar?.string == name }.map(origin) ?? file
+    }
+
+    /// What to say of a key that does not exist.
+    private func unknown(_ path: String) -> String {
+        let known = ConfigurationKey.all.map(\.path) + Self.sections.sorted()
+        let ending = path.split(separator: ".").last.map(String.init) ?? path
+        let elsewhere = known.filter { $0 == ending || $0.hasSuffix("." + ending) }
+        if let meant = nearestName(to: path, among: known) ?? elsewhere.first {
+            return "there is no such key; did you mean \(meant)?"
+        }
+        let section = path.lastIndex(of: ".").map { String(path[...$0]) } ?? ""
+        let siblings = known.filter { $0.hasPrefix(section) && !$0.dropFirst(section.count).contains(".") }
+        return "there is no such key; there are \(siblings.joined(separator: ", "))"
+    }
+}
+
+extension YamlError {
+    fileprivate var line: String {
+        switch self {
+        case .scanner(_, _, let mark, _), .parser(_, _, let mark, _), .composer(_, _, let mark, _): ":\(mark.line)"
+        case .duplicatedKeysInMapping(_, let context): ":\(context.mark.line)"
+        default: ""
+        }
+    }
+
+    fileprivate var reason: String {
+        switch self {
+        case .reader(let problem, _, _, _): problem
+        case .scanner(_, let problem, _, _), .parser(_, let problem, _, _), .composer(_, let problem, _, _): problem
+        case .duplicatedKeysInMapping(let duplicates, _): "\(duplicates.joined(separator: ", ")) is given twice"
+        default: "it cannot be parsed"
+        }
+    }
+}

@@ -1,0 +1,155 @@
+public import TransfusionCore
+
+/// Everything that decides what a run computes and where: the typed form of a run's YAML file.
+///
+/// The defaults are the paper's. What each key means, its range and its default are described once, in
+/// `ConfigurationKey.all`; read a file with `RunConfiguration.load`.
+public struct RunConfiguration: Sendable, Equatable {
+    /// Names the run, its directory and its rows in status tables.
+    public var name = ""
+    public var seed = 0
+    public var model = Model()
+    public var data = DataSet()
+    public var objective = Objective()
+    public var optimizer = Optimizer()
+    public var schedule = Schedule()
+    public var batch = Batch()
+    public var parallel = Parallel()
+    public var precision = Precision.automatic
+    public var checkpoint = Checkpoint()
+    public var samples = Samples()
+    public var telemetry = Telemetry()
+
+    /// Incomplete until the required keys are set; hence not public.
+    init() {}
+
+    /// The sizes of the model. The vocabulary and the image size come from the data set.
+    public struct Model: Sendable, Equatable {
+        public var layers = 0
+        public var width = 0
+        public var heads = 0
+        public var feedForward = 0
+        public var patch = 2
+        public var timestepAfterProjection = false
+        public var rowOptions = RowLayout.Options()
+
+        /// Llama's feed-forward width goes with the width, until another is set.
+        var widthWithFeedForward: Int {
+            get { width }
+            set {
+                width = newValue
+                feedForward = ModelConfiguration.llamaFeedForward(width: newValue)
+            }
+        }
+
+        /// The preset with these four sizes, if there is one; setting it sets the four.
+        public var preset: ModelPreset? {
+            get { ModelPreset.allCases.first { $0.sizes == (layers, width, heads, feedForward) } }
+            set { if let newValue { (layers, width, heads, feedForward) = newValue.sizes } }
+        }
+    }
+
+    public struct DataSet: Sendable, Equatable {
+        /// A directory made by `tf-data`.
+        public var path = ""
+        /// How often the caption stands before its image.
+        public var captionFirst = 0.8
+        /// How often a caption before its image is left out, for classifier-free guidance.
+        public var captionDropout = 0.1
+        /// Images before their caption have a diffusion time of at most this, counted from 1.
+        public var noiseCap = 500
+        /// Text tokens for each image patch.
+        public var textImageRatio = 1.0
+    }
+
+    public struct Objective: Sendable, Equatable {
+        /// λ of the paper.
+        public var imageLossWeight = 5.0
+    }
+
+    /// AdamW; decay applies to matrices only.
+    public struct Optimizer: Sendable, Equatable {
+        public var beta1 = 0.9
+        public var beta2 = 0.95
+        public var epsilon = 1e-8
+        public var weightDecay = 0.1
+        public var clipNorm = 1.0
+    }
+
+    /// Linear warm-up, then a cosine from `learningRate` to `minimumLearningRate` at the last step.
+    public struct Schedule: Sendable, Equatable {
+        public var steps = 0
+        public var learningRate = 3e-4
+        public var minimumLearningRate = 1.5e-5
+        public var warmupSteps = 4000
+    }
+
+    public struct Batch: Sendable, Equatable {
+        /// Rows (tokens and patches) of one sequence.
+        public var sequenceLength = 4096
+        /// Sequences of one step, over all ranks.
+        public var globalSequences = 0
+        /// Sequences that pass through the model at once.
+        public var microSequences = 1
+    }
+
+    public struct Parallel: Sendable, Equatable {
+        public enum Recompute: String, Sendable, CaseIterable {
+            case none
+            case full
+        }
+
+        /// Data-parallel ranks; nil takes all that run.
+        public var data: Int?
+        /// Threads of each rank; nil takes the processors that the rank may use.
+        public var threads: Int?
+        public var recompute = Recompute.none
+    }
+
+    public enum Precision: String, Sendable, CaseIterable {
+        /// bf16 where the processor multiplies it, else f32.
+        case automatic = "auto"
+        case f32
+        case bf16
+    }
+
+    public struct Checkpoint: Sendable, Equatable {
+        public var everySteps: Int? = 1000
+        public var everyMinutes: Double?
+        public var keepLast = 3
+        public var keepEvery: Int?
+        /// The zstd level; nil stores the bytes as they are.
+        public var compression: Int? = 3
+        public var asynchronous = true
+    }
+
+    /// Fixed prompts drawn while training.
+    public struct Samples: Sendable, Equatable {
+        public var everySteps: Int?
+        public var prompts: [String] = []
+        public var diffusionSteps = 50
+        public var guidanceScale = 3.0
+    }
+
+    public struct Telemetry: Sendable, Equatable {
+        public var logEverySteps = 1
+        public var tensorBoard = true
+    }
+}
+
+extension RunConfiguration {
+    /// The model's configuration, once the data set has said its vocabulary, special tokens and image size.
+    public func modelConfiguration(
+        vocabulary: Int, imageChannels: Int, imageHeight: Int, imageWidth: Int, beginOfText: Int32, endOfText: Int32,
+        beginOfImage: Int32, endOfImage: Int32
+    ) -> ModelConfiguration {
+        var result = ModelConfiguration(
+            layers: model.layers, width: model.width, heads: model.heads, feedForward: model.feedForward,
+            vocabulary: vocabulary, patchSize: model.patch, imageChannels: imageChannels, imageHeight: imageHeight,
+            imageWidth: imageWidth, beginOfText: beginOfText, endOfText: endOfText, beginOfImage: beginOfImage,
+            endOfImage: endOfImage)
+        result.timestepAfterProjection = model.timestepAfterProjection
+        result.rowOptions = model.rowOptions
+        return result
+    }
+}

@@ -1,0 +1,93 @@
+internal import Foundation
+
+/// The directory in which a run keeps everything: where each thing lies, and the rule that it belongs to one run.
+public struct RunDirectory: Sendable, Equatable {
+    public let path: String
+
+    /// A directory that exists, or will; nothing is touched.
+    public init(_ path: String) {
+        self.path = path
+    }
+
+    /// The resolved configuration.
+    public var configuration: String { path + "/run.yaml" }
+    /// One JSON object per logged step.
+    public var metrics: String { path + "/metrics.jsonl" }
+    /// TensorBoard event files.
+    public var events: String { path + "/events" }
+    /// One file per rank that says where the rank is.
+    public var heartbeats: String { path + "/heartbeats" }
+    public var logs: String { path + "/logs" }
+    /// Pictures of the fixed prompts.
+    public var samples: String { path + "/samples" }
+    public var checkpoints: String { path + "/checkpoints" }
+
+    /// Makes the directory a run's own, or enters that run again. To be called by one process of the run.
+    ///
+    /// A configuration that differs only in keys that may change on resume takes the place of the old one.
+    /// - Throws: `RunDirectoryError` when the directory belongs to another run or cannot be written.
+    public func enter(_ configuration: RunConfiguration) throws(RunDirectoryError) {
+        if FileManager.default.fileExists(atPath: self.configuration) {
+            let old: RunConfiguration
+            do {
+                old = try RunConfiguration.load(self.configuration)
+            } catch {
+                throw .unreadable(self.configuration, error)
+            }
+            let differences = configuration.differences(from: old).filter { !$0.mayChangeOnResume }
+            guard differences.isEmpty else { throw .belongsToAnotherRun(path, differences) }
+            if old == configuration { return try makeDirectories() }
+        } else if let foreign = contents.first(where: { !knownNames.contains($0) }) {
+            throw .notARun(path, holds: foreign)
+        }
+        try makeDirectories()
+        do {
+            try AtomicFile.write(configuration.resolved.utf8, to: self.configuration)
+        } catch {
+            throw .unusable(error)
+        }
+    }
+
+    private var directories: [String] { [events, heartbeats, logs, samples, checkpoints] }
+
+    private var knownNames: Set<String> {
+        Set((directories + [metrics, configuration]).map { ($0 as NSString).lastPathComponent })
+    }
+
+    private var contents: [String] {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+        return names.filter { !$0.hasPrefix(".") && !$0.hasSuffix(".tmp") }.sorted()
+    }
+
+    private func makeDirectories() throws(RunDirectoryError) {
+        for directory in directories {
+            do {
+                try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+            } catch {
+                throw .unusable(FileFailure(directory, because: "cannot be made: \(error.localizedDescription)"))
+            }
+        }
+    }
+}
+
+/// Why a run cannot use a directory.
+public enum RunDirectoryError: Error, Equatable, CustomStringConvertible {
+    case belongsToAnotherRun(String, [RunConfiguration.Difference])
+    case notARun(String, holds: String)
+    case unreadable(String, ConfigurationError)
+    case unusable(FileFailure)
+
+    public var description: String {
+        switch self {
+        case .belongsToAnotherRun(let path, let differences):
+            "\(path): belongs to a run of another configuration (\(differences.map(\.description).joined(separator: "; "))); "
+                + "choose another --run-dir, or go back to the old values"
+        case .notARun(let path, let name):
+            "\(path): is not a run directory and not empty (it holds \(name)); choose another --run-dir"
+        case .unreadable(let path, let error):
+            "\(path): is no valid configuration any more; restore it, or choose another --run-dir "
+                + "(\(error.problems.first?.description ?? ""))"
+        case .unusable(let failure): failure.description
+        }
+    }
+}

@@ -1,0 +1,33 @@
+/// Text as a YAML scalar.
+enum YAMLText {
+    /// A scalar that every YAML reader takes as this text: plain where that cannot be misread, else in double quotes.
+    static func quoted(_ text: String) -> String {
+        let isPlain =
+            text.first.map { $0.isASCII && $0.isLetter || $0 == "/" } ?? false
+            && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "/._-".contains($0)) }
+            && !reservedWords.contains(text.lowercased())
+        return isPlain ? text : escaped(text)
+    }
+
+    /// The text in double quotes, on one line; what is not printable is escaped.
+    static func escaped(_ text: some StringProtocol) -> String {
+        var result = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"", "\\": result += "\\\(scalar)"
+            case "\n": result += "\\n"
+            case "\t": result += "\\t"
+            case " "..."~", "\u{A0}"..."\u{2027}", "\u{202A}"..."\u{D7FF}", "\u{E000}"..."\u{FEFE}",
+                "\u{FF00}"..."\u{FFFD}", "\u{10000}"..."\u{10FFFF}":
+                result.unicodeScalars.append(scalar)
+            default:
+                let digits = String(scalar.value, radix: 16)
+                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            }
+        }
+        return result + "\""
+    }
+
+    /// Words that YAML 1.1 readers take for something else than text.
+    private static let reservedWords: Set = ["true", "false", "yes", "no", "on", "off", "null", "y", "n"]
+}

@@ -1,0 +1,69 @@
+import Foundation
+import Testing
+import TransfusionCore
+
+@testable import TransfusionConfig
+
+struct ConfigurationChecksTests {
+    private func configuration(_ overrides: String...) throws -> RunConfiguration {
+        try RunConfiguration(yaml: minimal, overrides: overrides)
+    }
+
+    @Test(arguments: [
+        ("model.heads=3", "model.heads: 3 heads do not divide the width 256 into equal even parts; use 2 or 4"),
+        ("model.heads=256", "use 128"),
+        ("model.width=7", "model.heads: 4 heads do not divide the width 7 into equal even parts; use other sizes"),
+        ("schedule.minimum_learning_rate=0.1", "schedule.minimum_learning_rate: 0.1 is above the learning_rate 0.0003"),
+        ("schedule.warmup_steps=4000", "schedule.warmup_steps: 4000 steps of warm-up do not fit into 2000 steps"),
+        ("batch.micro_sequences=3", "batch.micro_sequences: 3 does not divide the 16 global_sequences; use 2 or 4"),
+        ("samples.every_steps=10", "samples.prompts: is empty; give prompts, or turn samples.every_steps off"),
+    ]) func impossibleCombinationsAreRefusedOnReading(_ override: String, _ message: String) {
+        let found = problems(in: minimal, overrides: [override])
+        #expect(found.count == 1 && found[0].contains(message), "\(found)")
+    }
+
+    @Test func ranksMustFitTheBatch() throws {
+        #expect(try configuration("batch.micro_sequences=4").problems(ranks: 4).isEmpty)
+        let tooMany = try configuration("batch.micro_sequences=4").problems(ranks: 5)
+        #expect(tooMany.map(\.key) == ["batch.global_sequences"])
+        #expect(tooMany[0].message.hasSuffix("too few for 5 ranks; use at least 20, or at most 4 ranks"))
+        #expect(try configuration("parallel.data=2").problems(ranks: 2).isEmpty)
+        let other = try configuration("parallel.data=2").problems(ranks: 3)
+        #expect(other.map(\.description) == ["parallel.data: 2 is not the number of ranks, 3; use auto or 3"])
+    }
+
+    @Test func patchesMustFitTheImagesAndTheSequence() throws {
+        #expect(try configuration("model.patch=8").problems(imageHeight: 32, imageWidth: 32).isEmpty)
+        let odd = try configuration("model.patch=7").problems(imageHeight: 32, imageWidth: 48)
+        #expect(odd.map(\.key) == ["model.patch"] && odd[0].message.hasSuffix("32 × 48; use 4 or 8"))
+        let small = try configuration("model.patch=2", "batch.sequence_length=256")
+            .problems(imageHeight: 32, imageWidth: 32)
+        #expect(small.map(\.key) == ["batch.sequence_length"] && small[0].message.contains("use at least 260"))
+    }
+
+    @Test func theModelTakesItsSizesFromTheConfiguration() throws {
+        let model = try configuration("model.patch=8", "model.shared_image_position=true").modelConfiguration(
+            vocabulary: 1026, imageChannels: 3, imageHeight: 32, imageWidth: 32, beginOfText: 1, endOfText: 2,
+            beginOfImage: 1024, endOfImage: 1025)
+        #expect(model.problems().isEmpty)
+        #expect(model.layers == 4 && model.width == 256 && model.feedForward == 688 && model.patchesPerImage == 16)
+        #expect(model.rowOptions.sharedImagePosition && !model.rowOptions.endOfImageIsTarget)
+    }
+
+    @Test func theReferencePageAgreesWithTheKeys() throws {
+        let page = URL(filePath: #filePath).deletingLastPathComponent()
+            .appending(path: "../../docs/configuration.md").standardized
+        let text = try String(contentsOf: page, encoding: .utf8)
+        let introduction = text.prefix(upTo: text.range(of: "\n### run\n")?.lowerBound ?? text.endIndex)
+        if ProcessInfo.processInfo.environment["WRITE_REFERENCE"] != nil {
+            try (introduction + ConfigurationKey.reference).write(to: page, atomically: true, encoding: .utf8)
+        } else {
+            #expect(
+                text == introduction + ConfigurationKey.reference,
+                "run WRITE_REFERENCE=1 swift test --filter ConfigurationChecksTests")
+        }
+        for key in ConfigurationKey.all {
+            #expect(key.summary.hasSuffix("."), "\(key.path)")
+        }
+    }
+}

@@ -1,0 +1,209 @@
+import Foundation
+import Testing
+import TransfusionCore
+
+@testable import TransfusionConfig
+
+/// The least that a configuration must say.
+let minimal = """
+    model: {preset: tiny}
+    data: {path: data/emoji}
+    schedule: {steps: 2000, warmup_steps: 100}
+    batch: {global_sequences: 16}
+    """
+
+func problems(in yaml: String, overrides: [String] = []) -> [String] {
+    do throws(ConfigurationError) {
+        _ = try RunConfiguration(yaml: yaml, file: "run.yaml", overrides: overrides)
+        return []
+    } catch {
+        return error.problems.map(\.description)
+    }
+}
+
+struct RunConfigurationTests {
+    @Test func defaultsAreThePapers() throws {
+        let configuration = try RunConfiguration(yaml: minimal, defaultName: "emoji")
+        #expect(configuration.name == "emoji")
+        #expect(configuration.optimizer == .init())
+        #expect(configuration.optimizer.beta1 == 0.9 && configuration.optimizer.beta2 == 0.95)
+        #expect(configuration.optimizer.epsilon == 1e-8 && configuration.optimizer.weightDecay == 0.1)
+        #expect(configuration.optimizer.clipNorm == 1)
+        #expect(configuration.schedule.learningRate == 3e-4 && configuration.schedule.minimumLearningRate == 1.5e-5)
+        #expect(RunConfiguration.Schedule().warmupSteps == 4000)
+        #expect(configuration.objective.imageLossWeight == 5)
+        #expect(configuration.batch.sequenceLength == 4096 && configuration.batch.microSequences == 1)
+        #expect(configuration.data.captionFirst == 0.8 && configuration.data.captionDropout == 0.1)
+        #expect(configuration.data.noiseCap == 500 && configuration.data.textImageRatio == 1)
+        #expect(configuration.parallel.data == nil && configuration.precision == .automatic)
+    }
+
+    @Test(arguments: ModelPreset.allCases) func presetsSetTheSizes(_ preset: ModelPreset) throws {
+        let configuration = try RunConfiguration(yaml: minimal, overrides: ["model.preset=\(preset.rawValue)"])
+        #expect(configuration.model.preset == preset)
+        #expect(configuration.model.feedForward == preset.sizes.feedForward)
+        let sizes = try RunConfiguration(yaml: configuration.resolved)
+        #expect(sizes.model.preset == preset)
+    }
+
+    @Test func sizesOverrideThePresetInTheFileAndAfterIt() throws {
+        let file = minimal.replacing("{preset: tiny}", with: "{heads: 8, width: 512, preset: tiny}")
+        let model = try RunConfiguration(yaml: file).model
+        #expect(model.layers == 4 && model.width == 512 && model.heads == 8 && model.feedForward == 1536)
+        let again = try RunConfiguration(yaml: file, overrides: ["model.preset=0.16b", "model.layers=2"]).model
+        #expect(again.layers == 2 && again.width == 768 && again.feedForward == 2048)
+    }
+
+    @Test func everyKeyIsReadWrittenAndReadBack() throws {
+        let file = """
+            name: night-run_2.b
+            seed: 9223372036854775807
+            model: {layers: 3, width: 96, heads: 6, ffn: 100, patch: 4, timestep_after_projection: true,
+              shared_image_position: true, attend_across_documents: true, end_of_image_is_target: true}
+            data: {path: "/data/with space: ü", caption_first: 0.25, caption_dropout: 0, noise_cap: 1000,
+              text_image_ratio: 0.3333333333333333}
+            objective: {image_loss_weight: 1.5}
+            optimizer: {beta1: 0, beta2: 0.999, epsilon: 1e-06, weight_decay: 0, clip_norm: 0.5}
+            schedule: {steps: 250_000, learning_rate: 2e-3, minimum_learning_rate: 0, warmup_steps: 0}
+            batch: {sequence_length: 256, global_sequences: 12, micro_sequences: 4}
+            parallel: {data: 3, threads: 2, recompute: full}
+            precision: bf16
+            checkpoint: {every_steps: off, every_minutes: 7.5, keep: {last: 1, every: 500}, compression: off,
+              asynchronous: false}
+            samples: {every_steps: 10, prompts: ["owl", "a \\"red\\"\\theart 🦉\\n", "yes", "3"], diffusion_steps: 7,
+              cfg_scale: 2}
+            telemetry: {log_every_steps: 5, tensorboard: false}
+            """
+        let configuration = try RunConfiguration(yaml: file)
+        #expect(configuration.samples.prompts == ["owl", "a \"red\"\theart 🦉\n", "yes", "3"])
+        #expect(configuration.schedule.steps == 250_000)
+        #expect(configuration.checkpoint.everySteps == nil && configuration.checkpoint.keepEvery == 500)
+        let base = try RunConfiguration(yaml: minimal)
+        let untouched = ConfigurationKey.all.map(\.path).filter { path in
+            path != "model.preset" && !configuration.differences(from: base).contains { $0.key == path }
+        }
+        #expect(untouched.isEmpty, "the file above must set every key to something else than the default")
+
+        #expect(try RunConfiguration(yaml: configuration.resolved) == configuration)
+        #expect(try RunConfiguration(yaml: base.resolved) == base)
+    }
+
+    @Test func allProblemsAreReportedWithTheirLines() {
+        let file = """
+            model:
+              preset: large
+              widht: 512
+            data: {path: d}
+            optimizer:
+              beta1: 1.5
+              learning_rate: 3
+            shedule: {steps: 1}
+            batch: {global_sequences: "16"}
+            precision: [f32]
+            """
+        #expect(
+            problems(in: file) == [
+                "run.yaml:3: model.widht: there is no such key; did you mean model.width?",
+                "run.yaml:7: optimizer.learning_rate: there is no such key; did you mean schedule.learning_rate?",
+                "run.yaml:8: shedule: there is no such key; did you mean schedule?",
+                "run.yaml:2: model.preset: must be one of tiny | 0.16b | 0.37b | 0.76b | 1.4b | 7b, not \"large\"",
+                "run.yaml:6: optimizer.beta1: must be a number from 0 to below 1, not \"1.5\"",
+                "run.yaml:9: batch.global_sequences: must be an integer from 1 to 1048576, not \"16\"",
+                "run.yaml:10: precision: must be one of auto | f32 | bf16, not a list",
+            ])
+    }
+
+    @Test func whatIsMissingIsNamed() {
+        let found = problems(in: "seed: 3")
+        #expect(found.count == 6)
+        for key in [
+            "model.layers", "model.width", "model.heads", "data.path", "schedule.steps", "batch.global_sequences",
+        ] {
+            #expect(found.contains { $0.hasPrefix("run.yaml: \(key): is needed") })
+        }
+    }
+
+    @Test(arguments: [
+        (
+            "optimizer.beta1=2",
+            "--set optimizer.beta1=2: optimizer.beta1: must be a number from 0 to below 1, not \"2\""
+        ),
+        ("optimiser.beta1=0.5", "did you mean optimizer.beta1?"), ("seed", "must have the form key=value"),
+        ("batch=3", "there is no such key"), ("seed=", "must be an integer of at least 0, not empty"),
+        ("seed=-1", "integer of at least 0"), ("seed=1e3", "integer of at least 0"),
+        ("samples.prompts=[a, [b]]", "it holds a list"), ("samples.prompts=[a", "is not YAML"),
+        ("schedule.learning_rate=nan", "must be a number above 0"),
+        ("schedule.learning_rate=1e999", "must be a number"),
+        ("schedule.learning_rate=0x1p3", "must be a number"), ("telemetry.tensorboard=yes", "must be true or false"),
+        ("name=../x", "must be 1 to 64 letters"), ("checkpoint.every_minutes=0", "must be off, or number above 0"),
+    ]) func wrongOverridesAreRefused(_ override: String, _ message: String) {
+        let found = problems(in: minimal, overrides: [override])
+        #expect(found.count == 1 && found[0].contains(message), "\(found)")
+    }
+
+    @Test func overridesComeAfterTheFileInTheirOrder() throws {
+        let overrides = ["seed=1", "seed=2", "samples.prompts=[owl, 'a: b']", "checkpoint.every_minutes=2.5"]
+        let configuration = try RunConfiguration(yaml: minimal, overrides: overrides)
+        #expect(configuration.seed == 2)
+        #expect(configuration.samples.prompts == ["owl", "a: b"])
+        #expect(configuration.checkpoint.everyMinutes == 2.5)
+    }
+
+    @Test(arguments: [
+        "- a\n- b", "just text", "a: [1, 2", "seed: 1\nseed: 2", "? [a, b]\n: 3", "model: 3", "*nothing", "a: \u{1}",
+        "--- \n...\n---\nseed: 1", "data: {path: *x}", "\"\\uD800\": 1", "seed: !!binary aGk=",
+    ]) func whatIsNoConfigurationIsRefused(_ yaml: String) {
+        #expect(!problems(in: yaml).isEmpty)
+    }
+
+    @Test func hugeInputIsRefusedBeforeItIsExpanded() {
+        var laughs = "a: &a [x, x]\n"
+        for letter in "bcdefghijklmnopqrstuvwxyz" {
+            let previous = Character(UnicodeScalar(letter.asciiValue! - 1))
+            laughs += "\(letter): &\(letter) [*\(previous), *\(previous), *\(previous)]\n"
+        }
+        laughs += "? *z\n: 1\n"
+        #expect(problems(in: laughs).first?.contains("16 YAML aliases") == true)
+        #expect(problems(in: String(repeating: "a", count: 300_000)).first?.contains("larger") == true)
+        #expect(!problems(in: String(repeating: "[", count: 200_000)).isEmpty)
+        #expect(!problems(in: String(repeating: "- ", count: 900) + "a").isEmpty)
+        let manyUnknown = (0..<5000).map { "unknown_\($0): 1" }.joined(separator: "\n")
+        #expect(problems(in: manyUnknown).count == RunConfiguration.ReadingLimits.problems)
+    }
+
+    @Test func filesThatAreNoConfigurationsAreNamed() throws {
+        let directory = try TemporaryDirectory()
+        let missing = #expect(throws: ConfigurationError.self) {
+            try RunConfiguration.load(directory.path + "/no.yaml")
+        }
+        #expect(missing?.description.contains("/no.yaml: there is no such file") == true)
+        #expect(throws: ConfigurationError.self) { try RunConfiguration.load(directory.path) }
+        try Data([0xFF, 0xFE, 0x00]).write(to: URL(filePath: directory.path + "/binary.yaml"))
+        let binary = #expect(throws: ConfigurationError.self) {
+            try RunConfiguration.load(directory.path + "/binary.yaml")
+        }
+        #expect(binary?.description.contains("is not UTF-8 text") == true)
+        try Data(minimal.utf8).write(to: URL(filePath: directory.path + "/shapes.v2.yaml"))
+        #expect(try RunConfiguration.load(directory.path + "/shapes.v2.yaml").name == "shapes.v2")
+    }
+
+    @Test func editDistanceCountsSwaps() {
+        #expect(editDistance("", "abc") == 3)
+        #expect(editDistance("widht", "width") == 1)
+        #expect(editDistance("kitten", "sitting") == 3)
+        #expect(nearestName(to: "zzzzzz", among: ["model", "seed"]) == nil)
+    }
+}
+
+/// A directory that goes away with the value.
+final class TemporaryDirectory {
+    let path = FileManager.default.temporaryDirectory.appending(path: "transfusion-" + UUID().uuidString).path
+
+    init() throws {
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    deinit {
+        try? FileManager.default.removeItem(atPath: path)
+    }
+}
