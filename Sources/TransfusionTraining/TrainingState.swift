@@ -1,0 +1,141 @@
+internal import Foundation
+internal import TransfusionCheckpoint
+internal import TransfusionCore
+internal import TransfusionParallel
+
+/// What training changes, and a checkpoint keeps: weights, moments, and how far it is.
+///
+/// The position in the data and the random numbers follow from the step.
+final class TrainingState {
+    let model: TransfusionModel
+    let optimizer: ShardedAdamW
+    /// Steps done.
+    var step = 0
+    /// Tokens trained on, patches included.
+    var tokens = 0
+    var images = 0
+
+    init(model: TransfusionModel, optimizer: ShardedAdamW) {
+        self.model = model
+        self.optimizer = optimizer
+    }
+
+    static func momentName(_ state: AdamW.State, _ parameter: Parameter) -> String {
+        "optimizer.\(state.rawValue).\(parameter.name)"
+    }
+
+    /// The numbers that go on with the step, as a checkpoint stores them.
+    var counters: [String: JSONValue] {
+        ["step": .number(Double(step)), "tokens": .number(Double(tokens)), "images": .number(Double(images))]
+    }
+
+    /// This rank's share of the state: the master weights and moments of what its optimizer owns.
+    ///
+    /// The pieces lie in the memory of the state: nothing may train until they are written or staged.
+    func pieces() -> [ShardPiece] {
+        model.parameters.parameters.flatMap { parameter -> [ShardPiece] in
+            let owned = parameter.ownedRange
+            guard !owned.isEmpty else { return [] }
+            let weight = Self.box(parameter, named: parameter.name)
+            let master = MasterWeights(parameter)
+            var start = owned.lowerBound
+            var pieces: [ShardPiece] = []
+            for box in weight.boxes(ofFlatRange: owned) {
+                let first = start
+                pieces.append(ShardPiece(box) { bytes, buffer in master.read(first, bytes, into: buffer) })
+                start += box.count
+            }
+            for state in AdamW.State.allCases {
+                guard let moments = optimizer.optimizer.state(state, of: parameter) else { continue }
+                var start = 0
+                for box in Self.box(parameter, named: Self.momentName(state, parameter)).boxes(ofFlatRange: owned) {
+                    let part = UnsafeMutableBufferPointer(rebasing: moments[start..<start + box.count])
+                    pieces.append(ShardPiece(box, memory: UnsafeRawBufferPointer(part)))
+                    start += box.count
+                }
+            }
+            return pieces
+        }
+    }
+
+    /// Takes weights, moments and counters from a checkpoint of any layout.
+    func load(_ checkpoint: Checkpoint) throws {
+        let parameters = model.parameters.parameters
+        var expected: [String: [Int]] = [:]
+        for parameter in parameters {
+            expected[parameter.name] = parameter.globalShape
+            for state in AdamW.State.allCases { expected[Self.momentName(state, parameter)] = parameter.globalShape }
+        }
+        try checkpoint.require(expected)
+        for parameter in parameters {
+            try Self.loadWeights(parameter, from: checkpoint)
+            for state in AdamW.State.allCases {
+                guard let moments = optimizer.optimizer.state(state, of: parameter) else { continue }
+                let boxes = Self.box(parameter, named: Self.momentName(state, parameter))
+                    .boxes(ofFlatRange: parameter.ownedRange)
+                try Self.read(boxes, from: checkpoint, into: moments)
+            }
+        }
+        func counter(_ name: String) throws -> Int {
+            guard case .number(let value)? = checkpoint.metadata.scalars[name], value >= 0, value < 0x1p53 else {
+                throw CheckpointError(checkpoint.path, "the counter \"\(name)\" is missing; this is no training checkpoint")
+            }
+            return Int(value)
+        }
+        step = try counter("step")
+        tokens = try counter("tokens")
+        images = try counter("images")
+    }
+
+    /// Elements of a weight that are held as f32 at once while loading.
+    private static let loadedAtOnce = 1 << 22
+
+    private static func loadWeights(_ parameter: Parameter, from checkpoint: Checkpoint) throws {
+        let whole = box(parameter, named: parameter.name)
+        let scratch = UnsafeMutableBufferPointer<Float>.allocate(capacity: min(parameter.count, loadedAtOnce))
+        defer { scratch.deallocate() }
+        for start in stride(from: 0, to: parameter.count, by: loadedAtOnce) {
+            let range = start..<min(start + loadedAtOnce, parameter.count)
+            let part = UnsafeMutableBufferPointer(rebasing: scratch[..<range.count])
+            try read(whole.boxes(ofFlatRange: range), from: checkpoint, into: part)
+            parameter.writeMaster(UnsafeBufferPointer(part), at: start)
+        }
+    }
+
+    /// Reads consecutive boxes into consecutive memory.
+    private static func read(
+        _ boxes: [TensorBox], from checkpoint: Checkpoint, into memory: UnsafeMutableBufferPointer<Float>
+    ) throws {
+        var start = 0
+        let requests = boxes.map { box in
+            defer { start += box.count }
+            return ReadRequest(
+                box, into: UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(rebasing: memory[start..<start + box.count])))
+        }
+        try checkpoint.read(requests)
+    }
+
+    /// This rank's part of a parameter as a part of the global tensor.
+    private static func box(_ parameter: Parameter, named name: String) -> TensorBox {
+        let part = parameter.shard.box(in: parameter.globalShape)
+        return TensorBox(
+            name: name, type: .f32, globalShape: parameter.globalShape, offsets: part.offsets, sizes: part.sizes)
+    }
+}
+
+/// The master weights of a parameter, for the threads that write a checkpoint.
+///
+/// `@unchecked Sendable`: the threads only read, and nothing trains until the pieces made of it are written or staged.
+private struct MasterWeights: @unchecked Sendable {
+    private let parameter: Parameter
+
+    init(_ parameter: Parameter) {
+        self.parameter = parameter
+    }
+
+    /// Reads a byte range of the box that begins at element `first` of the parameter.
+    func read(_ first: Int, _ bytes: Range<Int>, into buffer: UnsafeMutableRawBufferPointer) {
+        precondition(bytes.lowerBound % 4 == 0 && bytes.count % 4 == 0, "weights are read in whole elements")
+        parameter.readMaster(buffer.bindMemory(to: Float.self), at: first + bytes.lowerBound / 4)
+    }
+}
