@@ -1,0 +1,148 @@
+internal import Glibc
+
+/// The operating system's files.
+public struct POSIXFileSystem: FileSystem {
+    public init() {}
+
+    public func createDirectory(_ path: String) throws(FileSystemError) {
+        if mkdir(path, 0o777) != 0 { throw FileSystemError("create the directory", path, errno) }
+    }
+
+    public func list(_ directory: String) throws(FileSystemError) -> [String] {
+        guard let stream = opendir(directory) else { throw FileSystemError("list", directory, errno) }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while true {
+            errno = 0
+            guard let entry = readdir(stream) else {
+                if errno != 0 { throw FileSystemError("list", directory, errno) }
+                return names
+            }
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+    }
+
+    public func create(_ path: String) throws(FileSystemError) -> any WritableFile {
+        let descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+        if descriptor < 0 { throw FileSystemError("create", path, errno) }
+        return POSIXWritableFile(path, descriptor)
+    }
+
+    public func open(_ path: String) throws(FileSystemError) -> any ReadableFile {
+        // Without O_NONBLOCK, a FIFO in the place of a file would block for ever.
+        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        if descriptor < 0 { throw FileSystemError("open", path, errno) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            let code = status.st_mode & S_IFMT == S_IFDIR ? EISDIR : EINVAL
+            Glibc.close(descriptor)
+            throw FileSystemError("read", path, code)
+        }
+        return POSIXReadableFile(path, descriptor, Int(status.st_size))
+    }
+
+    public func rename(_ path: String, to newPath: String) throws(FileSystemError) {
+        if Glibc.rename(path, newPath) != 0 { throw FileSystemError("rename to \(newPath)", path, errno) }
+    }
+
+    public func removeFile(_ path: String) throws(FileSystemError) {
+        if unlink(path) != 0 { throw FileSystemError("remove", path, errno) }
+    }
+
+    public func removeDirectory(_ path: String) throws(FileSystemError) {
+        if rmdir(path) != 0 { throw FileSystemError("remove", path, errno) }
+    }
+
+    public func synchronize(directory: String) throws(FileSystemError) {
+        let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if descriptor < 0 { throw FileSystemError("open", directory, errno) }
+        defer { Glibc.close(descriptor) }
+        if fsync(descriptor) != 0 { throw FileSystemError("flush", directory, errno) }
+    }
+}
+
+extension FileSystemError {
+    public init(_ operation: String, _ path: String, _ code: Int32) {
+        self.init(operation: operation, path: path, code: code, reason: String(cString: strerror(code)))
+    }
+
+    public var isMissing: Bool { code == ENOENT }
+    public var isExisting: Bool { code == EEXIST }
+}
+
+private final class POSIXWritableFile: WritableFile {
+    private let path: String
+    private var descriptor: Int32
+    private var written = 0
+    private var submitted = 0
+    /// How much may gather in the page cache before the disk is told to begin.
+    private static let writebackBytes = 32 << 20
+
+    init(_ path: String, _ descriptor: Int32) {
+        self.path = path
+        self.descriptor = descriptor
+    }
+
+    deinit {
+        if descriptor >= 0 { Glibc.close(descriptor) }
+    }
+
+    func append(_ bytes: UnsafeRawBufferPointer) throws(FileSystemError) -> Int {
+        while true {
+            let count = write(descriptor, bytes.baseAddress, bytes.count)
+            if count > 0 {
+                written += count
+                startWriteback()
+                return count
+            }
+            if count == 0 { throw FileSystemError("write", path, ENOSPC) }
+            if errno != EINTR { throw FileSystemError("write", path, errno) }
+        }
+    }
+
+    /// Lets the disk work while the next chunks are hashed, instead of all at once in `synchronize`. It is only a hint
+    /// (on Linux it starts the write-back of dirty pages): whether the bytes arrived is found out there.
+    private func startWriteback() {
+        guard written - submitted >= Self.writebackBytes else { return }
+        posix_fadvise(descriptor, off_t(submitted), off_t(written - submitted), POSIX_FADV_DONTNEED)
+        submitted = written
+    }
+
+    func synchronize() throws(FileSystemError) {
+        if fsync(descriptor) != 0 { throw FileSystemError("flush", path, errno) }
+    }
+
+    func close() throws(FileSystemError) {
+        let closing = descriptor
+        descriptor = -1
+        if Glibc.close(closing) != 0 { throw FileSystemError("close", path, errno) }
+    }
+}
+
+private final class POSIXReadableFile: ReadableFile {
+    let byteCount: Int
+    private let path: String
+    private let descriptor: Int32
+
+    init(_ path: String, _ descriptor: Int32, _ byteCount: Int) {
+        self.path = path
+        self.descriptor = descriptor
+        self.byteCount = byteCount
+        posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
+    }
+
+    deinit {
+        Glibc.close(descriptor)
+    }
+
+    func read(_ bytes: UnsafeMutableRawBufferPointer, at offset: Int) throws(FileSystemError) -> Int {
+        while true {
+            let count = pread(descriptor, bytes.baseAddress, bytes.count, off_t(offset))
+            if count >= 0 { return count }
+            if errno != EINTR { throw FileSystemError("read", path, errno) }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+internal import COpenSSL
+
+/// SHA-256 through OpenSSL.
+enum SHA256 {
+    /// The digest as 64 lower-case hexadecimal digits.
+    static func hexDigest(_ bytes: UnsafeRawBufferPointer) -> String {
+        var digest = [UInt8](repeating: 0, count: 32)
+        let status = EVP_Digest(bytes.baseAddress, bytes.count, &digest, nil, EVP_sha256(), nil)
+        precondition(status == 1, "OpenSSL has no SHA-256")
+        return hex(digest)
+    }
+
+    static func hexDigest(_ bytes: some Sequence<UInt8>) -> String {
+        Array(bytes).withUnsafeBytes { hexDigest($0) }
+    }
+
+    static func hex(_ bytes: [UInt8]) -> String {
+        let digits = Array("0123456789abcdef".utf8)
+        return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+    }
+}

@@ -1,0 +1,110 @@
+internal import Glibc
+public import TransfusionCore
+
+/// A checkpoint that is safely on disk.
+public struct SavedCheckpoint: Sendable, Equatable, Codable {
+    public let step: Int
+    public let path: String
+    /// Bytes of all shard files.
+    public let storedBytes: Int
+    /// Bytes of all tensors.
+    public let tensorBytes: Int
+}
+
+extension CheckpointStore {
+    /// Writes a checkpoint; every rank calls it with its own pieces, which together hold each element of each tensor
+    /// once.
+    ///
+    /// Replicated tensors are brought by one rank. After an error, which all ranks get, what was there before is still
+    /// there, and training can go on.
+    @discardableResult
+    public func save(
+        step: Int, metadata: CheckpointMetadata, pieces: [ShardPiece], collectives: any Collectives = SingleRank()
+    ) throws -> SavedCheckpoint {
+        try begin(step: step, collectives)
+        let outcome = Result { try writeShard(step: step, rank: collectives.rank, pieces) }
+        return try commit(step: step, metadata: metadata, outcome, collectives)
+    }
+
+    /// Makes the directory that the ranks write into.
+    func begin(step: Int, _ collectives: any Collectives) throws {
+        try agree(collectives) {
+            try fileSystem.createDirectories(directory)
+            try healReplacements()
+            for name in try fileSystem.list(directory) where name.hasPrefix("step-") && name.hasSuffix(".partial") {
+                try fileSystem.removeTree(Path.join(directory, name))
+            }
+            try fileSystem.createDirectory(path(step, ".partial"))
+        }
+    }
+
+    /// Writes this rank's pieces. It makes no collective calls and may run on any thread.
+    func writeShard(
+        step: Int, rank: Int, _ pieces: [ShardPiece], released: (Int) -> Void = { _ in }
+    ) throws -> ShardTable? {
+        let pieces = pieces.filter { $0.box.count > 0 }
+        guard !pieces.isEmpty else { return nil }
+        let digits = String(rank)
+        let file = "rank-" + String(repeating: "0", count: max(0, 5 - digits.count)) + digits + ".shard"
+        do {
+            return try ShardWriter(fileSystem: fileSystem, options: options)
+                .write(pieces, to: path(step, ".partial"), file: file, released: released)
+        } catch  where !(error is CheckpointError || error is FileSystemError) {
+            throw CheckpointError(Path.join(path(step, ".partial"), file), "cannot be written: \(error)")
+        }
+    }
+
+    /// Proves that the shards are complete, writes the manifest and gives the directory its final name.
+    func commit(
+        step: Int, metadata: CheckpointMetadata, _ outcome: Result<ShardTable?, any Error>,
+        _ collectives: any Collectives
+    ) throws -> SavedCheckpoint {
+        let tables = try gather(collectives) { try outcome.get() }
+        return try broadcast(collectives) {
+            let partial = path(step, ".partial")
+            do {
+                let manifest = try self.manifest(step, metadata, try tables.get().compactMap { $0 })
+                try fileSystem.write(try manifest.encoded(), to: Path.join(partial, Manifest.fileName))
+                try fileSystem.synchronize(directory: partial)
+                try publish(step)
+                return SavedCheckpoint(
+                    step: step, path: path(step), storedBytes: manifest.files.values.reduce(0, +),
+                    tensorBytes: manifest.tensorBytes)
+            } catch {
+                try? fileSystem.removeTree(partial)
+                try? healReplacements()
+                throw error
+            }
+        }
+    }
+
+    private func manifest(
+        _ step: Int, _ metadata: CheckpointMetadata, _ tables: [ShardTable]
+    ) throws -> Manifest {
+        var manifest = Manifest(
+            step: step, created: time(nil), chunkBytes: options.chunkBytes, metadata: metadata, files: [:], tensors: [:]
+        )
+        let path = path(step, ".partial")
+        for table in tables {
+            manifest.files[table.file] = table.bytes
+            for entry in table.entries {
+                let new = StoredTensor(type: entry.type, shape: entry.shape, boxes: [])
+                guard manifest.tensors[entry.name, default: new].shape == entry.shape,
+                    manifest.tensors[entry.name, default: new].type == entry.type
+                else { throw CheckpointError(path, "tensor \(entry.name) has another shape or type in \(table.file)") }
+                manifest.tensors[entry.name, default: new].boxes.append(entry.box)
+            }
+        }
+        try manifest.validate(path)
+        return manifest
+    }
+
+    private func publish(_ step: Int) throws {
+        let final = path(step)
+        let replaces = fileSystem.exists(Self.name(step), in: directory)
+        if replaces { try fileSystem.rename(final, to: path(step, ".replaced")) }
+        try fileSystem.rename(path(step, ".partial"), to: final)
+        try fileSystem.synchronize(directory: directory)
+        if replaces { try? fileSystem.removeTree(path(step, ".replaced")) }
+    }
+}

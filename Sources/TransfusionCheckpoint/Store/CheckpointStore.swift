@@ -1,0 +1,137 @@
+public import TransfusionCore
+
+/// How checkpoints are written and read.
+public struct CheckpointOptions: Sendable {
+    /// The zstd level, or `nil` to store elements as they are.
+    public var compressionLevel: Int?
+    /// Bytes of a box per chunk: the unit of compression, verification and memory.
+    public var chunkBytes: Int
+    /// Threads that hash and compress, or verify and unpack.
+    public var threads: Int
+
+    public init(compressionLevel: Int? = nil, chunkBytes: Int = 8 << 20, threads: Int? = nil) {
+        precondition(chunkBytes > 0 && chunkBytes % 8 == 0 && chunkBytes <= Manifest.chunkByteLimit)
+        self.compressionLevel = compressionLevel
+        self.chunkBytes = chunkBytes
+        self.threads = threads ?? Pipeline.defaultThreads
+    }
+}
+
+/// The checkpoints of a run: `step-NNNNNNNN` directories in one directory.
+///
+/// A checkpoint counts only when its directory has its final name and its manifest's digest holds. While one is written
+/// its directory is `step-N.partial`; a bad one becomes `step-N.corrupt`; one that is being deleted, `step-N.trash`;
+/// one that is being replaced by another save of its step, `step-N.replaced`.
+public struct CheckpointStore: Sendable {
+    public let directory: String
+    public var options: CheckpointOptions
+    let fileSystem: any FileSystem
+
+    public init(
+        _ directory: String, options: CheckpointOptions = CheckpointOptions(),
+        fileSystem: any FileSystem = POSIXFileSystem()
+    ) {
+        self.directory = directory
+        self.options = options
+        self.fileSystem = fileSystem
+    }
+
+    /// The steps that have a directory with its final name, ascending. They may still be damaged.
+    public func steps() throws -> [Int] {
+        let names: [String]
+        do {
+            names = try fileSystem.list(directory)
+        } catch {
+            if error.isMissing { return [] }
+            throw error
+        }
+        return names.compactMap(Self.step(ofName:)).sorted()
+    }
+
+    /// Opens a checkpoint. Its manifest is checked now, its tensors as they are read.
+    public func open(step: Int) throws -> Checkpoint {
+        try Checkpoint(path(step), options: options, fileSystem: fileSystem)
+    }
+
+    func path(_ step: Int, _ suffix: String = "") -> String { Path.join(directory, Self.name(step) + suffix) }
+
+    static func name(_ step: Int) -> String {
+        let digits = String(step)
+        return "step-" + String(repeating: "0", count: max(0, 8 - digits.count)) + digits
+    }
+
+    static func step(ofName name: String) -> Int? {
+        guard name.hasPrefix("step-"), let step = Int(name.dropFirst(5)), step >= 0, Self.name(step) == name else {
+            return nil
+        }
+        return step
+    }
+}
+
+/// Why a checkpoint was not used, and what became of it.
+public struct SkippedCheckpoint: Sendable, Equatable, CustomStringConvertible {
+    public let step: Int
+    public let problem: String
+    /// The name that it has now, when it could be put aside.
+    public let putAside: String?
+
+    public var description: String {
+        "skipping the checkpoint of step \(step): \(problem)" + (putAside.map { "; it is now \($0)" } ?? "")
+    }
+}
+
+extension CheckpointStore {
+    /// The newest checkpoint that verifies, or `nil` when there is none.
+    ///
+    /// Every rank calls it; the ranks share the work of verifying. A damaged checkpoint is renamed to `step-N.corrupt`,
+    /// so that it is not tried again and can be looked at.
+    /// - Parameters:
+    ///   - puttingAside: Whether damaged checkpoints are renamed. Readers that do not own the run leave them.
+    ///   - report: Called on every rank for each checkpoint that was skipped.
+    public func newestVerified(
+        collectives: any Collectives = SingleRank(), puttingAside: Bool = true,
+        report: (SkippedCheckpoint) -> Void
+    ) throws -> Checkpoint? {
+        if puttingAside { try agree(collectives) { try healReplacements() } }
+        let steps = try broadcast(collectives) { try self.steps() }
+        for step in steps.reversed() {
+            let problem = try firstMessage(collectives) {
+                let checkpoint = try open(step: step)
+                try checkpoint.verify(part: collectives.rank, of: collectives.size)
+            }
+            guard let problem else { return try open(step: step) }
+            let aside = try broadcast(collectives) { puttingAside ? putAside(step) : nil }
+            report(SkippedCheckpoint(step: step, problem: problem, putAside: aside))
+        }
+        return nil
+    }
+
+    private func putAside(_ step: Int) -> String? {
+        let taken = Set((try? fileSystem.list(directory)) ?? [])
+        let candidates = ["corrupt"] + (2..<1000).map { "corrupt-\($0)" }
+        guard let suffix = candidates.first(where: { !taken.contains(Self.name(step) + "." + $0) }) else { return nil }
+        let path = path(step, "." + suffix)
+        do {
+            try fileSystem.rename(self.path(step), to: path)
+            try fileSystem.synchronize(directory: directory)
+            return Path.name(of: path)
+        } catch {
+            return nil
+        }
+    }
+
+    /// Completes what a crash interrupted between the two renames of a replacement.
+    func healReplacements() throws {
+        guard let names = try? fileSystem.list(directory) else { return }
+        for name in names where name.hasSuffix(".replaced") {
+            let final = String(name.dropLast(".replaced".count))
+            guard Self.step(ofName: final) != nil else { continue }
+            if names.contains(final) {
+                try fileSystem.removeTree(Path.join(directory, name))
+            } else {
+                try fileSystem.rename(Path.join(directory, name), to: Path.join(directory, final))
+            }
+            try fileSystem.synchronize(directory: directory)
+        }
+    }
+}
