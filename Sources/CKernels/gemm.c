@@ -1,14 +1,12 @@
 #include "include/gemm.h"
+#include "bf16.h"
 
 TF_KERNEL void tf_widen_rows(const uint16_t *from, size_t from_stride, float *to, size_t to_stride, size_t rows,
                              size_t columns) {
     for (size_t r = 0; r < rows; r++) {
         const uint16_t *restrict x = from + r * from_stride;
         float *restrict y = to + r * to_stride;
-        for (size_t c = 0; c < columns; c++) {
-            union { uint32_t i; float f; } u = {(uint32_t)x[c] << 16};
-            y[c] = u.f;
-        }
+        for (size_t c = 0; c < columns; c++) y[c] = tf_load_bf16(x[c]);
     }
 }
 
@@ -17,11 +15,7 @@ TF_KERNEL void tf_narrow_rows(const float *from, size_t from_stride, uint16_t *t
     for (size_t r = 0; r < rows; r++) {
         const float *restrict x = from + r * from_stride;
         uint16_t *restrict y = to + r * to_stride;
-        for (size_t c = 0; c < columns; c++) {
-            union { float f; uint32_t i; } u = {x[c]};
-            const uint32_t rounded = (u.i + 0x7FFFu + ((u.i >> 16) & 1)) >> 16;
-            y[c] = (uint16_t)((u.i & 0x7FFFFFFFu) > 0x7F800000u ? (u.i >> 16) | 0x40u : rounded);
-        }
+        for (size_t c = 0; c < columns; c++) y[c] = tf_store_bf16(x[c]);
     }
 }
 

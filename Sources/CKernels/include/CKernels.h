@@ -2,6 +2,7 @@
 // Vector kernels of transfusion. Each header is one family; each function is one loop nest without policy: it splits
 // nothing, allocates nothing, and lets NaN and infinity through.
 #include "activation.h"
+#include "attention.h"
 #include "elementwise.h"
 #include "gemm.h"
 #include "loss.h"

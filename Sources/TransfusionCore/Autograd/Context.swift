@@ -10,6 +10,7 @@ public final class Context {
     public let type: ElementType
     public let tensorParallel: any Collectives
     let matmul: Matmul
+    let attentionKernel: SpanAttentionKernel
 
     /// Called when the gradient of a parameter has got all of its contributions of this backward pass.
     public var parameterIsReady: ((Parameter) -> Void)?
@@ -26,6 +27,7 @@ public final class Context {
         self.allocator = allocator
         self.tensorParallel = tensorParallel
         matmul = Matmul(pool: pool)
+        attentionKernel = SpanAttentionKernel(pool: pool, allocator: allocator)
     }
 
     /// A tensor of the computing type, or another, with undefined contents.

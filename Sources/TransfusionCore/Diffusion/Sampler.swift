@@ -57,7 +57,7 @@ public struct Sampler: Sendable {
     ) {
         let coefficients = coefficients(step)
         var added = [Float](repeating: 0, count: coefficients.deviation > 0 ? image.count : 0)
-        if coefficients.deviation > 0 { added.withUnsafeMutableBufferPointer(fresh) }
+        if coefficients.deviation > 0 { added.withUnsafeMutableBufferPointer { fresh($0) } }
         let signal = Float(coefficients.signal), noiseShare = Float(coefficients.noise)
         for i in image.indices {
             var clean = (image[i] - noiseShare * noise[i]) / signal

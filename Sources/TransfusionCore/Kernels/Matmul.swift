@@ -106,7 +106,7 @@ public final class Matmul {
     private func multiplyBlock(_ a: MatrixView, _ b: MatrixView, _ c: MatrixView, _ accumulate: Bool) {
         guard c.rows > 0, c.columns > 0 else { return }
         guard a.columns > 0 else {
-            if !accumulate { clear(c) }
+            if !accumulate { c.clear() }
             return
         }
         if a.type == .f32 {
@@ -115,12 +115,6 @@ public final class Matmul {
             threads[pool.currentThread].multiply(a, b, c, accumulate)
         } else {
             multiplyConverted(a, b, c, accumulate)
-        }
-    }
-
-    private func clear(_ c: MatrixView) {
-        for row in 0..<c.rows {
-            memset(c.address + row * c.rowStride * c.type.byteCount, 0, c.columns * c.type.byteCount)
         }
     }
 
@@ -136,7 +130,7 @@ public final class Matmul {
     private func multiplyConverted(_ a: MatrixView, _ b: MatrixView, _ c: MatrixView, _ accumulate: Bool) {
         let aCount = a.rows * a.columns, bCount = b.rows * b.columns
         let cCount = c.type == .bf16 ? c.rows * c.columns : 0
-        let scratch = threads[pool.currentThread].scratch((aCount + bCount + cCount) * 4)
+        let scratch = threads[pool.currentThread].scratch.take((aCount + bCount + cCount) * 4)
         let wideA = Self.widen(a, scratch)
         let wideB = Self.widen(b, scratch + aCount * 4)
         guard c.type == .bf16 else { return multiplyF32(wideA, wideB, c, accumulate) }
@@ -165,8 +159,7 @@ extension Matmul {
         private let engine: dnnl_engine_t?
         private var stream: dnnl_stream_t?
         private var primitives: [MatmulPrimitive.Key: MatmulPrimitive] = [:]
-        private var memory: UnsafeMutableRawPointer?
-        private var capacity = 0
+        let scratch = ScratchMemory()
         private var isPrepared = false
 
         /// A program with ever new shapes shall not fill the memory with code for old ones.
@@ -181,7 +174,6 @@ extension Matmul {
         deinit {
             primitives.removeAll()
             dnnl_stream_destroy(stream)
-            free(memory)
         }
 
         func multiply(_ a: MatrixView, _ b: MatrixView, _ c: MatrixView, _ accumulate: Bool) {
@@ -192,7 +184,7 @@ extension Matmul {
             let key = MatmulPrimitive.Key(a, b, c, accumulate: accumulate)
             let primitive = primitives[key] ?? add(key)
             primitive.run(
-                a.address, b.address, c.address, scratch: scratch(primitive.scratchByteCount), stream: stream)
+                a.address, b.address, c.address, scratch: scratch.take(primitive.scratchByteCount), stream: stream)
         }
 
         private func add(_ key: MatmulPrimitive.Key) -> MatmulPrimitive {
@@ -200,19 +192,6 @@ extension Matmul {
             let primitive = MatmulPrimitive(key, engine: engine)
             primitives[key] = primitive
             return primitive
-        }
-
-        /// At least `byteCount` bytes on a 64-byte boundary; contents undefined, valid until the next call.
-        func scratch(_ byteCount: Int) -> UnsafeMutableRawPointer {
-            if let memory, byteCount <= capacity { return memory }
-            free(memory)
-            memory = nil
-            capacity = max(byteCount, 64)
-            let status = posix_memalign(&memory, 64, capacity)
-            guard status == 0, let memory else {
-                preconditionFailure("out of memory: \(byteCount) bytes of scratch memory for a matrix product")
-            }
-            return memory
         }
     }
 }

@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// A matrix in memory that somebody else owns: what a product reads or writes.
 public struct MatrixView {
     public let address: UnsafeMutableRawPointer
@@ -55,4 +57,12 @@ public struct MatrixView {
 
     public func slice(rows: Range<Int>) -> MatrixView { slice(rows: rows, columns: 0..<columns) }
     public func slice(columns: Range<Int>) -> MatrixView { slice(rows: 0..<rows, columns: columns) }
+
+    /// Writes zero to every element.
+    func clear() {
+        let (lines, length) = isTransposed ? (columns, rows) : (rows, columns)
+        for line in 0..<lines {
+            memset(address + line * rowStride * type.byteCount, 0, length * type.byteCount)
+        }
+    }
 }

@@ -1,8 +1,7 @@
 /// The rows of one forward pass as attention sees them: where each stands, and which keys it may see.
 public struct AttentionRows {
     let positions: Tensor  // [rows], i32
-    let visibleStart: Tensor  // [rows], i32
-    let visibleEnd: Tensor  // [rows], i32
+    let spans: VisibleSpans
     /// One past the largest position.
     let positionCount: Int
     /// With a cache, intervals count the cache's slots, and row i is kept in slot `slots[i]`.
@@ -30,8 +29,7 @@ public struct AttentionRows {
     ) {
         precondition(slots.allSatisfy { cache != nil && $0 >= 0 && $0 < cache!.capacity })
         self.positions = context.integers(positions)
-        self.visibleStart = context.integers(visibleStart)
-        self.visibleEnd = context.integers(visibleEnd)
+        spans = VisibleSpans(start: visibleStart, end: visibleEnd)
         positionCount = Int(positions.max() ?? -1) + 1
         self.cache = cache
         self.slots = slots

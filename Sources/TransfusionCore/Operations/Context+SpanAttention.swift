@@ -1,5 +1,4 @@
 internal import CKernels
-internal import Glibc
 
 extension Context {
     /// Attention in which each row sees an interval of rows, with rotary embedding of queries and keys.
@@ -30,16 +29,15 @@ extension Context {
             value = MatrixView(cache.values)
         }
         let y = empty([queryKeyValue.rows, width])
-        let attention = SpanAttentionShape(
-            heads: heads, headWidth: headWidth, scale: 1 / Float(headWidth).squareRoot(),
-            visibleStart: rows.visibleStart, visibleEnd: rows.visibleEnd)
-        let logSumExp = spanAttention.forward(attention, query: query, key: key, value: value, into: MatrixView(y))
+        let shape = SpanAttentionShape(
+            heads: heads, headWidth: headWidth, scale: 1 / Float(headWidth).squareRoot(), spans: rows.spans)
+        let logSumExp = attentionKernel.forward(shape, query: query, key: key, value: value, into: MatrixView(y))
         return record(y) { [self] dy, gradients in
             precondition(cache == nil, "there is no backward pass through a cache")
             let gradient = empty(queryKeyValue.shape)
             let parts = (0..<3).map { MatrixView(gradient).slice(columns: $0 * width..<($0 + 1) * width) }
-            spanAttention.backward(
-                attention, query: query, key: key, value: value, output: MatrixView(y), logSumExp: logSumExp,
+            attentionKernel.backward(
+                shape, query: query, key: key, value: value, output: MatrixView(y), logSumExp: logSumExp,
                 outputGradient: MatrixView(dy), queryGradient: parts[0], keyGradient: parts[1],
                 valueGradient: parts[2])
             rotate(gradient, rows, heads: 2 * heads, headWidth: headWidth, rotary, direction: -1)

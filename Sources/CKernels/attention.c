@@ -1,0 +1,193 @@
+#include "include/attention.h"
+#include "bf16.h"
+#include "math.h"
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+// Queries and keys of a tile of scores, keys whose gradients are summed while they stay in the cache, and columns of a
+// panel: the operand of a product that is read along its depth. Key tiles lie on a grid that starts at key 0, so that a
+// row's sums have the same order whatever rows come with it.
+enum { QUERY_TILE = 64, KEY_TILE = 128, KEY_BLOCK = 512, PANEL = 64 };
+
+static size_t at_most(size_t a, size_t b) { return a < b ? a : b; }
+static size_t round_up(size_t x, size_t unit) { return (x + unit - 1) / unit * unit; }
+static size_t round_down(size_t x, size_t unit) { return x / unit * unit; }
+
+/// Hands out parts of a scratch memory; with a null base it counts them.
+typedef struct { char *base; size_t used; } arena;
+
+static void *take(arena *a, size_t bytes) {
+    char *part = a->base ? a->base + a->used : NULL;
+    a->used += round_up(bytes, 64);
+    return part;
+}
+
+/// Scratch memory of the forward pass. `words` are f32 numbers or pairs of bf16, both 4 bytes.
+typedef struct {
+    void *keys, *values, *queries, *weights;
+    float *scores, *sums, *maximum, *total, *factor;
+    int *low, *high;
+} forward_memory;
+
+static forward_memory forward_layout(const tf_attention_head *h, arena *a) {
+    const size_t keys = round_up(h->key_end, KEY_TILE) - round_down(h->first_key, KEY_TILE);
+    const size_t columns = round_up(h->width, 16);
+    return (forward_memory){
+        .keys = take(a, keys * h->width * 4),
+        .values = take(a, keys * columns * 4),
+        .queries = take(a, QUERY_TILE * h->width * 4),
+        .weights = take(a, QUERY_TILE * KEY_TILE * 2),
+        .scores = take(a, QUERY_TILE * KEY_TILE * 4),
+        .sums = take(a, QUERY_TILE * columns * 4),
+        .maximum = take(a, QUERY_TILE * 4),
+        .total = take(a, QUERY_TILE * 4),
+        .factor = take(a, QUERY_TILE * 4),
+        .low = take(a, QUERY_TILE * sizeof(int)),
+        .high = take(a, QUERY_TILE * sizeof(int)),
+    };
+}
+
+/// Scratch memory of the backward pass. `…_down` run along queries or keys in depth, `…_across` along the head's columns.
+typedef struct {
+    void *keys_across, *values_across, *keys_down;
+    void *queries, *output_gradients, *queries_down, *output_gradients_down;
+    void *weights_down, *gradients, *gradients_down;
+    float *scores, *weight_gradients, *query_gradients, *key_gradients, *value_gradients, *delta;
+    int *low, *high;
+} backward_memory;
+
+static backward_memory backward_layout(const tf_attention_head *h, arena *a) {
+    const size_t columns = round_up(h->width, 16);
+    const size_t tile = QUERY_TILE * KEY_TILE * 4, queries = h->query_end - h->first_query;
+    return (backward_memory){
+        .keys_across = take(a, KEY_BLOCK * h->width * 4),
+        .values_across = take(a, KEY_BLOCK * h->width * 4),
+        .keys_down = take(a, KEY_BLOCK * columns * 4),
+        .queries = take(a, QUERY_TILE * h->width * 4),
+        .output_gradients = take(a, QUERY_TILE * h->width * 4),
+        .queries_down = take(a, QUERY_TILE * columns * 4),
+        .output_gradients_down = take(a, QUERY_TILE * columns * 4),
+        .weights_down = take(a, tile),
+        .gradients = take(a, tile),
+        .gradients_down = take(a, tile),
+        .scores = take(a, tile),
+        .weight_gradients = take(a, tile),
+        .query_gradients = take(a, queries * columns * 4),
+        .key_gradients = take(a, KEY_BLOCK * columns * 4),
+        .value_gradients = take(a, KEY_BLOCK * columns * 4),
+        .delta = take(a, queries * 4),
+        .low = take(a, QUERY_TILE * sizeof(int)),
+        .high = take(a, QUERY_TILE * sizeof(int)),
+    };
+}
+
+size_t tf_attention_forward_scratch(const tf_attention_head *head) {
+    arena a = {NULL, 0};
+    forward_layout(head, &a);
+    return a.used;
+}
+
+size_t tf_attention_backward_scratch(const tf_attention_head *head) {
+    arena a = {NULL, 0};
+    backward_layout(head, &a);
+    return a.used;
+}
+
+/// The columns `low[i] ..< high[i]` of the tile at `first_key` that each of `count` queries sees, and in `least` and `most` the
+/// range that holds them all. Returns whether any column is seen.
+static int visible_columns(const tf_attention_head *h, size_t first_query, size_t count, size_t first_key, size_t width,
+                           int *low, int *high, int *least, int *most) {
+    *least = (int)width;
+    *most = 0;
+    for (size_t i = 0; i < count; i++) {
+        int64_t start = (int64_t)h->visible_start[first_query + i] - (int64_t)first_key;
+        int64_t end = (int64_t)h->visible_end[first_query + i] - (int64_t)first_key;
+        start = start < 0 ? 0 : start;
+        end = end > (int64_t)width ? (int64_t)width : end;
+        if (end <= start) start = end = 0;
+        low[i] = (int)start;
+        high[i] = (int)end;
+        if (end > start) {
+            *least = low[i] < *least ? low[i] : *least;
+            *most = high[i] > *most ? high[i] : *most;
+        }
+    }
+    return *most > *least;
+}
+
+/// The range of keys that the queries `first ..< end` see.
+static void visible_range(const tf_attention_head *h, size_t first, size_t end, size_t *low, size_t *high) {
+    *low = h->key_end;
+    *high = h->first_key;
+    for (size_t i = first; i < end; i++) {
+        if (h->visible_end[i] <= h->visible_start[i]) continue;
+        if ((size_t)h->visible_start[i] < *low) *low = (size_t)h->visible_start[i];
+        if ((size_t)h->visible_end[i] > *high) *high = (size_t)h->visible_end[i];
+    }
+}
+
+TF_INLINE float element(const void *x, size_t index, int is_bf16) {
+    return is_bf16 ? tf_load_bf16(((const uint16_t *)x)[index]) : ((const float *)x)[index];
+}
+
+TF_INLINE uint32_t pair_of(uint16_t low, uint16_t high) { return (uint32_t)low | (uint32_t)high << 16; }
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#define NAME(x) JOIN(x, SUFFIX)
+
+#define SUFFIX _baseline
+#define LANES 4
+#define BLOCK_VECTORS 2
+#define PAIRS 0
+#include "attention_level.h"
+
+#if defined(__x86_64__) && !defined(TF_NO_CLONES)
+#define SUFFIX _avx2
+#define LANES 8
+#define BLOCK_VECTORS 2
+#define PAIRS 0
+#pragma clang attribute push(__attribute__((target("arch=x86-64-v3"))), apply_to = function)
+#include "attention_level.h"
+#pragma clang attribute pop
+
+#define SUFFIX _avx512
+#define LANES 16
+#define BLOCK_VECTORS 4
+#define PAIRS 0
+#pragma clang attribute push(__attribute__((target("arch=x86-64-v4"))), apply_to = function)
+#include "attention_level.h"
+#pragma clang attribute pop
+
+#define SUFFIX _avx512_bf16
+#define LANES 16
+#define BLOCK_VECTORS 4
+#define PAIRS 1
+#pragma clang attribute push(__attribute__((target("arch=x86-64-v4,avx512bf16"))), apply_to = function)
+#include "attention_level.h"
+#pragma clang attribute pop
+#endif
+
+void tf_attention_forward(const tf_attention_head *head, tf_attention_level level, void *scratch) {
+    arena a = {scratch, 0};
+    const forward_memory memory = forward_layout(head, &a);
+#if defined(__x86_64__) && !defined(TF_NO_CLONES)
+    if (level == TF_ATTENTION_AVX512_BF16 && head->is_bf16) return forward_avx512_bf16(head, &memory);
+    if (level >= TF_ATTENTION_AVX512) return forward_avx512(head, &memory);
+    if (level >= TF_ATTENTION_AVX2) return forward_avx2(head, &memory);
+#endif
+    forward_baseline(head, &memory);
+}
+
+void tf_attention_backward(const tf_attention_head *head, tf_attention_level level, void *scratch) {
+    arena a = {scratch, 0};
+    const backward_memory memory = backward_layout(head, &a);
+#if defined(__x86_64__) && !defined(TF_NO_CLONES)
+    if (level == TF_ATTENTION_AVX512_BF16 && head->is_bf16) return backward_avx512_bf16(head, &memory);
+    if (level >= TF_ATTENTION_AVX512) return backward_avx512(head, &memory);
+    if (level >= TF_ATTENTION_AVX2) return backward_avx2(head, &memory);
+#endif
+    backward_baseline(head, &memory);
+}

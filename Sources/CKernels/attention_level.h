@@ -1,0 +1,458 @@
+// The attention kernels for one instruction set; attention.c includes this once for each, after defining
+//   SUFFIX         what the names end with
+//   LANES          floats in a vector
+//   BLOCK_VECTORS  vectors side by side in a block of results that stays in registers
+//   PAIRS          1 when operands of products are pairs of bf16, 0 when they are f32 (bf16 input is widened)
+
+#if PAIRS
+#define WORD uint32_t
+#else
+#define WORD float
+#endif
+#define VECTOR NAME(vector)
+#define INTEGERS NAME(integers)
+typedef float VECTOR __attribute__((vector_size(4 * LANES)));
+typedef int32_t INTEGERS __attribute__((vector_size(4 * LANES)));
+
+// A word holds this many numbers of the axis along which a product sums.
+enum { NAME(depth_of_word) = PAIRS ? 2 : 1 };
+#define DEPTH_OF_WORD NAME(depth_of_word)
+
+TF_INLINE VECTOR NAME(load)(const float *x) { return *(const VECTOR *)x; }
+TF_INLINE void NAME(store)(float *x, VECTOR value) { *(VECTOR *)x = value; }
+TF_INLINE VECTOR NAME(all)(float x) { return x - (VECTOR){}; }
+TF_INLINE VECTOR NAME(choose)(INTEGERS condition, VECTOR yes, VECTOR no) {
+    return (VECTOR)(((INTEGERS)yes & condition) | ((INTEGERS)no & ~condition));
+}
+
+TF_INLINE float NAME(largest)(VECTOR x) {
+#if LANES == 16
+    return _mm512_reduce_max_ps(x);
+#else
+    float most = x[0];
+    for (int i = 1; i < LANES; i++) most = x[i] > most ? x[i] : most;
+    return most;
+#endif
+}
+
+TF_INLINE float NAME(sum_of)(VECTOR x) {
+#if LANES == 16
+    return _mm512_reduce_add_ps(x);
+#else
+    float sum = 0;
+    for (int i = 0; i < LANES; i++) sum += x[i];
+    return sum;
+#endif
+}
+
+/// eˣ for x up to 88, to 2 ulp; below -87 it stays at e⁻⁸⁷. NaN stays NaN.
+TF_INLINE VECTOR NAME(exponential)(VECTOR x) {
+    x = NAME(choose)(x < NAME(all)(-87.0f), NAME(all)(-87.0f), x);
+    // Adding 1.5 · 2²³ rounds to an integer, which then stands in the low bits.
+    const VECTOR magic = NAME(all)(12582912.0f);
+    const VECTOR shifted = x * NAME(all)(1.44269504f) + magic;
+    const VECTOR n = shifted - magic;
+    VECTOR r = n * NAME(all)(-0.693145752f) + x;
+    r = n * NAME(all)(-1.42860677e-6f) + r;
+    VECTOR p = NAME(all)(1.3981999507e-3f) + r * NAME(all)(1.9875691500e-4f);
+    p = p * r + NAME(all)(8.3334519073e-3f);
+    p = p * r + NAME(all)(4.1665795894e-2f);
+    p = p * r + NAME(all)(1.6666665459e-1f);
+    p = p * r + NAME(all)(5.0000001201e-1f);
+    p = p * (r * r) + (r + NAME(all)(1.0f));
+    return (VECTOR)((INTEGERS)p + ((INTEGERS)shifted << 23));
+}
+
+// MARK: products
+
+/// `c (+)= a · b` for `rows` by `vectors` vectors of c. a is read by words at `a_row` and `a_step`, b by rows of `b_step`.
+TF_INLINE void NAME(block)(const int rows, const int vectors, const WORD *restrict a, size_t a_row, size_t a_step,
+                           const WORD *restrict b, size_t b_step, size_t depth, float *restrict c, size_t c_row,
+                           const int accumulate) {
+    VECTOR sum[6][4];
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++)
+#pragma clang loop unroll(full)
+        for (int v = 0; v < vectors; v++)
+            sum[r][v] = accumulate ? NAME(load)(c + r * c_row + v * LANES) : (VECTOR){};
+#pragma clang loop unroll(disable)
+    for (size_t p = 0; p < depth; p++) {
+        VECTOR column[4];
+#pragma clang loop unroll(full)
+        for (int v = 0; v < vectors; v++) column[v] = NAME(load)((const float *)(b + p * b_step) + v * LANES);
+#pragma clang loop unroll(full)
+        for (int r = 0; r < rows; r++) {
+            const WORD word = a[r * a_row + p * a_step];
+#pragma clang loop unroll(full)
+            for (int v = 0; v < vectors; v++) {
+#if PAIRS
+                sum[r][v] = _mm512_dpbf16_ps(sum[r][v], (__m512bh)_mm512_set1_epi32((int)word), (__m512bh)column[v]);
+#else
+                sum[r][v] += NAME(all)(word) * column[v];
+#endif
+            }
+        }
+    }
+#pragma clang loop unroll(full)
+    for (int r = 0; r < rows; r++)
+#pragma clang loop unroll(full)
+        for (int v = 0; v < vectors; v++) NAME(store)(c + r * c_row + v * LANES, sum[r][v]);
+}
+
+TF_INLINE void NAME(strip)(const int vectors, size_t rows, size_t depth, const WORD *a, size_t a_row, size_t a_step,
+                           const WORD *b, size_t b_step, float *c, size_t c_row, const int accumulate) {
+    size_t r = 0;
+    for (; r + 6 <= rows; r += 6)
+        NAME(block)(6, vectors, a + r * a_row, a_row, a_step, b, b_step, depth, c + r * c_row, c_row, accumulate);
+    if (r + 4 <= rows) {
+        NAME(block)(4, vectors, a + r * a_row, a_row, a_step, b, b_step, depth, c + r * c_row, c_row, accumulate);
+        r += 4;
+    }
+    for (; r < rows; r++)
+        NAME(block)(1, vectors, a + r * a_row, a_row, a_step, b, b_step, depth, c + r * c_row, c_row, accumulate);
+}
+
+/// `c (+)= a · b`. b lies in panels of 64 columns (the last may be narrower, in steps of 16) of `panel_depth` words.
+static void NAME(product)(size_t rows, size_t columns, size_t depth, const WORD *a, size_t a_row, size_t a_step,
+                          const WORD *b, size_t panel_depth, size_t first_depth, float *c, size_t c_row, int accumulate) {
+    for (size_t first = 0; first < columns; first += PANEL) {
+        const size_t width = at_most(PANEL, columns - first);
+        const WORD *panel = b + first * panel_depth + first_depth * width;
+        size_t column = 0;
+        for (; column + BLOCK_VECTORS * LANES <= width; column += BLOCK_VECTORS * LANES) {
+            float *to = c + first + column;
+            if (accumulate)
+                NAME(strip)(BLOCK_VECTORS, rows, depth, a, a_row, a_step, panel + column, width, to, c_row, 1);
+            else
+                NAME(strip)(BLOCK_VECTORS, rows, depth, a, a_row, a_step, panel + column, width, to, c_row, 0);
+        }
+        for (; column < width; column += LANES)
+            NAME(strip)(1, rows, depth, a, a_row, a_step, panel + column, width, c + first + column, c_row, accumulate);
+    }
+}
+
+// MARK: operands
+
+/// Rows of a head as the first operand: [rows, width] words, zero beyond `count`.
+static void NAME(pack_rows)(const void *x, size_t stride, int is_bf16, size_t first, size_t count, size_t rows,
+                            size_t width, WORD *to) {
+    const size_t words = width / DEPTH_OF_WORD;
+    for (size_t r = 0; r < count; r++) {
+#if PAIRS
+        memcpy(to + r * words, (const uint16_t *)x + (first + r) * stride, width * 2);
+#else
+        for (size_t c = 0; c < width; c++) to[r * words + c] = element(x, (first + r) * stride + c, is_bf16);
+#endif
+    }
+    if (count < rows) memset(to + count * words, 0, (rows - count) * words * 4);
+}
+
+/// Rows `from ..< end` of a head as columns of panels whose depth is the head's width. The panels start at row `base`
+/// and go on to `base + rows`; rows outside the range are zero.
+static void NAME(pack_across)(const void *x, size_t stride, int is_bf16, size_t base, size_t rows, size_t from,
+                              size_t end, size_t width, WORD *to) {
+    const size_t words = width / DEPTH_OF_WORD;
+    for (size_t panel = 0; panel < rows; panel += PANEL, to += PANEL * words) {
+        for (size_t n = 0; n < PANEL; n++) {
+            const size_t row = base + panel + n;
+            if (row < from || row >= end) {
+                for (size_t p = 0; p < words; p++) to[p * PANEL + n] = 0;
+                continue;
+            }
+#if PAIRS
+            const uint16_t *source = (const uint16_t *)x + row * stride;
+            for (size_t p = 0; p < words; p++) memcpy(to + p * PANEL + n, source + 2 * p, 4);
+#else
+            for (size_t p = 0; p < words; p++) to[p * PANEL + n] = element(x, row * stride + p, is_bf16);
+#endif
+        }
+    }
+}
+
+/// Rows `from ..< end` of a head as the depth of panels over the head's columns. The panels start at row `base` and are
+/// `rows` deep; rows outside the range and columns beyond `width` are zero.
+static void NAME(pack_down)(const void *x, size_t stride, int is_bf16, size_t base, size_t rows, size_t from, size_t end,
+                            size_t width, WORD *to) {
+    const size_t columns = round_up(width, 16), words = rows / DEPTH_OF_WORD;
+    for (size_t first = 0; first < columns; first += PANEL) {
+        const size_t panel = at_most(PANEL, columns - first), used = at_most(panel, width - first);
+        for (size_t p = 0; p < words; p++, to += panel) {
+            const size_t row = base + p * DEPTH_OF_WORD;
+#if PAIRS
+            const uint16_t *even = (const uint16_t *)x + row * stride + first, *odd = even + stride;
+            const int has_even = row >= from && row < end, has_odd = row + 1 >= from && row + 1 < end;
+            if (has_even && has_odd)
+                for (size_t c = 0; c < used; c++) to[c] = pair_of(even[c], odd[c]);
+            else
+                for (size_t c = 0; c < used; c++) to[c] = pair_of(has_even ? even[c] : 0, has_odd ? odd[c] : 0);
+#else
+            if (row >= from && row < end)
+                for (size_t c = 0; c < used; c++) to[c] = element(x, row * stride + first + c, is_bf16);
+            else
+                for (size_t c = 0; c < used; c++) to[c] = 0;
+#endif
+            for (size_t c = used; c < panel; c++) to[c] = 0;
+        }
+    }
+}
+
+/// `to[c] = factor · from[c]` in the type of the head.
+TF_INLINE void NAME(write_row)(const float *from, float factor, size_t width, void *to, size_t offset, int is_bf16) {
+    if (is_bf16)
+        for (size_t c = 0; c < width; c++) ((uint16_t *)to)[offset + c] = tf_store_bf16(from[c] * factor);
+    else
+        for (size_t c = 0; c < width; c++) ((float *)to)[offset + c] = from[c] * factor;
+}
+
+static const float NAME(lane_numbers)[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
+/// All bits set in the lanes of the columns `column …` that lie in `low ..< high`.
+TF_INLINE INTEGERS NAME(inside)(size_t column, int low, int high) {
+    VECTOR number;
+    memcpy(&number, NAME(lane_numbers), sizeof number);
+    number += NAME(all)((float)column);
+    return (number >= NAME(all)((float)low)) & (number < NAME(all)((float)high));
+}
+
+// MARK: forward
+
+/// Turns a row of scores into weights relative to the row's largest score so far, and returns by how much sums that were
+/// made with the former largest score have to be multiplied.
+TF_INLINE float NAME(softmax_row)(float *scores, WORD *weights, size_t first, size_t end, int low, int high,
+                                  const int masked, float scale, float *maximum, float *total) {
+    VECTOR most = NAME(all)(-__builtin_inff());
+    for (size_t c = first; c < end; c += LANES) {
+        VECTOR s = NAME(load)(scores + c);
+        if (masked) s = NAME(choose)(NAME(inside)(c, low, high), s, NAME(all)(-__builtin_inff()));
+        most = NAME(choose)(s > most, s, most);
+    }
+    const float largest = NAME(largest)(most) * scale;
+    const float before = *maximum, now = largest > before ? largest : before;
+    VECTOR sum = {};
+    for (size_t c = first; c < end; c += 2 * LANES) {
+        VECTOR w[2];
+        for (int i = 0; i < 2; i++) {
+            const size_t column = c + (size_t)i * LANES;
+            w[i] = NAME(exponential)(NAME(load)(scores + column) * NAME(all)(scale) - NAME(all)(now));
+            if (masked) w[i] = NAME(choose)(NAME(inside)(column, low, high), w[i], (VECTOR){});
+            sum += w[i];
+        }
+#if PAIRS
+        const __m512bh both = _mm512_cvtne2ps_pbh(w[1], w[0]);
+        memcpy(weights + c / 2, &both, sizeof both);
+#else
+        NAME(store)(weights + c, w[0]);
+        NAME(store)(weights + c + LANES, w[1]);
+#endif
+    }
+    // Before the first visible key the sums are zero, whatever they are multiplied by.
+    const float factor = before == now || before == -__builtin_inff() ? 1.0f : NAME(exponential)(NAME(all)(before - now))[0];
+    *total = *total * factor + NAME(sum_of)(sum);
+    *maximum = now;
+    return factor;
+}
+
+static void NAME(forward)(const tf_attention_head *h, const forward_memory *m) {
+    const size_t width = h->width, columns = round_up(width, 16), words = width / DEPTH_OF_WORD;
+    const size_t base = round_down(h->first_key, KEY_TILE), keys = round_up(h->key_end, KEY_TILE) - base;
+    WORD *weights = PAIRS ? (WORD *)m->weights : (WORD *)m->scores;
+    const size_t weight_row = KEY_TILE / DEPTH_OF_WORD;
+    NAME(pack_across)(h->key, h->key_stride, h->is_bf16, base, keys, h->first_key, h->key_end, width, m->keys);
+    NAME(pack_down)(h->value, h->value_stride, h->is_bf16, base, keys, h->first_key, h->key_end, width, m->values);
+
+    for (size_t q = h->first_query; q < h->query_end; q += QUERY_TILE) {
+        const size_t count = at_most(QUERY_TILE, h->query_end - q);
+        NAME(pack_rows)(h->query, h->query_stride, h->is_bf16, q, count, count, width, m->queries);
+        for (size_t i = 0; i < count; i++) {
+            m->maximum[i] = -__builtin_inff();
+            m->total[i] = 0;
+        }
+        memset(m->sums, 0, count * columns * 4);
+        size_t first_visible, visible_end;
+        visible_range(h, q, q + count, &first_visible, &visible_end);
+        for (size_t k = round_down(first_visible, KEY_TILE); k < visible_end; k += KEY_TILE) {
+            int least, most;
+            if (!visible_columns(h, q, count, k, KEY_TILE, m->low, m->high, &least, &most)) continue;
+            const size_t first = round_down((size_t)least, PANEL), end = round_up((size_t)most, PANEL);
+            const WORD *key_panels = (const WORD *)m->keys + (k - base + first) * words;
+            NAME(product)(count, end - first, words, m->queries, words, 1, key_panels, words, 0, m->scores + first,
+                          KEY_TILE, 0);
+            for (size_t i = 0; i < count; i++) {
+                float *scores = m->scores + i * KEY_TILE;
+                WORD *row = weights + i * weight_row;
+                if (m->high[i] == m->low[i]) {
+                    memset(row + first / DEPTH_OF_WORD, 0, (end - first) / DEPTH_OF_WORD * 4);
+                    continue;
+                }
+                const int low = m->low[i], high = m->high[i];
+                const int whole = low <= (int)first && high >= (int)end;
+                const float factor =
+                    whole ? NAME(softmax_row)(scores, row, first, end, low, high, 0, h->scale, m->maximum + i, m->total + i)
+                          : NAME(softmax_row)(scores, row, first, end, low, high, 1, h->scale, m->maximum + i, m->total + i);
+                if (factor != 1.0f) {
+                    float *sums = m->sums + i * columns;
+                    for (size_t c = 0; c < columns; c++) sums[c] *= factor;
+                }
+            }
+            // Only the visible depth, so that what lies in invisible values stays out.
+            const size_t low_word = (size_t)least / DEPTH_OF_WORD;
+            const size_t high_word = ((size_t)most + DEPTH_OF_WORD - 1) / DEPTH_OF_WORD;
+            NAME(product)(count, columns, high_word - low_word, weights + low_word, weight_row, 1, m->values,
+                          keys / DEPTH_OF_WORD, (k - base) / DEPTH_OF_WORD + low_word, m->sums, columns, 1);
+        }
+        for (size_t i = 0; i < count; i++) {
+            const int sees = h->visible_end[q + i] > h->visible_start[q + i];
+            NAME(write_row)(m->sums + i * columns, sees ? 1.0f / m->total[i] : 0.0f, width, h->output,
+                            (q + i) * h->output_stride, h->is_bf16);
+            h->log_sum_exp[q + i] = sees ? m->maximum[i] + tf_log(m->total[i]) : -__builtin_inff();
+        }
+    }
+}
+
+// MARK: backward
+
+/// Weights and gradients of scores of two queries that lie next to each other, from their scores and the gradients of their
+/// weights. The latter are written along the keys, and both along the queries.
+TF_INLINE void NAME(gradient_rows)(const float *scores, const float *weight_gradients, const float *log_sum_exp,
+                                   const float *delta, const int *low, const int *high, const int masked, float scale,
+                                   size_t first, size_t end, WORD *gradients, WORD *weights_down, WORD *gradients_down) {
+    for (size_t c = first; c < end; c += LANES) {
+        VECTOR weight[2], gradient[2];
+        for (int i = 0; i < 2; i++) {
+            const VECTOR s = NAME(load)(scores + i * KEY_TILE + c);
+            weight[i] = NAME(exponential)(s * NAME(all)(scale) - NAME(all)(log_sum_exp[i]));
+            gradient[i] = weight[i] * (NAME(load)(weight_gradients + i * KEY_TILE + c) - NAME(all)(delta[i]));
+            if (masked) {
+                const INTEGERS visible = NAME(inside)(c, low[i], high[i]);
+                weight[i] = NAME(choose)(visible, weight[i], (VECTOR){});
+                gradient[i] = NAME(choose)(visible, gradient[i], (VECTOR){});
+            }
+        }
+#if PAIRS
+        // From the first query's 16 numbers and then the second's to 16 pairs.
+        const __m512i interleave = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7,
+                                                    22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+        const __m512i w = (__m512i)_mm512_cvtne2ps_pbh(weight[1], weight[0]);
+        const __m512i g = (__m512i)_mm512_cvtne2ps_pbh(gradient[1], gradient[0]);
+        _mm512_store_si512(weights_down + c, _mm512_permutexvar_epi16(interleave, w));
+        _mm512_store_si512(gradients_down + c, _mm512_permutexvar_epi16(interleave, g));
+        _mm256_store_si256((__m256i *)(gradients + c / 2), _mm512_castsi512_si256(g));
+        _mm256_store_si256((__m256i *)(gradients + KEY_TILE / 2 + c / 2), _mm512_extracti64x4_epi64(g, 1));
+#else
+        for (int i = 0; i < 2; i++) {
+            NAME(store)(weights_down + i * KEY_TILE + c, weight[i]);
+            NAME(store)(gradients + i * KEY_TILE + c, gradient[i]);
+        }
+#endif
+    }
+}
+
+/// Adds what the queries `q ..< q + count` give to the gradients of the keys of one block, and to their own.
+static void NAME(backward_tile)(const tf_attention_head *h, const backward_memory *m, size_t q, size_t count,
+                                size_t block, size_t block_end, size_t first_visible, size_t visible_end) {
+    const size_t width = h->width, columns = round_up(width, 16), words = width / DEPTH_OF_WORD;
+    const size_t rows = round_up(count, 2), query_words = rows / DEPTH_OF_WORD;
+    // Along the queries, f32 words are those along the keys, read in the other order.
+    WORD *gradients = m->gradients, *weights_down = m->weights_down;
+    WORD *gradients_down = PAIRS ? (WORD *)m->gradients_down : gradients;
+    NAME(pack_rows)(h->query, h->query_stride, h->is_bf16, q, count, rows, width, m->queries);
+    NAME(pack_rows)(h->output_gradient, h->output_gradient_stride, h->is_bf16, q, count, rows, width,
+                    m->output_gradients);
+    NAME(pack_down)(h->query, h->query_stride, h->is_bf16, q, rows, q, q + count, width, m->queries_down);
+    NAME(pack_down)(h->output_gradient, h->output_gradient_stride, h->is_bf16, q, rows, q, q + count, width,
+                    m->output_gradients_down);
+    m->low[rows - 1] = m->high[rows - 1] = 0;
+    const size_t start = first_visible > block ? first_visible : block;
+    for (size_t k = round_down(start, KEY_TILE); k < at_most(visible_end, block_end); k += KEY_TILE) {
+        int least, most;
+        if (!visible_columns(h, q, count, k, KEY_TILE, m->low, m->high, &least, &most)) continue;
+        const size_t first = round_down((size_t)least, PANEL), end = round_up((size_t)most, PANEL);
+        const size_t panels = (k - block + first) * words;
+        NAME(product)(rows, end - first, words, m->queries, words, 1, (const WORD *)m->keys_across + panels, words, 0,
+                      m->scores + first, KEY_TILE, 0);
+        NAME(product)(rows, end - first, words, m->output_gradients, words, 1, (const WORD *)m->values_across + panels,
+                      words, 0, m->weight_gradients + first, KEY_TILE, 0);
+        for (size_t i = 0; i < rows; i += 2) {
+            const size_t tile = i * KEY_TILE, pair = i / DEPTH_OF_WORD * KEY_TILE, row = i * KEY_TILE / DEPTH_OF_WORD;
+            // The second row of the last pair may be padding.
+            const float log_sum_exp[2] = {h->log_sum_exp[q + i], i + 1 < count ? h->log_sum_exp[q + i + 1] : 0};
+            const float delta[2] = {m->delta[q - h->first_query + i],
+                                    i + 1 < count ? m->delta[q - h->first_query + i + 1] : 0};
+            const int *low = m->low + i, *high = m->high + i;
+            const int whole = low[0] <= (int)first && high[0] >= (int)end && low[1] <= (int)first && high[1] >= (int)end;
+            if (whole)
+                NAME(gradient_rows)(m->scores + tile, m->weight_gradients + tile, log_sum_exp, delta, low, high, 0,
+                                    h->scale, first, end, gradients + row, weights_down + pair, gradients_down + pair);
+            else
+                NAME(gradient_rows)(m->scores + tile, m->weight_gradients + tile, log_sum_exp, delta, low, high, 1,
+                                    h->scale, first, end, gradients + row, weights_down + pair, gradients_down + pair);
+        }
+        float *key_gradients = m->key_gradients + (k - block + first) * columns;
+        float *value_gradients = m->value_gradients + (k - block + first) * columns;
+        NAME(product)(end - first, columns, query_words, weights_down + first, 1, KEY_TILE, m->output_gradients_down,
+                      query_words, 0, value_gradients, columns, 1);
+        NAME(product)(end - first, columns, query_words, gradients_down + first, 1, KEY_TILE, m->queries_down,
+                      query_words, 0, key_gradients, columns, 1);
+        const size_t low_word = (size_t)least / DEPTH_OF_WORD;
+        const size_t high_word = ((size_t)most + DEPTH_OF_WORD - 1) / DEPTH_OF_WORD;
+        NAME(product)(count, columns, high_word - low_word, gradients + low_word, KEY_TILE / DEPTH_OF_WORD, 1,
+                      m->keys_down, KEY_BLOCK / DEPTH_OF_WORD, (k - block) / DEPTH_OF_WORD + low_word,
+                      m->query_gradients + (q - h->first_query) * columns, columns, 1);
+    }
+}
+
+static void NAME(backward)(const tf_attention_head *h, const backward_memory *m) {
+    const size_t width = h->width, columns = round_up(width, 16), queries = h->query_end - h->first_query;
+    // delta[i] = Σ_j weight[i, j] · weight_gradient[i, j] = output_gradient[i] · output[i].
+    for (size_t i = 0; i < queries; i++) {
+        TF_REASSOCIATE
+        const size_t row = h->first_query + i;
+        float sum = 0;
+        if (h->is_bf16) {
+            const uint16_t *o = (const uint16_t *)h->output + row * h->output_stride;
+            const uint16_t *g = (const uint16_t *)h->output_gradient + row * h->output_gradient_stride;
+            for (size_t c = 0; c < width; c++) sum += tf_load_bf16(o[c]) * tf_load_bf16(g[c]);
+        } else {
+            const float *o = (const float *)h->output + row * h->output_stride;
+            const float *g = (const float *)h->output_gradient + row * h->output_gradient_stride;
+            for (size_t c = 0; c < width; c++) sum += o[c] * g[c];
+        }
+        m->delta[i] = sum;
+    }
+    memset(m->query_gradients, 0, queries * columns * 4);
+
+    for (size_t block = round_down(h->first_key, KEY_BLOCK); block < h->key_end; block += KEY_BLOCK) {
+        const size_t from = h->first_key > block ? h->first_key : block;
+        const size_t end = at_most(h->key_end, block + KEY_BLOCK);
+        NAME(pack_across)(h->key, h->key_stride, h->is_bf16, block, KEY_BLOCK, from, end, width, m->keys_across);
+        NAME(pack_across)(h->value, h->value_stride, h->is_bf16, block, KEY_BLOCK, from, end, width, m->values_across);
+        NAME(pack_down)(h->key, h->key_stride, h->is_bf16, block, KEY_BLOCK, from, end, width, m->keys_down);
+        memset(m->key_gradients, 0, KEY_BLOCK * columns * 4);
+        memset(m->value_gradients, 0, KEY_BLOCK * columns * 4);
+        for (size_t q = h->first_query; q < h->query_end; q += QUERY_TILE) {
+            const size_t count = at_most(QUERY_TILE, h->query_end - q);
+            size_t first_visible, visible_end;
+            visible_range(h, q, q + count, &first_visible, &visible_end);
+            if (first_visible >= end || visible_end <= from) continue;
+            NAME(backward_tile)(h, m, q, count, block, end, first_visible, visible_end);
+        }
+        for (size_t k = from; k < end; k++) {
+            NAME(write_row)(m->key_gradients + (k - block) * columns, h->scale, width, h->key_gradient,
+                            k * h->key_gradient_stride, h->is_bf16);
+            NAME(write_row)(m->value_gradients + (k - block) * columns, 1, width, h->value_gradient,
+                            k * h->value_gradient_stride, h->is_bf16);
+        }
+    }
+    for (size_t i = 0; i < queries; i++)
+        NAME(write_row)(m->query_gradients + i * columns, h->scale, width, h->query_gradient,
+                        (h->first_query + i) * h->query_gradient_stride, h->is_bf16);
+}
+
+#undef SUFFIX
+#undef LANES
+#undef BLOCK_VECTORS
+#undef PAIRS
+#undef WORD
+#undef VECTOR
+#undef INTEGERS
+#undef DEPTH_OF_WORD

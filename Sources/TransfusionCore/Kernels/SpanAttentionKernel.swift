@@ -1,0 +1,178 @@
+internal import CKernels
+internal import Glibc
+
+/// What an attention is, apart from its operands.
+public struct SpanAttentionShape {
+    public let heads: Int
+    /// Columns of a head; even.
+    public let headWidth: Int
+    /// What scores are multiplied by, usually 1 / √headWidth.
+    public let scale: Float
+    public let spans: VisibleSpans
+
+    public init(heads: Int, headWidth: Int, scale: Float, spans: VisibleSpans) {
+        precondition(headWidth % 2 == 0 && headWidth > 0, "heads have an even width, not \(headWidth)")
+        precondition(scale > 0, "scores are multiplied by a positive number, not \(scale)")
+        self.heads = heads
+        self.headWidth = headWidth
+        self.scale = scale
+        self.spans = spans
+    }
+}
+
+/// Attention in which each query sees an interval of keys, tile by tile: no matrix of all scores exists, tiles outside the
+/// intervals are not touched, and memory grows with the number of rows.
+///
+/// Operands are matrices `[rows, heads · headWidth]`, not transposed, all f32 or all bf16; scores and sums are f32.
+///
+/// ### References
+/// Dao et al. 2022 (FlashAttention): softmax over tiles, weights computed again in the backward pass.
+public final class SpanAttentionKernel {
+    private let pool: ThreadPool
+    private let allocator: CachingAllocator
+    private let level: tf_attention_level
+    private let scratch: [ScratchMemory]
+
+    /// - Parameter instructionSet: At most what to use, as `CPUReport.instructionSet` names it; for tests of the kernels
+    ///   for other machines.
+    public init(pool: ThreadPool, allocator: CachingAllocator, instructionSet: String = CPUReport().instructionSet) {
+        self.pool = pool
+        self.allocator = allocator
+        level =
+            switch instructionSet {
+            case "x86-64-v4" where CPUReport.hasBF16Units: TF_ATTENTION_AVX512_BF16
+            case "x86-64-v4": TF_ATTENTION_AVX512
+            case "x86-64-v3": TF_ATTENTION_AVX2
+            default: TF_ATTENTION_BASELINE
+            }
+        scratch = (0..<pool.threadCount).map { _ in ScratchMemory() }
+    }
+
+    /// `output = softmax(scale · query · keyᵀ) · value`, in each head and over the visible keys; zero where there is none.
+    ///
+    /// - Parameters:
+    ///   - query: One row for each interval of `shape.spans`.
+    ///   - key: As many rows as the intervals count, or more.
+    ///   - value: Like `key`.
+    ///   - output: Like `query`; written.
+    /// - Returns: log Σ exp of the scores, `[heads, queries]`, f32; -infinity where nothing is visible.
+    public func forward(
+        _ shape: SpanAttentionShape, query: MatrixView, key: MatrixView, value: MatrixView, into output: MatrixView
+    ) -> Tensor {
+        let spans = shape.spans, queries = spans.queryCount
+        check(shape, rows: queries, query, output)
+        check(shape, rows: key.rows, key, value)
+        precondition(spans.keyCount <= key.rows, "intervals reach to key \(spans.keyCount) of \(key.rows)")
+        let logSumExp = Tensor([shape.heads, queries], .f32, allocator: allocator)
+        let runs = runsOfQueries(shape)
+        pool.tasks(shape.heads * runs.count) { task, thread in
+            let head = task % shape.heads
+            let run = runs[task / shape.heads]
+            withHead(shape, head, run.queries, run.keys, query, key, value, output, logSumExp) { description in
+                let memory = scratch[thread].take(tf_attention_forward_scratch(&description))
+                tf_attention_forward(&description, level, memory)
+            }
+        }
+        return logSumExp
+    }
+
+    /// The gradients of `query`, `key` and `value`, which are written, not added to.
+    ///
+    /// - Parameters:
+    ///   - output: What `forward` wrote.
+    ///   - logSumExp: What `forward` returned.
+    public func backward(
+        _ shape: SpanAttentionShape, query: MatrixView, key: MatrixView, value: MatrixView, output: MatrixView,
+        logSumExp: Tensor, outputGradient: MatrixView, queryGradient: MatrixView, keyGradient: MatrixView,
+        valueGradient: MatrixView
+    ) {
+        let spans = shape.spans
+        check(shape, rows: spans.queryCount, query, output, outputGradient, queryGradient)
+        check(shape, rows: key.rows, key, value, keyGradient, valueGradient)
+        precondition(query.type == key.type, "queries are \(query.type), keys \(key.type)")
+        precondition(spans.keyCount <= key.rows, "intervals reach to key \(spans.keyCount) of \(key.rows)")
+        // Keys behind the last interval belong to no group.
+        let unseen = spans.keyCount..<key.rows
+        if !unseen.isEmpty {
+            keyGradient.slice(rows: unseen).clear()
+            valueGradient.slice(rows: unseen).clear()
+        }
+        // The sums over the queries of a group have one order, so that the result does not depend on the threads.
+        pool.tasks(shape.heads * spans.groups.count) { task, thread in
+            let head = task % shape.heads
+            let group = spans.groups[task / shape.heads]
+            withHead(shape, head, group.queries, group.keys, query, key, value, output, logSumExp) { description in
+                let first = head * shape.headWidth
+                description.output_gradient = UnsafeRawPointer(outputGradient.column(first))
+                description.output_gradient_stride = outputGradient.rowStride
+                description.query_gradient = queryGradient.column(first)
+                description.query_gradient_stride = queryGradient.rowStride
+                description.key_gradient = keyGradient.column(first)
+                description.key_gradient_stride = keyGradient.rowStride
+                description.value_gradient = valueGradient.column(first)
+                description.value_gradient_stride = valueGradient.rowStride
+                let memory = scratch[thread].take(tf_attention_backward_scratch(&description))
+                tf_attention_backward(&description, level, memory)
+            }
+        }
+    }
+
+    /// Groups, cut further when there are too few to keep all threads busy. Rows do not depend on how they are cut.
+    private func runsOfQueries(_ shape: SpanAttentionShape) -> [VisibleSpans.Group] {
+        let spans = shape.spans
+        let wanted = (4 * pool.threadCount + shape.heads - 1) / max(shape.heads, 1)
+        let longest = max(128, (spans.queryCount / max(wanted, 1) + 63) / 64 * 64)
+        return spans.groups.flatMap { group in
+            stride(from: group.queries.lowerBound, to: group.queries.upperBound, by: longest).map { first in
+                let queries = first..<min(first + longest, group.queries.upperBound)
+                return VisibleSpans.Group(queries: queries, keys: spans.keys(of: queries))
+            }
+        }
+    }
+
+    private func check(_ shape: SpanAttentionShape, rows: Int, _ matrices: MatrixView...) {
+        for matrix in matrices {
+            precondition(
+                matrix.rows == rows && matrix.columns == shape.heads * shape.headWidth && !matrix.isTransposed
+                    && matrix.type == matrices[0].type,
+                "attention of \(rows) rows, \(shape.heads) heads of \(shape.headWidth) got \(matrix)")
+        }
+    }
+
+    private func withHead(
+        _ shape: SpanAttentionShape, _ head: Int, _ queries: Range<Int>, _ keys: Range<Int>, _ query: MatrixView,
+        _ key: MatrixView, _ value: MatrixView, _ output: MatrixView, _ logSumExp: Tensor,
+        _ body: (inout tf_attention_head) -> Void
+    ) {
+        let first = head * shape.headWidth
+        shape.spans.start.withUnsafeBufferPointer { start in
+            shape.spans.end.withUnsafeBufferPointer { end in
+                var description = tf_attention_head()
+                description.query = UnsafeRawPointer(query.column(first))
+                description.query_stride = query.rowStride
+                description.key = UnsafeRawPointer(key.column(first))
+                description.key_stride = key.rowStride
+                description.value = UnsafeRawPointer(value.column(first))
+                description.value_stride = value.rowStride
+                description.output = output.column(first)
+                description.output_stride = output.rowStride
+                description.log_sum_exp = logSumExp.f32.baseAddress! + head * shape.spans.queryCount
+                description.visible_start = start.baseAddress
+                description.visible_end = end.baseAddress
+                description.first_query = queries.lowerBound
+                description.query_end = queries.upperBound
+                description.first_key = keys.lowerBound
+                description.key_end = keys.upperBound
+                description.width = shape.headWidth
+                description.scale = shape.scale
+                description.is_bf16 = query.type == .bf16 ? 1 : 0
+                body(&description)
+            }
+        }
+    }
+}
+
+extension MatrixView {
+    /// Where column `index` of row 0 lies.
+    fileprivate func column(_ index: Int) -> UnsafeMutableRawPointer { address + index * type.byteCount }
+}
