@@ -1,0 +1,132 @@
+internal import Foundation
+internal import TransfusionCheckpoint
+internal import TransfusionConfig
+internal import TransfusionCore
+internal import TransfusionTelemetry
+
+/// Decides when a run saves, saves, and finds what to continue from.
+final class CheckpointKeeper {
+    private let settings: RunConfiguration.Checkpoint
+    private let store: CheckpointStore
+    private let saver: CheckpointSaver
+    private let group: any Collectives
+    private let log: (String) -> Void
+    private var lastSave = ContinuousClock.now
+    private var lastSavedStep: Int?
+
+    init(
+        _ settings: RunConfiguration.Checkpoint, directory: RunDirectory, group: any Collectives,
+        log: @escaping (String) -> Void
+    ) {
+        self.settings = settings
+        self.group = group
+        self.log = log
+        store = CheckpointStore(
+            directory.checkpoints, options: CheckpointOptions(compressionLevel: settings.compression))
+        saver = CheckpointSaver(
+            store, collectives: group, retention: Retention(last: settings.keepLast, every: settings.keepEvery),
+            asynchronous: settings.asynchronous)
+    }
+
+    /// What the run shall continue from; nil to begin.
+    func find(_ resume: TrainingLoop.Options.Resume) throws -> Checkpoint? {
+        switch resume {
+        case .automatic:
+            return try store.newestVerified(collectives: group) { log($0.description) }
+        case .never:
+            try group.agree("resume") {
+                guard let newest = try store.steps().last else { return }
+                throw CommandFailure(
+                    "\(store.directory): the run has a checkpoint of step \(newest); "
+                        + "use --resume auto, or another --run-dir", .wrongUse)
+            }
+            return nil
+        case .from(let path):
+            var checkpoint: Checkpoint?
+            try group.agree("resume") {
+                let opened = try Checkpoint(path)
+                try opened.verify(part: group.rank, of: group.size)
+                checkpoint = opened
+            }
+            return checkpoint
+        }
+    }
+
+    /// Fills the state from a checkpoint, after checking that the two belong together.
+    func load(_ checkpoint: Checkpoint, into state: TrainingState, _ setup: TrainingSetup) throws {
+        try group.agree("loading") {
+            let saved = try checkpoint.metadata.model.decoded(as: ModelConfiguration.self)
+            guard saved == setup.modelConfiguration else {
+                throw CommandFailure(
+                    "\(checkpoint.path): holds another model than the configuration and its data set describe; "
+                        + "compare with 'tf-ckpt inspect'", .wrongUse)
+            }
+            // A run's own data set may not change under it: the order of the samples follows from its digest.
+            let isOwn = checkpoint.path.hasPrefix(store.directory + "/")
+            let digest = setup.source.dataset.manifest.digest
+            if isOwn, let data = checkpoint.metadata.data, data != digest {
+                throw CommandFailure(
+                    "\(setup.source.dataset.path): digest \(digest.prefix(12)) is not the \(data.prefix(12)) that the run "
+                        + "was trained on until step \(checkpoint.step); give data.path that data set, or begin a new run",
+                    .wrongUse)
+            }
+            try state.load(checkpoint)
+        }
+        lastSavedStep = state.step
+        lastSave = .now
+    }
+
+    /// Whether the configuration wants a checkpoint after this step. All ranks get the same answer.
+    func isDue(after step: Int) throws -> Bool {
+        if let every = settings.everySteps, step % every == 0 { return true }
+        guard let minutes = settings.everyMinutes else { return false }
+        // One clock decides.
+        let isDue = group.rank == 0 && (ContinuousClock.now - lastSave) / .seconds(60) >= minutes
+        return try group.any(isDue, site: "checkpoint clock")
+    }
+
+    /// Saves the state, or begins to.
+    ///
+    /// A save that fails leaves the checkpoints before it, and training goes on, unless this one is the last.
+    func save(_ state: TrainingState, _ setup: TrainingSetup, isLast: Bool) throws {
+        do {
+            if lastSavedStep != state.step {
+                let metadata = try metadata(state, setup)
+                switch try saver.save(step: state.step, metadata: metadata, pieces: state.pieces()) {
+                case .finished(let report): announce(report)
+                case .started, .skipped: break
+                }
+                lastSavedStep = state.step
+                lastSave = .now
+            }
+            if isLast, let report = try saver.finish() { announce(report) }
+        } catch where !isLast && !(error is CancellationError) {
+            lastSavedStep = nil
+            log("warning: the checkpoint of step \(state.step) could not be saved: \(error); training goes on")
+        }
+    }
+
+    /// Commits a save that has been written meanwhile. Every rank calls it after every step.
+    func poll() throws {
+        do {
+            if let report = try saver.poll() { announce(report) }
+        } catch {
+            log("warning: a checkpoint could not be saved: \(error); training goes on with those before it")
+        }
+    }
+
+    private func announce(_ report: SaveReport) {
+        let megabytes = Double(report.saved.storedBytes) / 1e6
+        log(
+            "saved step \(report.saved.step): \(String(format: "%.1f", megabytes)) MB in "
+                + "\(String(format: "%.2f", report.writeSeconds)) s, training stood still for "
+                + "\(String(format: "%.2f", report.stallSeconds)) s")
+    }
+
+    private func metadata(_ state: TrainingState, _ setup: TrainingSetup) throws -> CheckpointMetadata {
+        let manifest = setup.source.dataset.manifest
+        return CheckpointMetadata(
+            model: try JSONValue(encoding: setup.modelConfiguration), tokenizer: manifest.tokens.tokenizer,
+            data: manifest.digest, layout: ["data": group.size], scalars: state.counters)
+    }
+}

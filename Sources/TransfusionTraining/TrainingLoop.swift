@@ -1,0 +1,229 @@
+internal import Foundation
+internal import TransfusionCheckpoint
+public import TransfusionConfig
+public import TransfusionCore
+internal import TransfusionData
+internal import TransfusionParallel
+internal import TransfusionTelemetry
+
+/// Trains a model: the steps of a run in the order in which they happen.
+///
+/// Every rank makes one and calls `run()`. What the ranks do differs only in which micro-batches they compute, in which
+/// part of the state they update and save, and in that rank 0 speaks.
+public final class TrainingLoop {
+    /// How a call of `run()` ended.
+    public enum Outcome: Sendable, Equatable {
+        /// All steps that were asked for are done and saved.
+        case finished
+        /// A signal asked for a stop; everything is saved.
+        case stoppedOnRequest
+    }
+
+    /// What the command line decides, rather than the configuration.
+    public struct Options: Sendable {
+        public enum Resume: Sendable, Equatable {
+            /// From the newest checkpoint of the run that verifies; from the beginning if there is none.
+            case automatic
+            /// From the beginning; refused when the run has checkpoints.
+            case never
+            /// From this step directory of any run with the same model.
+            case from(String)
+        }
+
+        public var resume = Resume.automatic
+        /// Stop after this step, with a checkpoint; the schedule stays that of the configuration.
+        public var lastStep: Int?
+
+        public init() {}
+    }
+
+    private let configuration: RunConfiguration
+    private let directory: RunDirectory
+    private let group: any Collectives
+    private let options: Options
+    private let setup: TrainingSetup
+    private let state: TrainingState
+    private let schedule: LearningRateSchedule
+    private let timer: PhaseTimer
+    private let checkpoints: CheckpointKeeper
+    private let batches: BatchPrefetcher
+    private let reporter: StepReporter
+    private let work: FloatingPointWork
+    private let noiseSchedule = NoiseSchedule()
+
+    /// - Parameters:
+    ///   - group: All ranks.
+    ///   - ranksOnHost: How many of them share this host's processors.
+    ///   - log: Called on rank 0 with each line that a person should see.
+    public init(
+        _ configuration: RunConfiguration, directory: RunDirectory, group: any Collectives, ranksOnHost: Int,
+        options: Options = Options(), log: @escaping (String) -> Void
+    ) throws {
+        self.configuration = configuration
+        self.directory = directory
+        self.group = group
+        self.options = options
+        timer = PhaseTimer()
+        setup = try TrainingSetup(configuration, group: group, ranksOnHost: ranksOnHost)
+        state = setup.state
+        schedule = LearningRateSchedule(
+            peak: configuration.schedule.learningRate, minimum: configuration.schedule.minimumLearningRate,
+            warmupSteps: configuration.schedule.warmupSteps, steps: configuration.schedule.steps)
+        // One process makes the directory; the others learn whether it could.
+        try group.agree("making the run directory") {
+            if group.rank == 0 { try directory.enter(configuration) }
+        }
+        checkpoints = CheckpointKeeper(configuration.checkpoint, directory: directory, group: group, timer: timer)
+        batches = BatchPrefetcher(setup.source, seed: UInt64(configuration.seed))
+        reporter = StepReporter(
+            configuration, directory: directory, rank: group.rank, timer: timer, log: log)
+        work = FloatingPointWork(setup.modelConfiguration)
+        if group.rank == 0 { setup.report.forEach(log) }
+    }
+
+    private var lastStep: Int { min(options.lastStep ?? .max, configuration.schedule.steps) }
+
+    public func run() throws -> Outcome {
+        defer { reporter.finish() }
+        try resume()
+        while state.step < lastStep {
+            timer.begin(step: state.step)
+            let counts = try setup.source.counts(step: state.step)
+            let local = try accumulateGradients(counts)
+            try timer.measure(.wait) { try group.barrier(site: "end of backward") }
+            let norm = try timer.measure(.communication) { try state.optimizer.reduceGradients() }
+            let step = try total(local, counts, norm)
+            try stopEverywhereUnlessFinite(step, counts)
+            try timer.measure(.communication) {
+                try state.optimizer.update(
+                    step: state.step, learningRate: step.learningRate, norm: norm,
+                    clipNorm: configuration.optimizer.clipNorm)
+            }
+            state.step += 1
+            state.tokens += setup.source.settings.globalSequences * setup.source.settings.sequenceLength
+            state.images += counts.images
+            try reporter.report(step, state, peakRate: setup.peakRate)
+            let isLast = state.step == lastStep
+            if reporter.samplesAreDue(after: state.step) || (isLast && reporter.drawsSamples) {
+                try timer.measure(.sampling) { try drawSamples() }
+            }
+            let stop = try group.any(StopSignal.isRequested, site: "stop request")
+            if try checkpoints.isDue(after: state.step) || stop || isLast {
+                try checkpoints.save(state, setup, mustSucceed: stop || isLast, log: reporter.log)
+            }
+            if stop && !isLast { return .stoppedOnRequest }
+        }
+        return .finished
+    }
+
+    /// Continues from a checkpoint, or begins with the initial weights of the seed.
+    private func resume() throws {
+        let checkpoint = try checkpoints.find(options.resume, log: reporter.log)
+        if let checkpoint {
+            try checkpoints.load(checkpoint, into: state, setup)
+            reporter.log("resuming from step \(state.step) (\(checkpoint.path))")
+        } else {
+            state.model.parameters.initialize(seed: UInt64(configuration.seed))
+        }
+        try reporter.begin(after: state.step)
+    }
+
+    /// The micro-batches of a step that this rank computes: its share of the slots of the global batch, in order.
+    private func slots(of step: Int) -> [BatchPrefetcher.Address] {
+        let micro = configuration.batch.microSequences
+        let slots = configuration.batch.globalSequences / micro
+        let mine = slots * group.rank / group.size..<slots * (group.rank + 1) / group.size
+        return mine.map { BatchPrefetcher.Address(step: step, sequences: $0 * micro..<($0 + 1) * micro) }
+    }
+
+    /// Forward and backward of this rank's micro-batches. Losses are divided by the counts of the whole global batch.
+    private func accumulateGradients(_ counts: (targets: Int, images: Int)) throws -> LocalStep {
+        let weights = TransfusionModel.LossWeights(
+            targets: counts.targets, images: counts.images, imageLossWeight: configuration.objective.imageLossWeight)
+        let addresses = slots(of: state.step)
+        var local = LocalStep()
+        for (index, address) in addresses.enumerated() {
+            let next = index + 1 < addresses.count ? addresses[index + 1] : slots(of: state.step + 1).first
+            let batch = try timer.measure(.data) { try batches.take(address, next: next) }
+            local.operations += work.operations(batch.layout)
+            let losses = try computeGradients(batch, weights)
+            local.losses.text += losses.text
+            local.losses.image += losses.image
+        }
+        return local
+    }
+
+    private func computeGradients(
+        _ batch: PreparedBatch, _ weights: TransfusionModel.LossWeights
+    ) throws -> TransfusionModel.Losses {
+        let context = setup.context
+        let images = batch.timesteps.isEmpty
+            ? nil
+            : NoisedImages(
+                latents: batch.latents, noise: batch.noise, timesteps: batch.timesteps, schedule: noiseSchedule,
+                configuration: setup.modelConfiguration, context)
+        let losses = try context.record {
+            try state.model.losses(batch.layout, images: images, weights: weights, context)
+        }
+        try context.backward()
+        return losses
+    }
+
+    /// Sums what the ranks have found, and makes the losses of the global batch of it.
+    private func total(
+        _ local: LocalStep, _ counts: (targets: Int, images: Int), _ norm: Double
+    ) throws -> StepSummary {
+        let sums = try group.sum([local.losses.text, local.losses.image, local.operations], site: "losses")
+        return StepSummary(
+            step: state.step, lossText: sums[0] / Double(max(1, counts.targets)),
+            lossImage: sums[1] / Double(max(1, counts.images)), imageLossWeight: configuration.objective.imageLossWeight,
+            gradientNorm: norm, learningRate: schedule.learningRate(state.step), operations: sums[2])
+    }
+
+    /// Ends the run on all ranks when a loss or gradient is not finite, before anything is updated.
+    ///
+    /// The numbers at hand are sums over the ranks, the same on each, so all decide alike. Who brought the bad one is
+    /// found by computing the step again without adding up.
+    private func stopEverywhereUnlessFinite(_ step: StepSummary, _ counts: (targets: Int, images: Int)) throws {
+        guard !step.loss.isFinite || !step.gradientNorm.isFinite else { return }
+        state.model.parameters.gradients?.fill(0)
+        let again = try accumulateGradients(counts)
+        var finding = ""
+        if let parameter = state.model.parameters.firstNonFiniteGradient() {
+            finding = "rank \(group.rank): the gradient of \(parameter.name)"
+        } else if !again.losses.text.isFinite || !again.losses.image.isFinite {
+            finding = "rank \(group.rank): the loss"
+        }
+        let findings = try group.gather(Array(finding.utf8), root: 0, site: "non-finite numbers")
+            .map { String(decoding: $0, as: UTF8.self) }.filter { !$0.isEmpty }
+        throw NonFiniteError(
+            step: state.step + 1, findings: findings.isEmpty ? ["the sum of the gradients over the ranks"] : findings)
+    }
+
+    private func drawSamples() throws {
+        // Weights are whole on every rank, so one draws while the others wait at the next collective.
+        guard group.rank == 0 else { return }
+    }
+}
+
+/// What this rank's micro-batches of a step amounted to.
+struct LocalStep {
+    var losses = TransfusionModel.Losses()
+    /// Floating-point operations of the model.
+    var operations = 0.0
+}
+
+/// A step of all ranks, before its update.
+struct StepSummary {
+    /// From 0.
+    let step: Int
+    let lossText: Double
+    let lossImage: Double
+    let imageLossWeight: Double
+    let gradientNorm: Double
+    let learningRate: Double
+    /// Floating-point operations of the model, over all ranks.
+    let operations: Double
+
+    var loss: Double { lossText + imageLossWeight * lossImage }
+}

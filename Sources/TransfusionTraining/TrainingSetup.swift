@@ -1,0 +1,111 @@
+internal import Foundation
+public import TransfusionConfig
+public import TransfusionCore
+internal import TransfusionData
+internal import TransfusionParallel
+
+/// What a run trains with, made of its configuration: data, threads, model and optimizer.
+struct TrainingSetup {
+    let context: Context
+    let source: BatchSource
+    let modelConfiguration: ModelConfiguration
+    let state: TrainingState
+    /// Floating-point operations per second that all ranks together can do, as measured.
+    let peakRate: Double
+    /// What a person should know at the start, a line each.
+    let report: [String]
+
+    /// - Parameters:
+    ///   - group: All ranks.
+    ///   - ranksOnHost: How many of them share this host's processors.
+    /// - Throws: `CommandFailure` with one line for each problem of the configuration.
+    init(_ configuration: RunConfiguration, group: any Collectives, ranksOnHost: Int) throws {
+        let dataset = try PackedDataset(configuration.data.path)
+        let image = dataset.manifest.image, tokens = dataset.manifest.tokens
+        let problems = configuration.problems(
+            ranks: group.size, imageHeight: image.height, imageWidth: image.width)
+        guard problems.isEmpty else { throw ConfigurationError(problems) }
+        modelConfiguration = configuration.modelConfiguration(
+            vocabulary: tokens.vocabulary, imageChannels: image.channels, imageHeight: image.height,
+            imageWidth: image.width, beginOfText: tokens.beginOfText, endOfText: tokens.endOfText,
+            beginOfImage: tokens.beginOfImage, endOfImage: tokens.endOfImage)
+
+        var batchSettings = BatchSettings(
+            sequenceLength: configuration.batch.sequenceLength, globalSequences: configuration.batch.globalSequences,
+            seed: UInt64(configuration.seed))
+        batchSettings.captionFirst = configuration.data.captionFirst
+        batchSettings.captionDropout = configuration.data.captionDropout
+        batchSettings.noiseCap = configuration.data.noiseCap
+        batchSettings.textToImageRatio = configuration.data.textImageRatio
+        source = try BatchSource(dataset: dataset, settings: batchSettings, model: modelConfiguration)
+
+        let cpu = CPUReport()
+        let threads = configuration.parallel.threads ?? max(1, cpu.cpuCount / ranksOnHost)
+        let pool = ThreadPool(threads: threads)
+        // All ranks compute in one type, or their gradients would not belong together.
+        let everyRankHasUnits = try !group.any(!CPUReport.hasBF16Units, site: "precision")
+        let type: ElementType =
+            switch configuration.precision {
+            case .automatic: everyRankHasUnits ? .bf16 : .f32
+            case .f32: .f32
+            case .bf16: .bf16
+            }
+        let allocator = CachingAllocator()
+        context = Context(pool: pool, type: type, allocator: allocator)
+        let model = TransfusionModel(
+            modelConfiguration, context,
+            recomputation: TransfusionModel.Recomputation(configuration.parallel.recompute)
+        ) { Tensor([$0], .f32, allocator: allocator) }
+        let settings = configuration.optimizer
+        let optimizer = ShardedAdamW(
+            model.parameters, group: group,
+            settings: AdamW.Settings(
+                beta1: Float(settings.beta1), beta2: Float(settings.beta2), epsilon: Float(settings.epsilon),
+                weightDecay: Float(settings.weightDecay)),
+            pool: pool, allocator: allocator)
+        state = TrainingState(model: model, optimizer: optimizer)
+
+        try group.barrier(site: "peak rate")
+        peakRate = try group.sum([context.measuredPeakRate()], site: "peak rate")[0]
+        report = Self.report(
+            model: model, optimizer: optimizer, dataset: dataset, context: context, cpu: cpu, ranks: group.size,
+            ranksOnHost: ranksOnHost, peakRate: peakRate)
+    }
+
+    private static func report(
+        model: TransfusionModel, optimizer: ShardedAdamW, dataset: PackedDataset, context: Context, cpu: CPUReport,
+        ranks: Int, ranksOnHost: Int, peakRate: Double
+    ) -> [String] {
+        func megabytes(_ bytes: Int) -> String { String(format: "%.1f MB", Double(bytes) / 1e6) }
+        let store = model.parameters, configuration = model.configuration
+        var lines = [
+            "model: \(configuration.layers) layers, width \(configuration.width), \(configuration.heads) heads, "
+                + "\(store.globalCount) parameters; images \(configuration.imageHeight) × \(configuration.imageWidth) × "
+                + "\(configuration.imageChannels) in \(configuration.patchesPerImage) patches; "
+                + "\(configuration.vocabulary) tokens",
+            "data: \(dataset.path), digest \(dataset.manifest.digest.prefix(12))",
+            "processor: \(cpu.instructionSet), bf16 units \(cpu.hasBF16Units ? "yes" : "no"), "
+                + "OpenBLAS kernels \(cpu.openBLASCore), oneDNN \(cpu.oneDNNInstructionSet)",
+            "compute: \(context.type.rawValue), \(ranks) \(ranks == 1 ? "rank" : "ranks") × "
+                + "\(context.pool.threadCount) threads, matrix products at \(Int(peakRate / 1e9)) GFLOP/s together",
+            "memory per rank: weights \(megabytes(store.matrices.byteCount + store.vectors.byteCount)), "
+                + "gradients \(megabytes(store.gradients?.byteCount ?? 0)), "
+                + "optimizer \(megabytes(optimizer.optimizer.byteCount))",
+        ]
+        if context.pool.threadCount * ranksOnHost > cpu.cpuCount {
+            lines.append(
+                "warning: \(ranksOnHost) ranks × \(context.pool.threadCount) threads share \(cpu.cpuCount) processors; "
+                    + "set parallel.threads or start fewer ranks")
+        }
+        return lines
+    }
+}
+
+extension TransfusionModel.Recomputation {
+    init(_ recompute: RunConfiguration.Parallel.Recompute) {
+        switch recompute {
+        case .none: self = .none
+        case .full: self = .full
+        }
+    }
+}
