@@ -13,6 +13,8 @@ public struct RunDirectory: Sendable, Equatable {
     public var configuration: String { path + "/run.yaml" }
     /// One JSON object per logged step.
     public var metrics: String { path + "/metrics.jsonl" }
+    /// What the run tells Prometheus, for the textfile collector of a node exporter.
+    public var prometheus: String { path + "/metrics.prom" }
     /// TensorBoard event files.
     public var events: String { path + "/events" }
     /// One file per rank that says where the rank is.
@@ -51,7 +53,7 @@ public struct RunDirectory: Sendable, Equatable {
     private var directories: [String] { [events, heartbeats, logs, samples, checkpoints] }
 
     private var knownNames: Set<String> {
-        Set((directories + [metrics, configuration]).map { ($0 as NSString).lastPathComponent })
+        Set((directories + [metrics, prometheus, configuration]).map { ($0 as NSString).lastPathComponent })
     }
 
     private var contents: [String] {

@@ -1,0 +1,79 @@
+internal import Foundation
+internal import TransfusionConfig
+
+/// Turns step records into lines for people.
+public struct StepConsole: Sendable {
+    private let totalSteps: Int
+    private var losses = OutlierWindow()
+    private var gradientNorms = OutlierWindow()
+    private var latest: StepRecord?
+    /// Mean seconds of a step, with the weight of old steps fading.
+    private var meanSeconds: Double?
+
+    public init(totalSteps: Int) {
+        self.totalSteps = totalSteps
+    }
+
+    /// The line for a record, as in `step 120/2000 loss 2.31 (text 1.90 img 0.082) gnorm 0.71 (+0.3z) lr 3.0e-4 …`.
+    public mutating func line(_ record: StepRecord) -> String {
+        var parts = [
+            "step \(record.step)/\(totalSteps)",
+            "loss \(significant(record.loss))" + z(losses.zScore(adding: record.loss))
+                + " (text \(significant(record.lossText)) img \(significant(record.lossImage)))",
+            "gnorm \(significant(record.gradientNorm))" + z(gradientNorms.zScore(adding: record.gradientNorm)),
+            "lr " + String(format: "%.1e", record.learningRate).replacing("e-0", with: "e-"),
+            "tok/s " + count(record.tokensPerSecond),
+        ]
+        if let previous = latest, record.step > previous.step, record.stepSeconds > 0 {
+            let images = Double(record.images - previous.images) / Double(record.step - previous.step)
+            parts.append("img/s " + count(images / record.stepSeconds))
+        }
+        parts.append(String(format: "step %.2fs", record.stepSeconds))
+        let shares = [
+            ("data", record.dataSeconds), ("comm", record.communicationSeconds), ("wait", record.waitSeconds),
+        ]
+        parts.append(
+            "[" + shares.map { "\($0.0) \(percent($0.1, of: record.stepSeconds))" }.joined(separator: " ") + "]")
+        if record.modelFLOPsUtilization > 0 { parts.append("mfu \(percent(record.modelFLOPsUtilization, of: 1))") }
+        parts.append(String(format: "mem %.1fG", Double(record.memoryBytes) / 1e9))
+        let remaining = Double(max(0, totalSteps - record.step)) * typicalSeconds(with: record)
+        parts.append("eta " + (remaining.isFinite && remaining < 1e12 ? Duration.seconds(remaining).brief : "?"))
+        latest = record
+        return parts.joined(separator: " ")
+    }
+
+    /// The first step of a process pays for allocation: it is a measure only until there is another.
+    private mutating func typicalSeconds(with record: StepRecord) -> Double {
+        guard latest != nil else { return record.stepSeconds }
+        let mean = meanSeconds.map { 0.95 * $0 + 0.05 * record.stepSeconds } ?? record.stepSeconds
+        meanSeconds = mean
+        return mean
+    }
+
+    private func z(_ score: Double?) -> String {
+        score.map { String(format: " (%+.1fz)", $0) } ?? ""
+    }
+
+    /// Three significant digits.
+    private func significant(_ value: Double) -> String {
+        guard value.isFinite else { return "\(value)" }
+        return switch abs(value) {
+        case 100...: String(format: "%.0f", value)
+        case 10..<100: String(format: "%.1f", value)
+        case 1..<10: String(format: "%.2f", value)
+        default: String(format: "%.3g", value)
+        }
+    }
+
+    private func count(_ value: Double) -> String {
+        switch value {
+        case 1e6...: String(format: "%.1fM", value / 1e6)
+        case 1e3..<1e6: String(format: "%.1fk", value / 1e3)
+        default: String(format: "%.0f", value)
+        }
+    }
+
+    private func percent(_ part: Double, of whole: Double) -> String {
+        whole > 0 ? String(format: "%.0f%%", part / whole * 100) : "0%"
+    }
+}

@@ -1,0 +1,105 @@
+public import Foundation
+
+/// What a training step reports: one line of metrics.jsonl.
+///
+/// Losses are those of the whole global batch, the same on every rank. Seconds are those of the reporting rank.
+public struct StepRecord: Sendable, Equatable {
+    /// Steps done, this one included.
+    public var step: Int
+    /// Tokens trained on since the beginning of the run, patches included.
+    public var tokens: Int
+    /// Images trained on since the beginning of the run.
+    public var images: Int
+    /// Text loss + λ · image loss.
+    public var loss: Double
+    /// Mean cross entropy of the targets, in nats.
+    public var lossText: Double
+    /// Mean squared error of the predicted noise.
+    public var lossImage: Double
+    /// Before clipping.
+    public var gradientNorm: Double
+    public var learningRate: Double
+    public var stepSeconds: Double
+    public var tokensPerSecond: Double
+    /// Floating-point operations of the model per second, as a share of what the processors can do; 0 when not known.
+    public var modelFLOPsUtilization: Double
+    public var dataSeconds: Double
+    public var communicationSeconds: Double
+    public var waitSeconds: Double
+    /// Resident memory of the reporting rank.
+    public var memoryBytes: Int
+
+    public init(
+        step: Int, tokens: Int, images: Int, loss: Double, lossText: Double, lossImage: Double, gradientNorm: Double,
+        learningRate: Double, stepSeconds: Double, tokensPerSecond: Double, modelFLOPsUtilization: Double,
+        dataSeconds: Double, communicationSeconds: Double, waitSeconds: Double, memoryBytes: Int
+    ) {
+        self.step = step
+        self.tokens = tokens
+        self.images = images
+        self.loss = loss
+        self.lossText = lossText
+        self.lossImage = lossImage
+        self.gradientNorm = gradientNorm
+        self.learningRate = learningRate
+        self.stepSeconds = stepSeconds
+        self.tokensPerSecond = tokensPerSecond
+        self.modelFLOPsUtilization = modelFLOPsUtilization
+        self.dataSeconds = dataSeconds
+        self.communicationSeconds = communicationSeconds
+        self.waitSeconds = waitSeconds
+        self.memoryBytes = memoryBytes
+    }
+}
+
+extension StepRecord: Decodable {
+    private enum CodingKeys: String, CodingKey {
+        case step, tokens, images, loss
+        case lossText = "loss_text"
+        case lossImage = "loss_image"
+        case gradientNorm = "grad_norm"
+        case learningRate = "learning_rate"
+        case stepSeconds = "step_seconds"
+        case tokensPerSecond = "tokens_per_second"
+        case modelFLOPsUtilization = "mfu"
+        case dataSeconds = "data_seconds"
+        case communicationSeconds = "communication_seconds"
+        case waitSeconds = "wait_seconds"
+        case memoryBytes = "memory_bytes"
+    }
+
+    /// The record as one line of JSON, without the newline. Numbers have the fewest digits that read back as the same
+    /// bits; those that are not finite, which JSON lacks, become null.
+    public var json: String {
+        func number(_ value: Double) -> String { value.isFinite ? value.description : "null" }
+        let fields: [(CodingKeys, String)] = [
+            (.step, "\(step)"), (.tokens, "\(tokens)"), (.images, "\(images)"), (.loss, number(loss)),
+            (.lossText, number(lossText)), (.lossImage, number(lossImage)), (.gradientNorm, number(gradientNorm)),
+            (.learningRate, number(learningRate)), (.stepSeconds, number(stepSeconds)),
+            (.tokensPerSecond, number(tokensPerSecond)), (.modelFLOPsUtilization, number(modelFLOPsUtilization)),
+            (.dataSeconds, number(dataSeconds)), (.communicationSeconds, number(communicationSeconds)),
+            (.waitSeconds, number(waitSeconds)), (.memoryBytes, "\(memoryBytes)"),
+        ]
+        return "{" + fields.map { "\"\($0.0.rawValue)\":\($0.1)" }.joined(separator: ",") + "}"
+    }
+
+    /// Reads a line of metrics.jsonl; nil when it is none.
+    public init?(json line: some DataProtocol) {
+        guard let record = try? JSONDecoder().decode(StepRecord.self, from: Data(line)) else { return nil }
+        self = record
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        func number(_ key: CodingKeys) throws -> Double { try values.decode(Double?.self, forKey: key) ?? .nan }
+        self.init(
+            step: try values.decode(Int.self, forKey: .step), tokens: try values.decode(Int.self, forKey: .tokens),
+            images: try values.decode(Int.self, forKey: .images), loss: try number(.loss),
+            lossText: try number(.lossText), lossImage: try number(.lossImage),
+            gradientNorm: try number(.gradientNorm), learningRate: try number(.learningRate),
+            stepSeconds: try number(.stepSeconds), tokensPerSecond: try number(.tokensPerSecond),
+            modelFLOPsUtilization: try number(.modelFLOPsUtilization), dataSeconds: try number(.dataSeconds),
+            communicationSeconds: try number(.communicationSeconds), waitSeconds: try number(.waitSeconds),
+            memoryBytes: try values.decode(Int.self, forKey: .memoryBytes))
+    }
+}

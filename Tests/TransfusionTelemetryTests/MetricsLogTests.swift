@@ -1,0 +1,113 @@
+import Foundation
+import Testing
+import TransfusionConfig
+
+@testable import TransfusionTelemetry
+
+struct MetricsLogTests {
+    private let temporary: TemporaryDirectory
+    private let path: String
+
+    init() throws {
+        temporary = try TemporaryDirectory()
+        path = temporary.path + "/metrics.jsonl"
+    }
+
+    private func steps() throws -> [Int] { try MetricsLog.read(path).map(\.step) }
+
+    private func append(_ text: String) throws {
+        let file = try #require(FileHandle(forWritingAtPath: path))
+        try file.seekToEnd()
+        try file.write(contentsOf: Data(text.utf8))
+    }
+
+    @Test func aRecordIsOneLineWithTheDocumentedFields() {
+        #expect(
+            record(120).json == """
+                {"step":120,"tokens":61440,"images":2880,"loss":2.31,"loss_text":1.9,"loss_image":0.082,\
+                "grad_norm":0.71,"learning_rate":0.0003,"step_seconds":2.1,"tokens_per_second":5120.0,"mfu":0.41,\
+                "data_seconds":0.021,"communication_seconds":0.189,"wait_seconds":0.084,"memory_bytes":3100000000}
+                """)
+    }
+
+    @Test func lossesKeepTheirBits() throws {
+        var generator = SystemRandomNumberGenerator()
+        for _ in 0..<200 {
+            let loss = Double(bitPattern: generator.next())
+            let line = record(1, loss: loss).json
+            let back = try #require(StepRecord(json: Data(line.utf8)), "\(line)")
+            if loss.isFinite {
+                #expect(back.loss.bitPattern == loss.bitPattern, "\(line)")
+            } else {
+                #expect(line.contains("\"loss\":null") && back.loss.isNaN)
+            }
+        }
+        // A loss computed in f32 is found again too.
+        let narrow = Float(2) / 3
+        let back = try #require(StepRecord(json: Data(record(1, loss: Double(narrow)).json.utf8)))
+        #expect(Float(back.loss).bitPattern == narrow.bitPattern)
+    }
+
+    @Test func goingOnRemovesTheStepsThatAreDoneAgain() throws {
+        do {
+            var log = try MetricsLog(path, continuingAfter: 0)
+            for step in 1...10 { try log.append(record(step)) }
+            try log.synchronize()
+        }
+        #expect(try steps() == Array(1...10))
+        do {
+            var log = try MetricsLog(path, continuingAfter: 6)
+            #expect(try steps() == Array(1...6))
+            try log.append(record(7, loss: 1))
+        }
+        #expect(try steps() == Array(1...7))
+        #expect(try MetricsLog.read(path).last?.loss == 1)
+        _ = try MetricsLog(path, continuingAfter: 100)
+        #expect(try steps() == Array(1...7))
+        _ = try MetricsLog(path, continuingAfter: 0)
+        #expect(try Data(contentsOf: URL(filePath: path)).isEmpty)
+    }
+
+    @Test(arguments: ["{\"step\":4,\"tok", "\0\0\0\0\0\0", "{}\nnonsense\n"])
+    func whatACrashLeftIsRemoved(_ torn: String) throws {
+        do {
+            var log = try MetricsLog(path, continuingAfter: 0)
+            for step in 1...3 { try log.append(record(step)) }
+        }
+        let whole = try Data(contentsOf: URL(filePath: path))
+        try append(torn)
+        #expect(try steps() == [1, 2, 3])
+        do {
+            var log = try MetricsLog(path, continuingAfter: 3)
+            #expect(try Data(contentsOf: URL(filePath: path)) == whole)
+            try log.append(record(4))
+        }
+        #expect(try steps() == [1, 2, 3, 4])
+    }
+
+    @Test func aWriteThatFailsLeavesWholeRecords() async {
+        // In a process of its own, because the limit stands for a disk that fills up in the middle of a line.
+        await #expect(processExitsWith: .success) {
+            let temporary = try TemporaryDirectory()
+            let path = temporary.path + "/metrics.jsonl"
+            var log = try MetricsLog(path, continuingAfter: 0)
+            try log.append(record(1))
+            let length = try Data(contentsOf: URL(filePath: path)).count
+            signal(SIGXFSZ, SIG_IGN)
+            var limit = rlimit(rlim_cur: rlim_t(length + 10), rlim_max: .max)
+            #expect(setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0)
+            #expect(throws: FileFailure.self) { try log.append(record(2)) }
+            #expect(try Data(contentsOf: URL(filePath: path)).count == length)
+            limit.rlim_cur = .max
+            #expect(setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0)
+            try log.append(record(3))
+            #expect(try MetricsLog.read(path).map(\.step) == [1, 3])
+        }
+    }
+
+    @Test func pathsThatCannotBeLogsAreNamed() {
+        let directory = #expect(throws: FileFailure.self) { _ = try MetricsLog(temporary.path, continuingAfter: 0) }
+        #expect(directory?.path == temporary.path)
+        #expect(throws: FileFailure.self) { _ = try MetricsLog.read(temporary.path + "/none") }
+    }
+}

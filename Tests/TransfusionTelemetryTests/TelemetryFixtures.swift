@@ -1,0 +1,24 @@
+import Foundation
+
+@testable import TransfusionTelemetry
+
+func record(_ step: Int, loss: Double = 2.31) -> StepRecord {
+    StepRecord(
+        step: step, tokens: 512 * step, images: 24 * step, loss: loss, lossText: 1.9, lossImage: 0.082,
+        gradientNorm: 0.71, learningRate: 3e-4, stepSeconds: 2.1, tokensPerSecond: 5120,
+        modelFLOPsUtilization: 0.41, dataSeconds: 0.021, communicationSeconds: 0.189, waitSeconds: 0.084,
+        memoryBytes: 3_100_000_000)
+}
+
+/// A directory that goes away with the value.
+final class TemporaryDirectory {
+    let path = FileManager.default.temporaryDirectory.appending(path: "transfusion-" + UUID().uuidString).path
+
+    init() throws {
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    deinit {
+        try? FileManager.default.removeItem(atPath: path)
+    }
+}
