@@ -71,7 +71,7 @@ let package = Package(
         library("TransfusionCore", ["CKernels", "COpenBLAS", "COneDNN"]),
         library("TransfusionConfig", ["TransfusionCore", "Yams", argumentParser]),
         library("TransfusionTelemetry", ["TransfusionConfig"]),
-        library("TransfusionParallel", ["TransfusionCore", "CMPI"]),
+        library("TransfusionParallel", ["TransfusionCore", "CKernels", "CMPI"]),
         library("TransfusionData", ["TransfusionCore", "CSentencePiece", "CFreeType", "CPNG", "COpenSSL"]),
         library("TransfusionCheckpoint", ["TransfusionCore", "COpenSSL", "CZstd"]),
         library(
@@ -101,7 +101,10 @@ let package = Package(
         tests("TransfusionCore", []),
         tests("TransfusionConfig", []),
         tests("TransfusionTelemetry", []),
-        tests("TransfusionParallel", []),
+        .executableTarget(
+            name: "CollectivesProbe", dependencies: ["TransfusionCore", "TransfusionParallel"],
+            path: "Tests/CollectivesProbe", swiftSettings: swiftSettings),
+        tests("TransfusionParallel", ["TransfusionCore", "CKernels", "CollectivesProbe"]),
         tests("TransfusionData", []),
         tests("TransfusionCheckpoint", []),
         tests("TransfusionTraining", []),

@@ -9,5 +9,7 @@
 #include "normalization.h"
 #include "optimizer.h"
 #include "random.h"
+#include "reduction.h"
 #include "rows.h"
+#include "shared_memory.h"
 #include "thread_wait.h"
