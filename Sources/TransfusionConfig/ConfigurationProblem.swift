@@ -22,6 +22,10 @@ public struct ConfigurationProblem: Error, Equatable, CustomStringConvertible {
 public struct ConfigurationError: Error, Equatable, CustomStringConvertible {
     public let problems: [ConfigurationProblem]
 
+    public init(problems: [ConfigurationProblem]) {
+        self.problems = problems
+    }
+
     /// One line a problem.
     public var description: String { problems.map(\.description).joined(separator: "\n") }
 }

@@ -2,6 +2,7 @@ internal import Foundation
 internal import TransfusionCheckpoint
 internal import TransfusionConfig
 internal import TransfusionCore
+internal import TransfusionData
 internal import TransfusionTelemetry
 
 /// Decides when a run saves, saves, and finds what to continue from.
@@ -12,7 +13,8 @@ final class CheckpointKeeper {
     private let group: any Collectives
     private let log: (String) -> Void
     private var lastSave = ContinuousClock.now
-    private var lastSavedStep: Int?
+    private var lastAttempt: Int?
+    private var resumedFrom: Int?
 
     init(
         _ settings: RunConfiguration.Checkpoint, directory: RunDirectory, group: any Collectives,
@@ -25,7 +27,8 @@ final class CheckpointKeeper {
             directory.checkpoints, options: CheckpointOptions(compressionLevel: settings.compression))
         saver = CheckpointSaver(
             store, collectives: group, retention: Retention(last: settings.keepLast, every: settings.keepEvery),
-            asynchronous: settings.asynchronous)
+            asynchronous: settings.asynchronous
+        ) { log(Self.line($0)) }
     }
 
     /// What the run shall continue from; nil to begin.
@@ -45,7 +48,7 @@ final class CheckpointKeeper {
             var checkpoint: Checkpoint?
             try group.agree("resume") {
                 let opened = try Checkpoint(path)
-                try opened.verify(part: group.rank, of: group.size)
+                try opened.verify()
                 checkpoint = opened
             }
             return checkpoint
@@ -72,7 +75,8 @@ final class CheckpointKeeper {
             }
             try state.load(checkpoint)
         }
-        lastSavedStep = state.step
+        resumedFrom = state.step
+        lastAttempt = state.step
         lastSave = .now
     }
 
@@ -89,38 +93,38 @@ final class CheckpointKeeper {
     ///
     /// A save that fails leaves the checkpoints before it, and training goes on, unless this one is the last.
     func save(_ state: TrainingState, _ setup: TrainingSetup, isLast: Bool) throws {
-        do {
-            if lastSavedStep != state.step {
-                let metadata = try metadata(state, setup)
-                switch try saver.save(step: state.step, metadata: metadata, pieces: state.pieces()) {
-                case .finished(let report): announce(report)
-                case .started, .skipped: break
-                }
-                lastSavedStep = state.step
-                lastSave = .now
-            }
-            if isLast, let report = try saver.finish() { announce(report) }
-        } catch where !isLast && !(error is CancellationError) {
-            lastSavedStep = nil
-            log("warning: the checkpoint of step \(state.step) could not be saved: \(error); training goes on")
+        if lastAttempt != state.step {
+            lastAttempt = state.step
+            lastSave = .now
+            try saver.save(step: state.step, metadata: try metadata(state, setup), pieces: state.pieces())
+        }
+        guard isLast else { return }
+        try saver.finish()
+        guard resumedFrom == state.step || saver.lastSavedStep == state.step else {
+            throw SharedFailure(
+                failure: CommandFailure(
+                    "\(store.directory): the last checkpoint, of step \(state.step), could not be saved; "
+                        + "make room and start again, training goes on from the one before"))
         }
     }
 
     /// Commits a save that has been written meanwhile. Every rank calls it after every step.
     func poll() throws {
-        do {
-            if let report = try saver.poll() { announce(report) }
-        } catch {
-            log("warning: a checkpoint could not be saved: \(error); training goes on with those before it")
-        }
+        try saver.poll()
     }
 
-    private func announce(_ report: SaveReport) {
-        let megabytes = Double(report.saved.storedBytes) / 1e6
-        log(
-            "saved step \(report.saved.step): \(String(format: "%.1f", megabytes)) MB in "
+    private static func line(_ event: SaveEvent) -> String {
+        switch event {
+        case .saved(let report):
+            let megabytes = Double(report.saved.storedBytes) / 1e6
+            return "saved step \(report.saved.step): \(String(format: "%.1f", megabytes)) MB in "
                 + "\(String(format: "%.2f", report.writeSeconds)) s, training stood still for "
-                + "\(String(format: "%.2f", report.stallSeconds)) s")
+                + "\(String(format: "%.2f", report.stallSeconds)) s"
+        case .failed(let step, let error):
+            return "warning: the checkpoint of step \(step) could not be saved: \(error); the ones before it are intact"
+        case .skipped(let step):
+            return "warning: no checkpoint of step \(step): the one before is still being written"
+        }
     }
 
     private func metadata(_ state: TrainingState, _ setup: TrainingSetup) throws -> CheckpointMetadata {
@@ -128,5 +132,15 @@ final class CheckpointKeeper {
         return CheckpointMetadata(
             model: try JSONValue(encoding: setup.modelConfiguration), tokenizer: manifest.tokens.tokenizer,
             data: manifest.digest, layout: ["data": group.size], scalars: state.counters)
+    }
+}
+
+extension JSONValue {
+    fileprivate init(encoding value: some Encodable) throws {
+        self = try JSONDecoder().decode(JSONValue.self, from: JSONEncoder().encode(value))
+    }
+
+    fileprivate func decoded<Value: Decodable>(as type: Value.Type) throws -> Value {
+        try JSONDecoder().decode(type, from: JSONEncoder().encode(self))
     }
 }

@@ -1,5 +1,5 @@
-internal import Foundation
 internal import TransfusionConfig
+internal import TransfusionCore
 internal import TransfusionTelemetry
 
 /// Tells what training does: metrics.jsonl, TensorBoard and the console on rank 0, heartbeats on every rank.
@@ -10,30 +10,89 @@ final class StepReporter {
     private let timer: PhaseTimer
     private let print: (String) -> Void
     private var console: StepConsole
-    private var sinks: Sinks?
+    private var metrics: MetricsLog?
+    private var events: TensorBoardEvents?
     private var heartbeats: HeartbeatWriter?
     private var lastReport = ContinuousClock.now
-    private var lastReportedStep = 0
-
-    private struct Sinks: ~Copyable {
-        var metrics: MetricsLog
-        var events: TensorBoardEvents?
-    }
+    private var stepsSinceReport = 0
+    private var operationsSinceReport = 0.0
 
     init(
         _ configuration: RunConfiguration, directory: RunDirectory, rank: Int, timer: PhaseTimer,
-        log: @escaping (String) -> Void
+        print: @escaping (String) -> Void
     ) {
         self.configuration = configuration
         self.directory = directory
         self.rank = rank
         self.timer = timer
-        print = log
+        self.print = print
         console = StepConsole(totalSteps: configuration.schedule.steps)
     }
 
     /// Says something to the person who looks on; silent on all ranks but 0.
     func log(_ line: String) {
         if rank == 0 { print(line) }
+    }
+
+    /// Opens the logs of a run that has done `step` steps; records of later ones are dropped.
+    func begin(after step: Int) throws {
+        let say = UncheckedLog(print)
+        heartbeats = HeartbeatWriter(directory: directory.heartbeats, rank: rank, timer: timer) { failure in
+            say.line("warning: \(failure)")
+        }
+        lastReport = .now
+        _ = timer.takeSeconds()
+        guard rank == 0 else { return }
+        metrics = try MetricsLog(directory.metrics, continuingAfter: step)
+        if configuration.telemetry.tensorBoard {
+            events = try TensorBoardEvents(directory: directory.events, continuingAfter: step)
+        }
+    }
+
+    /// Reports a step that is done. Records cover the steps since the record before.
+    func report(_ summary: StepSummary, tokens: Int, images: Int, tokensPerStep: Int, peakRate: Double) throws {
+        stepsSinceReport += 1
+        operationsSinceReport += summary.operations
+        let isLast = summary.step + 1 == configuration.schedule.steps
+        guard (summary.step + 1) % configuration.telemetry.logEverySteps == 0 || isLast else { return }
+        let now = ContinuousClock.now
+        let seconds = (now - lastReport) / .seconds(1) / Double(stepsSinceReport)
+        let spent = timer.takeSeconds().mapValues { $0 / Double(stepsSinceReport) }
+        let record = StepRecord(
+            step: summary.step + 1, tokens: tokens, images: images, loss: summary.loss, lossText: summary.lossText,
+            lossImage: summary.lossImage, gradientNorm: summary.gradientNorm, learningRate: summary.learningRate,
+            stepSeconds: seconds, tokensPerSecond: Double(tokensPerStep) / seconds,
+            modelFLOPsUtilization: operationsSinceReport / Double(stepsSinceReport) / seconds / peakRate,
+            dataSeconds: spent[.data] ?? 0, communicationSeconds: spent[.communication] ?? 0,
+            waitSeconds: spent[.wait] ?? 0, memoryBytes: ProcessMemory.residentBytes)
+        lastReport = now
+        stepsSinceReport = 0
+        operationsSinceReport = 0
+        guard rank == 0 else { return }
+        try metrics?.append(record)
+        try events?.append(record)
+        log(console.line(record))
+    }
+
+    /// Puts a picture of a fixed prompt into the TensorBoard log.
+    func reportSample(_ number: Int, png: [UInt8], width: Int, height: Int, step: Int) throws {
+        try events?.appendImage("samples/prompt_\(number)", png: png, width: width, height: height, step: step)
+    }
+
+    /// Writes the last heartbeat.
+    func finish() {
+        heartbeats?.finish()
+        heartbeats = nil
+    }
+}
+
+/// Hands the log to the heartbeat thread.
+///
+/// `@unchecked Sendable`: the log is a print to standard output, which may be called from any thread.
+private struct UncheckedLog: @unchecked Sendable {
+    let line: (String) -> Void
+
+    init(_ line: @escaping (String) -> Void) {
+        self.line = line
     }
 }

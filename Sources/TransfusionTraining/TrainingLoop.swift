@@ -1,9 +1,9 @@
 internal import Foundation
 internal import TransfusionCheckpoint
 public import TransfusionConfig
-public import TransfusionCore
+internal import TransfusionCore
 internal import TransfusionData
-internal import TransfusionParallel
+public import TransfusionParallel
 internal import TransfusionTelemetry
 
 /// Trains a model: the steps of a run in the order in which they happen.
@@ -39,7 +39,7 @@ public final class TrainingLoop {
 
     private let configuration: RunConfiguration
     private let directory: RunDirectory
-    private let group: any Collectives
+    private let group: any Communicator
     private let options: Options
     private let setup: TrainingSetup
     private let state: TrainingState
@@ -56,7 +56,7 @@ public final class TrainingLoop {
     ///   - ranksOnHost: How many of them share this host's processors.
     ///   - log: Called on rank 0 with each line that a person should see.
     public init(
-        _ configuration: RunConfiguration, directory: RunDirectory, group: any Collectives, ranksOnHost: Int,
+        _ configuration: RunConfiguration, directory: RunDirectory, group: any Communicator, ranksOnHost: Int,
         options: Options = Options(), log: @escaping (String) -> Void
     ) throws {
         self.configuration = configuration
@@ -73,14 +73,40 @@ public final class TrainingLoop {
         try group.agree("making the run directory") {
             if group.rank == 0 { try directory.enter(configuration) }
         }
-        checkpoints = CheckpointKeeper(configuration.checkpoint, directory: directory, group: group, timer: timer)
         batches = BatchPrefetcher(setup.source, seed: UInt64(configuration.seed))
-        reporter = StepReporter(
-            configuration, directory: directory, rank: group.rank, timer: timer, log: log)
+        let reporter = StepReporter(configuration, directory: directory, rank: group.rank, timer: timer, print: log)
+        self.reporter = reporter
+        checkpoints = CheckpointKeeper(
+            configuration.checkpoint, directory: directory, group: group, log: reporter.log)
         work = FloatingPointWork(setup.modelConfiguration)
-        if group.rank == 0 { setup.report.forEach(log) }
+        setup.report.forEach(reporter.log)
     }
 
+    /// Reads a configuration and trains what it describes; every rank calls it.
+    ///
+    /// - Parameters:
+    ///   - hostName: This rank's host; ranks of one host share its processors.
+    ///   - transport: How the ranks reach each other, for the report.
+    ///   - log: Called on rank 0 with each line that a person should see.
+    /// - Throws: `SharedFailure` for what all ranks know; anything else happened on this rank alone.
+    public static func train(
+        configurationFile: String, overrides: [String], directory: RunDirectory, group: any Communicator,
+        hostName: String, transport: String, options: Options, log: @escaping (String) -> Void
+    ) throws -> Outcome {
+        var configuration: RunConfiguration?
+        try group.agree("reading the configuration") {
+            configuration = try RunConfiguration.load(configurationFile, overrides: overrides)
+        }
+        guard let configuration else { preconditionFailure("all ranks agreed on a configuration that is not there") }
+        let hosts = try group.allGather(Array(hostName.utf8), site: "host names")
+        let loop = try TrainingLoop(
+            configuration, directory: directory, group: group,
+            ranksOnHost: hosts.filter { $0 == Array(hostName.utf8) }.count, options: options, log: log)
+        loop.reporter.log("ranks: \(group.size) on \(Set(hosts).count) hosts, by \(transport)")
+        return try loop.run()
+    }
+
+    private var tokensPerStep: Int { configuration.batch.globalSequences * configuration.batch.sequenceLength }
     private var lastStep: Int { min(options.lastStep ?? .max, configuration.schedule.steps) }
 
     public func run() throws -> Outcome {
@@ -100,25 +126,26 @@ public final class TrainingLoop {
                     clipNorm: configuration.optimizer.clipNorm)
             }
             state.step += 1
-            state.tokens += setup.source.settings.globalSequences * setup.source.settings.sequenceLength
+            state.tokens += tokensPerStep
             state.images += counts.images
-            try reporter.report(step, state, peakRate: setup.peakRate)
-            let isLast = state.step == lastStep
-            if reporter.samplesAreDue(after: state.step) || (isLast && reporter.drawsSamples) {
-                try timer.measure(.sampling) { try drawSamples() }
+            try reporter.report(
+                step, tokens: state.tokens, images: state.images, tokensPerStep: tokensPerStep,
+                peakRate: setup.peakRate)
+            try timer.measure(.sampling) { try drawSamplesIfDue() }
+            let isAskedToStop = try group.any(StopSignal.isRequested, site: "stop request")
+            let isLast = state.step == lastStep || isAskedToStop
+            if try checkpoints.isDue(after: state.step) || isLast {
+                try timer.measure(.checkpoint) { try checkpoints.save(state, setup, isLast: isLast) }
             }
-            let stop = try group.any(StopSignal.isRequested, site: "stop request")
-            if try checkpoints.isDue(after: state.step) || stop || isLast {
-                try checkpoints.save(state, setup, mustSucceed: stop || isLast, log: reporter.log)
-            }
-            if stop && !isLast { return .stoppedOnRequest }
+            try checkpoints.poll()
+            if isAskedToStop && state.step < lastStep { return .stoppedOnRequest }
         }
         return .finished
     }
 
     /// Continues from a checkpoint, or begins with the initial weights of the seed.
     private func resume() throws {
-        let checkpoint = try checkpoints.find(options.resume, log: reporter.log)
+        let checkpoint = try checkpoints.find(options.resume)
         if let checkpoint {
             try checkpoints.load(checkpoint, into: state, setup)
             reporter.log("resuming from step \(state.step) (\(checkpoint.path))")
@@ -200,7 +227,9 @@ public final class TrainingLoop {
             step: state.step + 1, findings: findings.isEmpty ? ["the sum of the gradients over the ranks"] : findings)
     }
 
-    private func drawSamples() throws {
+    /// Draws the fixed prompts when the configuration wants them after this step.
+    private func drawSamplesIfDue() throws {
+        guard let every = configuration.samples.everySteps, state.step % every == 0 || state.step == lastStep else { return }
         // Weights are whole on every rank, so one draws while the others wait at the next collective.
         guard group.rank == 0 else { return }
     }

@@ -1,6 +1,6 @@
 internal import Foundation
-public import TransfusionConfig
-public import TransfusionCore
+internal import TransfusionConfig
+internal import TransfusionCore
 internal import TransfusionData
 internal import TransfusionParallel
 
@@ -19,25 +19,12 @@ struct TrainingSetup {
     ///   - group: All ranks.
     ///   - ranksOnHost: How many of them share this host's processors.
     /// - Throws: `CommandFailure` with one line for each problem of the configuration.
-    init(_ configuration: RunConfiguration, group: any Collectives, ranksOnHost: Int) throws {
-        let dataset = try PackedDataset(configuration.data.path)
-        let image = dataset.manifest.image, tokens = dataset.manifest.tokens
-        let problems = configuration.problems(
-            ranks: group.size, imageHeight: image.height, imageWidth: image.width)
-        guard problems.isEmpty else { throw ConfigurationError(problems) }
-        modelConfiguration = configuration.modelConfiguration(
-            vocabulary: tokens.vocabulary, imageChannels: image.channels, imageHeight: image.height,
-            imageWidth: image.width, beginOfText: tokens.beginOfText, endOfText: tokens.endOfText,
-            beginOfImage: tokens.beginOfImage, endOfImage: tokens.endOfImage)
-
-        var batchSettings = BatchSettings(
-            sequenceLength: configuration.batch.sequenceLength, globalSequences: configuration.batch.globalSequences,
-            seed: UInt64(configuration.seed))
-        batchSettings.captionFirst = configuration.data.captionFirst
-        batchSettings.captionDropout = configuration.data.captionDropout
-        batchSettings.noiseCap = configuration.data.noiseCap
-        batchSettings.textToImageRatio = configuration.data.textImageRatio
-        source = try BatchSource(dataset: dataset, settings: batchSettings, model: modelConfiguration)
+    init(_ configuration: RunConfiguration, group: any Communicator, ranksOnHost: Int) throws {
+        var opened: (source: BatchSource, model: ModelConfiguration)?
+        try group.agree("opening the data set") { opened = try Self.open(configuration, ranks: group.size) }
+        guard let opened else { preconditionFailure("all ranks agreed on a data set that is not there") }
+        source = opened.source
+        modelConfiguration = opened.model
 
         let cpu = CPUReport()
         let threads = configuration.parallel.threads ?? max(1, cpu.cpuCount / ranksOnHost)
@@ -52,10 +39,14 @@ struct TrainingSetup {
             }
         let allocator = CachingAllocator()
         context = Context(pool: pool, type: type, allocator: allocator)
-        let model = TransfusionModel(
+        let model = try TransfusionModel(
             modelConfiguration, context,
             recomputation: TransfusionModel.Recomputation(configuration.parallel.recompute)
-        ) { Tensor([$0], .f32, allocator: allocator) }
+        ) { count in
+            // Where ranks share a host they add up each other's gradients in place.
+            let buffer = try group.allocateShared(byteCount: count * ElementType.f32.byteCount)
+            return Tensor([count], .f32, wrapping: buffer.bytes) { withExtendedLifetime(buffer) {} }
+        }
         let settings = configuration.optimizer
         let optimizer = ShardedAdamW(
             model.parameters, group: group,
@@ -68,8 +59,30 @@ struct TrainingSetup {
         try group.barrier(site: "peak rate")
         peakRate = try group.sum([context.measuredPeakRate()], site: "peak rate")[0]
         report = Self.report(
-            model: model, optimizer: optimizer, dataset: dataset, context: context, cpu: cpu, ranks: group.size,
+            model: model, optimizer: optimizer, dataset: source.dataset, context: context, cpu: cpu, ranks: group.size,
             ranksOnHost: ranksOnHost, peakRate: peakRate)
+    }
+
+    /// The data of a configuration, and the model that fits it.
+    private static func open(
+        _ configuration: RunConfiguration, ranks: Int
+    ) throws -> (source: BatchSource, model: ModelConfiguration) {
+        let dataset = try PackedDataset(configuration.data.path)
+        let image = dataset.manifest.image, tokens = dataset.manifest.tokens
+        let problems = configuration.problems(ranks: ranks, imageHeight: image.height, imageWidth: image.width)
+        guard problems.isEmpty else { throw ConfigurationError(problems: problems) }
+        let model = configuration.modelConfiguration(
+            vocabulary: tokens.vocabulary, imageChannels: image.channels, imageHeight: image.height,
+            imageWidth: image.width, beginOfText: tokens.beginOfText, endOfText: tokens.endOfText,
+            beginOfImage: tokens.beginOfImage, endOfImage: tokens.endOfImage)
+        var settings = BatchSettings(
+            sequenceLength: configuration.batch.sequenceLength, globalSequences: configuration.batch.globalSequences,
+            seed: UInt64(configuration.seed))
+        settings.captionFirst = configuration.data.captionFirst
+        settings.captionDropout = configuration.data.captionDropout
+        settings.noiseCap = configuration.data.noiseCap
+        settings.textToImageRatio = configuration.data.textImageRatio
+        return (try BatchSource(dataset: dataset, settings: settings, model: model), model)
     }
 
     private static func report(

@@ -77,10 +77,10 @@ final class TrainingState {
             }
         }
         func counter(_ name: String) throws -> Int {
-            guard case .number(let value)? = checkpoint.metadata.scalars[name], value >= 0, value < 0x1p53 else {
-                throw CheckpointError(checkpoint.path, "the counter \"\(name)\" is missing; this is no training checkpoint")
+            guard let value = checkpoint.metadata.scalars[name]?.integer, value >= 0 else {
+                throw CheckpointError(checkpoint.path, "no counter \"\(name)\": this is no training checkpoint")
             }
-            return Int(value)
+            return value
         }
         step = try counter("step")
         tokens = try counter("tokens")
@@ -109,8 +109,8 @@ final class TrainingState {
         var start = 0
         let requests = boxes.map { box in
             defer { start += box.count }
-            return ReadRequest(
-                box, into: UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(rebasing: memory[start..<start + box.count])))
+            let part = UnsafeMutableBufferPointer(rebasing: memory[start..<start + box.count])
+            return ReadRequest(box, into: UnsafeMutableRawBufferPointer(part))
         }
         try checkpoint.read(requests)
     }

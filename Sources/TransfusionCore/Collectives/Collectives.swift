@@ -39,6 +39,25 @@ extension Collectives {
         return values
     }
 
+    /// Gives every rank the messages of all, in rank order.
+    public func allGather(_ message: [UInt8], site: StaticString) throws -> [[UInt8]] {
+        let messages = try gather(message, root: 0, site: site)
+        var packed: [UInt8] = []
+        for message in messages {
+            withUnsafeBytes(of: UInt32(message.count).littleEndian) { packed += $0 }
+            packed += message
+        }
+        packed = try broadcast(packed, root: 0, site: site)
+        var result: [[UInt8]] = []
+        var start = 0
+        while start < packed.count {
+            let length = packed[start..<start + 4].reversed().reduce(0) { $0 << 8 | Int($1) }
+            result.append(Array(packed[start + 4..<start + 4 + length]))
+            start += 4 + length
+        }
+        return result
+    }
+
     /// Whether any rank says yes.
     public func any(_ flag: Bool, site: StaticString) throws -> Bool {
         try sum([flag ? 1 : 0], site: site)[0] > 0

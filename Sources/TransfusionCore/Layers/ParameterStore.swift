@@ -62,8 +62,8 @@ public final class ParameterStore {
     ///   - type: `.f32` or `.bf16`, the type that matrices compute in.
     ///   - gradients: Makes the buffer for the gradients, given its length; nil when the model is not trained.
     public init(
-        _ builder: ParameterBuilder, type: ElementType, allocator: CachingAllocator, gradients: ((Int) -> Tensor)?
-    ) {
+        _ builder: ParameterBuilder, type: ElementType, allocator: CachingAllocator, gradients: ((Int) throws -> Tensor)?
+    ) rethrows {
         let matrixGroups = builder.groups.filter { $0[0].isMatrix }
         let vectorGroups = builder.groups.filter { !$0[0].isMatrix }
         var offset = 0
@@ -85,7 +85,7 @@ public final class ParameterStore {
         parameters = (matrixGroups + vectorGroups).flatMap { $0 }
         matrices = Tensor([vectorStart], type, allocator: allocator)
         vectors = Tensor([offset - vectorStart], .f32, allocator: allocator)
-        self.gradients = gradients?(offset)
+        self.gradients = try gradients?(offset)
         self.gradients?.fill(0)
         // Gaps belong to the flat order: they must never hold NaN, since whole ranges are reduced and updated.
         matrices.fill(0)

@@ -26,8 +26,8 @@ public final class TransfusionModel {
     ///   - gradients: Makes the buffer for the gradients, given its length; nil for a model that is not trained.
     public init(
         _ configuration: ModelConfiguration, _ context: Context, recomputation: Recomputation = .none,
-        gradients: ((Int) -> Tensor)? = nil
-    ) {
+        gradients: ((Int) throws -> Tensor)? = nil
+    ) rethrows {
         self.configuration = configuration
         self.recomputation = recomputation
         let builder = ParameterBuilder(
@@ -42,7 +42,7 @@ public final class TransfusionModel {
         head = builder.parameter(
             "lm_head.weight", tableShape, .normal(standardDeviation: configuration.initialDeviation))
         patchDecoder = PatchDecoder(configuration, in: builder)
-        parameters = ParameterStore(
+        parameters = try ParameterStore(
             builder, type: context.type, allocator: context.allocator, gradients: gradients)
     }
 

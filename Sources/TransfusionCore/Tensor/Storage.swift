@@ -72,18 +72,24 @@ public final class CachingAllocator {
             cachedBytes -= size
             return block
         }
-        var block: UnsafeMutableRawPointer?
-        // Large blocks start on a huge page, which the kernel then uses without being asked again.
-        let alignment = size >= 4 << 20 ? 2 << 20 : 64
-        let status = posix_memalign(&block, alignment, size)
-        guard status == 0, let block else {
-            trim()
-            let retry = posix_memalign(&block, alignment, size)
-            precondition(retry == 0, "out of memory: \(size) bytes for one tensor, \(liveBytes) bytes in use")
-            return block!
+        if let block = Self.allocate(size) { return block }
+        trim()
+        guard let block = Self.allocate(size) else {
+            preconditionFailure("out of memory: \(size) bytes for one tensor, \(liveBytes) bytes in use")
         }
         return block
     }
+
+    private static func allocate(_ size: Int) -> UnsafeMutableRawPointer? {
+        var block: UnsafeMutableRawPointer?
+        let isLarge = size >= 2 * hugePage
+        guard posix_memalign(&block, isLarge ? hugePage : 64, size) == 0, let block else { return nil }
+        // Products walk through megabytes: with small pages they would wait for page tables.
+        if isLarge { madvise(block, size, MADV_HUGEPAGE) }
+        return block
+    }
+
+    private static let hugePage = 2 << 20
 
     func giveBack(_ block: UnsafeMutableRawPointer, _ byteCount: Int) {
         let size = Self.sizeClass(byteCount)

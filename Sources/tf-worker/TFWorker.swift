@@ -1,0 +1,99 @@
+import ArgumentParser
+import Foundation
+import TransfusionConfig
+import TransfusionCore
+import TransfusionParallel
+import TransfusionTraining
+
+@main
+struct TFWorker: TransfusionCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "tf-worker",
+        abstract: "Trains a model: alone, or as one of the ranks of an MPI job.",
+        discussion: """
+            Alone:        tf-worker --config configs/train/quickstart.yaml --run-dir runs/quickstart
+            Two ranks:    mpirun -n 2 --bind-to none tf-worker --config … --run-dir …
+            Under Slurm:  srun --mpi=pmix tf-worker --config … --run-dir …
+
+            The run directory gets run.yaml, metrics.jsonl, TensorBoard events, samples and checkpoints. Started again
+            with the same directory, a run goes on from its newest checkpoint that verifies. SIGTERM, SIGUSR1 or SIGINT
+            to any rank makes all ranks save at the same step and exit with code 85; a second signal ends at once.
+            """)
+
+    @Option(help: "The configuration of the run, a YAML file.")
+    var config: String
+
+    @Option(help: "The directory of the run; made if it does not exist.")
+    var runDir: String
+
+    @Option(help: "auto (from the newest checkpoint that verifies), none, or the path of a checkpoint.")
+    var resume = "auto"
+
+    @Option(help: "Stop with a checkpoint after this step; the schedule stays that of the configuration.")
+    var steps: Int?
+
+    @Option(name: .customLong("set"), help: "Override a key of the configuration, as in --set batch.micro_sequences=2.")
+    var overrides: [String] = []
+
+    @Option(help: "Refuse to start unless the job has this many ranks.")
+    var expectRanks: Int?
+
+    func validate() throws {
+        if let steps, steps < 1 { throw ValidationError("--steps: \(steps) is not a number of steps; use 1 or more") }
+    }
+
+    func run() throws {
+        CPUReport.reexecuteIfSlowKernels()
+        StopSignal.install()
+        let job: MPIEnvironment
+        do {
+            job = try MPIEnvironment.start(expectedRanks: expectRanks)
+        } catch {
+            throw CommandFailure("\(error)", .wrongUse)
+        }
+        let outcome: TrainingLoop.Outcome
+        do {
+            outcome = try train(job)
+        } catch {
+            leave(job, error)
+        }
+        job.finish()
+        if outcome == .stoppedOnRequest {
+            throw ExitCode(CommandFailure.Code.checkpointedAndStopped.rawValue)
+        }
+    }
+
+    private func train(_ job: MPIEnvironment) throws -> TrainingLoop.Outcome {
+        var options = TrainingLoop.Options()
+        options.lastStep = steps
+        options.resume =
+            switch resume {
+            case "auto": .automatic
+            case "none": .never
+            default: .from(resume)
+            }
+        return try TrainingLoop.train(
+            configurationFile: config, overrides: overrides, directory: RunDirectory(runDir), group: job.world,
+            hostName: job.hostName, transport: job.transport, options: options
+        ) { line in
+            FileHandle.standardOutput.write(Data((line + "\n").utf8))
+        }
+    }
+
+    /// Ends the whole job. A failure that all ranks share is said once, by rank 0.
+    private func leave(_ job: MPIEnvironment, _ error: any Error) -> Never {
+        let shared = (error as? SharedFailure)?.failure
+        let failure = shared ?? CommandFailure(reporting: error)
+        let speaks = shared == nil || job.world.rank == 0
+        let place = shared == nil && job.world.size > 1 ? "rank \(job.world.rank): " : ""
+        if speaks {
+            for line in failure.lines { FileHandle.standardError.write(Data("error: \(place)\(line)\n".utf8)) }
+        }
+        // The others know as well, and leave by themselves, so that mpirun has nothing to add.
+        if shared != nil {
+            job.finish()
+            Foundation.exit(failure.code.rawValue)
+        }
+        job.abort(exitCode: failure.code.rawValue)
+    }
+}
