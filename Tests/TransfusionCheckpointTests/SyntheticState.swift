@@ -74,6 +74,6 @@ extension Checkpoint {
 }
 
 let exampleMetadata = CheckpointMetadata(
-    model: .object(["hidden_size": .integer(12), "rms_norm_eps": .number(1e-5)]), tokenizer: "sha256:ab",
+    model: .object(["hidden_size": .number(12), "rms_norm_eps": .number(1e-5)]), tokenizer: "sha256:ab",
     data: "sha256:cd",
-    layout: ["data": 2, "tensor": 1], scalars: ["tokens": .integer(1 << 40), "note": .string("a \"b\"/c")])
+    layout: ["data": 2, "tensor": 1], scalars: ["tokens": .number(0x1p40), "note": .string("a \"b\"/c")])

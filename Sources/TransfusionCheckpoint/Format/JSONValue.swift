@@ -2,7 +2,6 @@
 public enum JSONValue: Sendable, Equatable, Codable {
     case null
     case bool(Bool)
-    case integer(Int)
     case number(Double)
     case string(String)
     case array([JSONValue])
@@ -14,8 +13,6 @@ public enum JSONValue: Sendable, Equatable, Codable {
             self = .null
         } else if let bool = try? value.decode(Bool.self) {
             self = .bool(bool)
-        } else if let integer = try? value.decode(Int.self) {
-            self = .integer(integer)
         } else if let number = try? value.decode(Double.self) {
             self = .number(number)
         } else if let string = try? value.decode(String.self) {
@@ -32,8 +29,9 @@ public enum JSONValue: Sendable, Equatable, Codable {
         switch self {
         case .null: try value.encodeNil()
         case .bool(let bool): try value.encode(bool)
-        case .integer(let integer): try value.encode(integer)
-        case .number(let number): try value.encode(number)
+        case .number(let number):
+            // A reader that wants an integer must not find 12.0.
+            if let integer { try value.encode(integer) } else { try value.encode(number) }
         case .string(let string): try value.encode(string)
         case .array(let array): try value.encode(array)
         case .object(let object): try value.encode(object)
@@ -43,15 +41,12 @@ public enum JSONValue: Sendable, Equatable, Codable {
     public subscript(key: String) -> JSONValue? {
         if case .object(let object) = self { object[key] } else { nil }
     }
-    public var integer: Int? {
-        if case .integer(let value) = self { value } else { nil }
-    }
     public var number: Double? {
-        switch self {
-        case .integer(let value): Double(value)
-        case .number(let value): value
-        default: nil
-        }
+        if case .number(let value) = self { value } else { nil }
+    }
+    /// The number, when it is an integer that a `Double` holds exactly.
+    public var integer: Int? {
+        number.flatMap { $0.magnitude <= 0x1p53 ? Int(exactly: $0) : nil }
     }
     public var string: String? {
         if case .string(let value) = self { value } else { nil }

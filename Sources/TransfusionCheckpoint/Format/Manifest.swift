@@ -290,7 +290,8 @@ struct JSONProblem: CustomStringConvertible {
             case DecodingError.typeMismatch(let type, let context): "no \(type)\(place(context))"
             case DecodingError.dataCorrupted(let context) where !context.codingPath.isEmpty:
                 "an impossible value\(place(context))"
-            default: "it is not JSON"
+            case is DecodingError: "it is not JSON"
+            default: "\(error)"
             }
     }
 }

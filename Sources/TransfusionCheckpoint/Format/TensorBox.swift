@@ -112,4 +112,26 @@ public struct ShardPiece: @unchecked Sendable {
         self.box = box
         contents = .computed(fill)
     }
+
+    /// The bytes `range`: in place when they lie in memory, else made now.
+    func bytes(_ range: Range<Int>) throws -> ShardWriter.Payload {
+        switch contents {
+        case .memory(let memory):
+            .memory(UnsafeRawBufferPointer(rebasing: memory[range]))
+        case .computed:
+            .bytes(
+                try [UInt8](unsafeUninitializedCapacity: range.count) { buffer, count in
+                    try fill(UnsafeMutableRawBufferPointer(buffer), with: range)
+                    count = range.count
+                })
+        }
+    }
+
+    /// Copies the bytes `range` to `buffer`, or makes them there.
+    func fill(_ buffer: UnsafeMutableRawBufferPointer, with range: Range<Int>) throws {
+        switch contents {
+        case .memory(let memory): buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: memory[range]))
+        case .computed(let fill): try fill(range, UnsafeMutableRawBufferPointer(rebasing: buffer[..<range.count]))
+        }
+    }
 }

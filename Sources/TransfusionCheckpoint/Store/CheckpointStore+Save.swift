@@ -22,7 +22,14 @@ extension CheckpointStore {
         step: Int, metadata: CheckpointMetadata, pieces: [ShardPiece], collectives: any Collectives = SingleRank()
     ) throws -> SavedCheckpoint {
         try begin(step: step, collectives)
-        let outcome = Result { try writeShard(step: step, rank: collectives.rank, pieces) }
+        let pieces = pieces.filter { $0.box.count > 0 }
+        let boxes = pieces.map(\.box)
+        let chunks = ShardWriter.chunks(of: boxes, chunkBytes: options.chunkBytes)
+        let outcome = Result {
+            try writeShard(step: step, rank: collectives.rank, boxes, chunks) { index in
+                try pieces[chunks[index].piece].bytes(chunks[index].range)
+            }
+        }
         return try commit(step: step, metadata: metadata, outcome, collectives)
     }
 
@@ -38,19 +45,20 @@ extension CheckpointStore {
         }
     }
 
-    /// Writes this rank's pieces. It makes no collective calls and may run on any thread.
+    /// Writes this rank's chunks. It makes no collective calls and may run on any thread.
     func writeShard(
-        step: Int, rank: Int, _ pieces: [ShardPiece], released: (Int) -> Void = { _ in }
+        step: Int, rank: Int, _ boxes: [TensorBox], _ chunks: [ShardWriter.Chunk],
+        source: @escaping @Sendable (Int) throws -> ShardWriter.Payload, released: (Int) -> Void = { _ in }
     ) throws -> ShardTable? {
-        let pieces = pieces.filter { $0.box.count > 0 }
-        guard !pieces.isEmpty else { return nil }
+        guard !chunks.isEmpty else { return nil }
         let digits = String(rank)
         let file = "rank-" + String(repeating: "0", count: max(0, 5 - digits.count)) + digits + ".shard"
+        let directory = path(step, ".partial")
         do {
             return try ShardWriter(fileSystem: fileSystem, options: options)
-                .write(pieces, to: path(step, ".partial"), file: file, released: released)
+                .write(boxes, chunks, to: directory, file: file, source: source, released: released)
         } catch  where !(error is CheckpointError || error is FileSystemError) {
-            throw CheckpointError(Path.join(path(step, ".partial"), file), "cannot be written: \(error)")
+            throw CheckpointError(Path.join(directory, file), "cannot be written: \(error)")
         }
     }
 

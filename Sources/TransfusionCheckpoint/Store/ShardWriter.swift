@@ -25,44 +25,51 @@ struct ShardWriter {
         let range: Range<Int>
     }
 
-    private enum Payload: @unchecked Sendable {
-        // The memory of a piece is read only, and outlives the save (see `ShardPiece`).
+    /// The contents of a chunk.
+    ///
+    /// `@unchecked Sendable`: the memory is only read, and outlives the save (see `ShardPiece`) or is given back by
+    /// `released`.
+    enum Payload: @unchecked Sendable {
         case memory(UnsafeRawBufferPointer)
         case bytes([UInt8])
+
+        func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
+            switch self {
+            case .memory(let memory): try body(memory)
+            case .bytes(let bytes): try bytes.withUnsafeBytes(body)
+            }
+        }
     }
 
-    static func chunks(of pieces: [ShardPiece], chunkBytes: Int) -> [Chunk] {
-        pieces.indices.flatMap { piece in
-            let count = pieces[piece].box.byteCount
+    static func chunks(of boxes: [TensorBox], chunkBytes: Int) -> [Chunk] {
+        boxes.indices.flatMap { piece in
+            let count = boxes[piece].byteCount
             return stride(from: 0, to: count, by: chunkBytes).map {
                 Chunk(piece: piece, range: $0..<min($0 + chunkBytes, count))
             }
         }
     }
 
-    /// - Parameter released: Called after each chunk with the number of chunks whose source is no longer needed.
+    /// - Parameters:
+    ///   - source: Gives the contents of the chunk with a number; called from several threads, each number once.
+    ///   - released: Called with a number when the contents of that chunk and all before are no longer needed.
     func write(
-        _ pieces: [ShardPiece], to directory: String, file name: String, released: (Int) -> Void = { _ in }
+        _ boxes: [TensorBox], _ chunks: [Chunk], to directory: String, file name: String,
+        source: @escaping @Sendable (Int) throws -> Payload, released: (Int) -> Void = { _ in }
     ) throws -> ShardTable {
-        let path = Path.join(directory, name)
-        let chunks = Self.chunks(of: pieces, chunkBytes: options.chunkBytes)
-        let file = try fileSystem.create(path)
+        let file = try fileSystem.create(Path.join(directory, name))
         var table = ShardTable(file: name, bytes: 0, entries: [])
-        let options = options
+        let level = options.compressionLevel
         try Pipeline.run(count: chunks.count, threads: options.threads) { index in
-            try Self.encode(chunks[index], of: pieces[chunks[index].piece], options)
+            try Self.encode(try source(index), type: boxes[chunks[index].piece].type, level: level)
         } consume: { index, encoded in
-            let chunk = chunks[index]
-            switch encoded.payload {
-            case .memory(let memory): try file.appendAll(memory)
-            case .bytes(let bytes): try bytes.withUnsafeBytes { try file.appendAll($0) }
-            }
-            if chunk.range.lowerBound == 0 {
-                table.entries.append(Self.entry(for: pieces[chunk.piece].box, file: name, offset: table.bytes))
+            try encoded.payload.withBytes { try file.appendAll($0) }
+            if chunks[index].range.lowerBound == 0 {
+                table.entries.append(Self.entry(for: boxes[chunks[index].piece], file: name, offset: table.bytes))
             }
             table.entries[table.entries.count - 1].box.chunks.append(encoded.stored)
             table.bytes += encoded.stored.bytes
-            released(index + 1)
+            released(index)
         }
         try file.synchronize()
         try file.close()
@@ -76,34 +83,12 @@ struct ShardWriter {
     }
 
     private static func encode(
-        _ chunk: Chunk, of piece: ShardPiece, _ options: CheckpointOptions
+        _ payload: Payload, type: ElementType, level: Int?
     ) throws -> (payload: Payload, stored: StoredChunk) {
-        var payload: Payload
-        switch piece.contents {
-        case .memory(let memory):
-            payload = .memory(UnsafeRawBufferPointer(rebasing: memory[chunk.range]))
-        case .computed(let fill):
-            payload = .bytes(
-                try [UInt8](unsafeUninitializedCapacity: chunk.range.count) { buffer, count in
-                    try fill(chunk.range, UnsafeMutableRawBufferPointer(buffer))
-                    count = chunk.range.count
-                })
-        }
-        func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
-            switch payload {
-            case .memory(let memory): try body(memory)
-            case .bytes(let bytes): try bytes.withUnsafeBytes(body)
-            }
-        }
-        var encoding = ChunkEncoding.raw
-        if let packed = try withBytes({
-            try ChunkCodec.encode($0, type: piece.box.type, level: options.compressionLevel)
-        }) {
-            encoding = packed.encoding
-            payload = .bytes(packed.bytes)
-        }
-        let stored = withBytes {
-            StoredChunk(encoding: encoding, bytes: $0.count, sha256: SHA256.hexDigest($0))
+        let packed = try payload.withBytes { try ChunkCodec.encode($0, type: type, level: level) }
+        let payload = packed.map { Payload.bytes($0.bytes) } ?? payload
+        let stored = payload.withBytes {
+            StoredChunk(encoding: packed?.encoding ?? .raw, bytes: $0.count, sha256: SHA256.hexDigest($0))
         }
         return (payload, stored)
     }

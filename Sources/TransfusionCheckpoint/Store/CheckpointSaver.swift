@@ -1,0 +1,238 @@
+internal import Glibc
+public import TransfusionCore
+
+/// What came of a save. Every rank gets the same events.
+public enum SaveEvent: Sendable {
+    /// The checkpoint is safe.
+    case saved(SaveReport)
+    /// There is no checkpoint of this step; the ones before are untouched, and training can go on.
+    case failed(step: Int, CheckpointError)
+    /// The save before was still being written.
+    case skipped(step: Int)
+}
+
+/// What a save wrote, and what it cost.
+public struct SaveReport: Sendable, Equatable {
+    public let saved: SavedCheckpoint
+    /// How long training stood still: for the copy, or for the whole save when that was synchronous.
+    public let stallSeconds: Double
+    /// From the beginning of the save until its files were written.
+    public let writeSeconds: Double
+    /// Steps whose checkpoints were removed because newer ones suffice.
+    public let removed: [Int]
+}
+
+/// Saves checkpoints while training goes on.
+///
+/// `save` copies this rank's pieces into a bounded buffer and returns; a thread writes them. Ranks talk to each other
+/// only inside `save`, `poll` and `finish`, which every rank calls at the same places of the training loop: there the
+/// checkpoint is committed. What is written but not yet polled does not count.
+public final class CheckpointSaver {
+    /// What a save does while the one before is unfinished.
+    public enum WhenBusy: String, Sendable, CaseIterable {
+        case wait
+        case skip
+    }
+
+    /// The newest step that this saver has brought to safety.
+    public private(set) var lastSavedStep: Int?
+
+    private let store: CheckpointStore
+    private let collectives: any Collectives
+    private let retention: Retention?
+    private let asynchronous: Bool
+    private let whenBusy: WhenBusy
+    private let stagingLimit: Int
+    private let report: (SaveEvent) -> Void
+    private var staging: StagingBuffer?
+    private var populating: WorkerThread?
+    private var deleting: WorkerThread?
+    private var pending: PendingSave?
+
+    /// - Parameters:
+    ///   - retention: What is removed after each save; `nil` keeps everything.
+    ///   - stagingLimit: The most bytes that the buffer may take. When it is smaller than this rank's share, `save`
+    ///     waits until the part that does not fit is written.
+    ///   - report: Called from `save`, `poll` and `finish` with what came of each save.
+    public init(
+        _ store: CheckpointStore, collectives: any Collectives = SingleRank(), retention: Retention? = nil,
+        asynchronous: Bool = true, whenBusy: WhenBusy = .wait, stagingLimit: Int = .max,
+        report: @escaping (SaveEvent) -> Void
+    ) {
+        self.store = store
+        self.collectives = collectives
+        self.retention = retention
+        self.asynchronous = asynchronous
+        self.whenBusy = whenBusy
+        self.stagingLimit = stagingLimit
+        self.report = report
+    }
+
+    deinit {
+        // A save that nobody waits for any more ends at its next chunk.
+        struct Abandoned: Error {}
+        if pending != nil { staging?.fail(Abandoned()) }
+    }
+
+    /// Gets the staging memory for pieces like these in the background, so that the first save need not wait for it.
+    public func prepare(for pieces: [ShardPiece]) throws {
+        guard asynchronous else { return }
+        let staging = try self.staging(for: pieces.map(\.box))
+        populating = try WorkerThread { staging.populate() }
+    }
+
+    /// Saves a checkpoint, or begins to. The memory of the pieces may change as soon as this returns.
+    /// - Throws: Only when the ranks cannot talk to each other; what else goes wrong is reported.
+    public func save(step: Int, metadata: CheckpointMetadata, pieces: [ShardPiece]) throws {
+        if pending != nil, whenBusy == .skip, try !isWrittenEverywhere() { return report(.skipped(step: step)) }
+        try finish()
+        let begin = ContinuousClock.now
+        do {
+            try store.begin(step: step, collectives)
+        } catch let error as CheckpointError {
+            return report(.failed(step: step, error))
+        }
+        let pending = start(PendingSave(step: step, metadata: metadata, begin: begin), pieces)
+        pending.stallSeconds = begin.duration(to: .now).seconds
+        self.pending = pending
+        if !asynchronous { try finish() }
+    }
+
+    /// Commits a save that all ranks have written meanwhile. Costs nothing while no save is pending.
+    public func poll() throws {
+        if pending != nil, try isWrittenEverywhere() { try finish() }
+    }
+
+    /// Waits for the pending save, if there is one, and commits it.
+    public func finish() throws {
+        guard let pending else { return }
+        self.pending = nil
+        let (outcome, end) = pending.written.wait { $0 }
+        do {
+            let saved = try store.commit(step: pending.step, metadata: pending.metadata, outcome, collectives)
+            lastSavedStep = saved.step
+            let writeSeconds = pending.begin.duration(to: end).seconds
+            report(
+                .saved(
+                    SaveReport(
+                        saved: saved, stallSeconds: asynchronous ? pending.stallSeconds : writeSeconds,
+                        writeSeconds: writeSeconds, removed: try removeOutdated())))
+        } catch let error as CheckpointError {
+            report(.failed(step: pending.step, error))
+        }
+    }
+
+    private func isWrittenEverywhere() throws -> Bool {
+        guard let pending else { return true }
+        let unfinished = pending.written.update { $0 == nil }
+        return try !collectives.any(unfinished, site: "checkpoint.poll")
+    }
+
+    /// Stages the pieces and lets a thread write them. What goes wrong on this rank becomes the outcome of the save, so
+    /// that the commit can tell the others.
+    private func start(_ save: PendingSave, _ pieces: [ShardPiece]) -> PendingSave {
+        let pieces = pieces.filter { $0.box.count > 0 }
+        let boxes = pieces.map(\.box)
+        let chunks = ShardWriter.chunks(of: boxes, chunkBytes: store.options.chunkBytes)
+        let (store, step, rank, written) = (store, save.step, collectives.rank, save.written)
+        guard asynchronous else {
+            save.complete {
+                try store.writeShard(step: step, rank: rank, boxes, chunks) { index in
+                    try pieces[chunks[index].piece].bytes(chunks[index].range)
+                }
+            }
+            return save
+        }
+        do {
+            let staging = try self.staging(for: boxes)
+            staging.reset()
+            save.thread = try WorkerThread {
+                // On Linux the priority is that of this thread and of those that it starts: training goes first.
+                setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
+                let result = Result {
+                    try store.writeShard(step: step, rank: rank, boxes, chunks) { index in
+                        .memory(try staging.contents(index))
+                    } released: {
+                        staging.release($0)
+                    }
+                }
+                if case .failure(let error) = result { staging.fail(error) }
+                written.update { $0 = (result, .now) }
+            }
+            do {
+                try Self.copy(pieces, chunks, into: staging, threads: store.options.threads)
+            } catch {
+                staging.fail(error)
+            }
+        } catch {
+            save.complete { throw error }
+        }
+        return save
+    }
+
+    private static func copy(
+        _ pieces: [ShardPiece], _ chunks: [ShardWriter.Chunk], into staging: StagingBuffer, threads: Int
+    ) throws {
+        try Pipeline.run(count: chunks.count, threads: threads) { index in
+            let chunk = chunks[index]
+            let region = try staging.reserve(index, byteCount: chunk.range.count)
+            try pieces[chunk.piece].fill(region, with: chunk.range)
+            staging.publish(index)
+        } consume: { _, _ in
+        }
+    }
+
+    /// The buffer for a share of the given boxes, kept from save to save.
+    private func staging(for boxes: [TensorBox]) throws -> StagingBuffer {
+        populating?.join()
+        populating = nil
+        let wanted = min(boxes.reduce(0) { $0 + $1.byteCount }, stagingLimit)
+        let capacity = max(wanted, store.options.chunkBytes)
+        if let staging, staging.capacity >= capacity { return staging }
+        staging = nil  // Its memory is free before the larger one is taken.
+        let new = try StagingBuffer(capacity: capacity)
+        staging = new
+        return new
+    }
+
+    /// The new checkpoint is safe: that an old one could not be removed is no failure of the save.
+    private func removeOutdated() throws -> [Int] {
+        guard let retention else { return [] }
+        let removed = try store.broadcast(collectives) { (try? store.removeOutdated(retention)) ?? [] }
+        if collectives.rank == 0, !removed.isEmpty {
+            let store = store
+            deleting?.join()
+            deleting = try? WorkerThread { store.emptyTrash() }
+        }
+        return removed
+    }
+}
+
+/// A save between its beginning and its commit.
+private final class PendingSave {
+    let step: Int
+    let metadata: CheckpointMetadata
+    let begin: ContinuousClock.Instant
+    var stallSeconds = 0.0
+    var thread: WorkerThread?
+    /// What this rank has written, and when it was done.
+    let written = Monitor<(Result<ShardTable?, any Error>, ContinuousClock.Instant)?>(nil)
+
+    init(step: Int, metadata: CheckpointMetadata, begin: ContinuousClock.Instant) {
+        self.step = step
+        self.metadata = metadata
+        self.begin = begin
+    }
+
+    /// Does the work of this rank on the calling thread.
+    func complete(_ body: () throws -> ShardTable?) {
+        let result = Result { try body() }
+        written.update { $0 = (result, .now) }
+    }
+}
+
+extension Duration {
+    var seconds: Double {
+        Double(components.seconds) + Double(components.attoseconds) * 1e-18
+    }
+}
