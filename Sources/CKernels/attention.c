@@ -95,26 +95,29 @@ size_t tf_attention_backward_scratch(const tf_attention_head *head) {
     return a.used;
 }
 
-/// The columns `low[i] ..< high[i]` of the tile at `first_key` that each of `count` queries sees, and in `least` and `most` the
-/// range that holds them all. Returns whether any column is seen.
-static int visible_columns(const tf_attention_head *h, size_t first_query, size_t count, size_t first_key, size_t width,
-                           int *low, int *high, int *least, int *most) {
-    *least = (int)width;
-    *most = 0;
+/// What a tile of scores has to compute: the smallest ranges of its queries and keys that hold all that is seen.
+typedef struct { size_t first_query, query_end, first_key, key_end; } tile_range;
+
+/// Finds the columns `low[i] ..< high[i]` of the tile at `first_key` that each of `count` queries sees. Returns whether any
+/// is seen, and in `range` what has to be computed.
+static int visible_part(const tf_attention_head *h, size_t first_query, size_t count, size_t first_key, int *low, int *high,
+                        tile_range *range) {
+    *range = (tile_range){count, 0, KEY_TILE, 0};
     for (size_t i = 0; i < count; i++) {
         int64_t start = (int64_t)h->visible_start[first_query + i] - (int64_t)first_key;
         int64_t end = (int64_t)h->visible_end[first_query + i] - (int64_t)first_key;
         start = start < 0 ? 0 : start;
-        end = end > (int64_t)width ? (int64_t)width : end;
+        end = end > KEY_TILE ? KEY_TILE : end;
         if (end <= start) start = end = 0;
         low[i] = (int)start;
         high[i] = (int)end;
-        if (end > start) {
-            *least = low[i] < *least ? low[i] : *least;
-            *most = high[i] > *most ? high[i] : *most;
-        }
+        if (end == start) continue;
+        range->first_query = at_most(range->first_query, i);
+        range->query_end = i + 1;
+        range->first_key = at_most(range->first_key, (size_t)start);
+        range->key_end = (size_t)end > range->key_end ? (size_t)end : range->key_end;
     }
-    return *most > *least;
+    return range->query_end > 0;
 }
 
 /// The range of keys that the queries `first ..< end` see.

@@ -271,13 +271,14 @@ static void NAME(forward)(const tf_attention_head *h, const forward_memory *m) {
         size_t first_visible, visible_end;
         visible_range(h, q, q + count, &first_visible, &visible_end);
         for (size_t k = round_down(first_visible, KEY_TILE); k < visible_end; k += KEY_TILE) {
-            int least, most;
-            if (!visible_columns(h, q, count, k, KEY_TILE, m->low, m->high, &least, &most)) continue;
-            const size_t first = round_down((size_t)least, PANEL), end = round_up((size_t)most, PANEL);
+            tile_range part;
+            if (!visible_part(h, q, count, k, m->low, m->high, &part)) continue;
+            const size_t first = round_down(part.first_key, PANEL), end = round_up(part.key_end, PANEL);
+            const size_t top = part.first_query, rows = part.query_end - top;
             const WORD *key_panels = (const WORD *)m->keys + (k - base + first) * words;
-            NAME(product)(count, end - first, words, m->queries, words, 1, key_panels, words, 0, m->scores + first,
-                          KEY_TILE, 0);
-            for (size_t i = 0; i < count; i++) {
+            NAME(product)(rows, end - first, words, (const WORD *)m->queries + top * words, words, 1, key_panels, words, 0,
+                          m->scores + top * KEY_TILE + first, KEY_TILE, 0);
+            for (size_t i = top; i < part.query_end; i++) {
                 float *scores = m->scores + i * KEY_TILE;
                 WORD *row = weights + i * weight_row;
                 if (m->high[i] == m->low[i]) {
@@ -295,10 +296,11 @@ static void NAME(forward)(const tf_attention_head *h, const forward_memory *m) {
                 }
             }
             // Only the visible depth, so that what lies in invisible values stays out.
-            const size_t low_word = (size_t)least / DEPTH_OF_WORD;
-            const size_t high_word = ((size_t)most + DEPTH_OF_WORD - 1) / DEPTH_OF_WORD;
-            NAME(product)(count, columns, high_word - low_word, weights + low_word, weight_row, 1, m->values,
-                          keys / DEPTH_OF_WORD, (k - base) / DEPTH_OF_WORD + low_word, m->sums, columns, 1);
+            const size_t low_word = part.first_key / DEPTH_OF_WORD;
+            const size_t high_word = (part.key_end + DEPTH_OF_WORD - 1) / DEPTH_OF_WORD;
+            NAME(product)(rows, columns, high_word - low_word, weights + top * weight_row + low_word, weight_row, 1,
+                          m->values, keys / DEPTH_OF_WORD, (k - base) / DEPTH_OF_WORD + low_word,
+                          m->sums + top * columns, columns, 1);
         }
         for (size_t i = 0; i < count; i++) {
             const int sees = h->visible_end[q + i] > h->visible_start[q + i];
@@ -351,53 +353,57 @@ TF_INLINE void NAME(gradient_rows)(const float *scores, const float *weight_grad
 static void NAME(backward_tile)(const tf_attention_head *h, const backward_memory *m, size_t q, size_t count,
                                 size_t block, size_t block_end, size_t first_visible, size_t visible_end) {
     const size_t width = h->width, columns = round_up(width, 16), words = width / DEPTH_OF_WORD;
-    const size_t rows = round_up(count, 2), query_words = rows / DEPTH_OF_WORD;
+    const size_t padded = round_up(count, 2), query_words = padded / DEPTH_OF_WORD;
     // Along the queries, f32 words are those along the keys, read in the other order.
     WORD *gradients = m->gradients, *weights_down = m->weights_down;
     WORD *gradients_down = PAIRS ? (WORD *)m->gradients_down : gradients;
-    NAME(pack_rows)(h->query, h->query_stride, h->is_bf16, q, count, rows, width, m->queries);
-    NAME(pack_rows)(h->output_gradient, h->output_gradient_stride, h->is_bf16, q, count, rows, width,
+    NAME(pack_rows)(h->query, h->query_stride, h->is_bf16, q, count, padded, width, m->queries);
+    NAME(pack_rows)(h->output_gradient, h->output_gradient_stride, h->is_bf16, q, count, padded, width,
                     m->output_gradients);
-    NAME(pack_down)(h->query, h->query_stride, h->is_bf16, q, rows, q, q + count, width, m->queries_down);
-    NAME(pack_down)(h->output_gradient, h->output_gradient_stride, h->is_bf16, q, rows, q, q + count, width,
+    NAME(pack_down)(h->query, h->query_stride, h->is_bf16, q, padded, q, q + count, width, m->queries_down);
+    NAME(pack_down)(h->output_gradient, h->output_gradient_stride, h->is_bf16, q, padded, q, q + count, width,
                     m->output_gradients_down);
-    m->low[rows - 1] = m->high[rows - 1] = 0;
+    m->low[padded - 1] = m->high[padded - 1] = 0;
     const size_t start = first_visible > block ? first_visible : block;
     for (size_t k = round_down(start, KEY_TILE); k < at_most(visible_end, block_end); k += KEY_TILE) {
-        int least, most;
-        if (!visible_columns(h, q, count, k, KEY_TILE, m->low, m->high, &least, &most)) continue;
-        const size_t first = round_down((size_t)least, PANEL), end = round_up((size_t)most, PANEL);
-        const size_t panels = (k - block + first) * words;
-        NAME(product)(rows, end - first, words, m->queries, words, 1, (const WORD *)m->keys_across + panels, words, 0,
-                      m->scores + first, KEY_TILE, 0);
-        NAME(product)(rows, end - first, words, m->output_gradients, words, 1, (const WORD *)m->values_across + panels,
-                      words, 0, m->weight_gradients + first, KEY_TILE, 0);
-        for (size_t i = 0; i < rows; i += 2) {
-            const size_t tile = i * KEY_TILE, pair = i / DEPTH_OF_WORD * KEY_TILE, row = i * KEY_TILE / DEPTH_OF_WORD;
+        tile_range part;
+        if (!visible_part(h, q, count, k, m->low, m->high, &part)) continue;
+        const size_t first = round_down(part.first_key, PANEL), end = round_up(part.key_end, PANEL);
+        const size_t top = round_down(part.first_query, 2), bottom = round_up(part.query_end, 2), rows = bottom - top;
+        const size_t panels = (k - block + first) * words, tile = top * KEY_TILE + first;
+        NAME(product)(rows, end - first, words, (const WORD *)m->queries + top * words, words, 1,
+                      (const WORD *)m->keys_across + panels, words, 0, m->scores + tile, KEY_TILE, 0);
+        NAME(product)(rows, end - first, words, (const WORD *)m->output_gradients + top * words, words, 1,
+                      (const WORD *)m->values_across + panels, words, 0, m->weight_gradients + tile, KEY_TILE, 0);
+        for (size_t i = top; i < bottom; i += 2) {
             // The second row of the last pair may be padding.
             const float log_sum_exp[2] = {h->log_sum_exp[q + i], i + 1 < count ? h->log_sum_exp[q + i + 1] : 0};
             const float delta[2] = {m->delta[q - h->first_query + i],
                                     i + 1 < count ? m->delta[q - h->first_query + i + 1] : 0};
             const int *low = m->low + i, *high = m->high + i;
             const int whole = low[0] <= (int)first && high[0] >= (int)end && low[1] <= (int)first && high[1] >= (int)end;
+            const float *scores = m->scores + i * KEY_TILE, *weight_gradients = m->weight_gradients + i * KEY_TILE;
+            const size_t row = i * KEY_TILE / DEPTH_OF_WORD;
             if (whole)
-                NAME(gradient_rows)(m->scores + tile, m->weight_gradients + tile, log_sum_exp, delta, low, high, 0,
-                                    h->scale, first, end, gradients + row, weights_down + pair, gradients_down + pair);
+                NAME(gradient_rows)(scores, weight_gradients, log_sum_exp, delta, low, high, 0, h->scale, first, end,
+                                    gradients + row, weights_down + row, gradients_down + row);
             else
-                NAME(gradient_rows)(m->scores + tile, m->weight_gradients + tile, log_sum_exp, delta, low, high, 1,
-                                    h->scale, first, end, gradients + row, weights_down + pair, gradients_down + pair);
+                NAME(gradient_rows)(scores, weight_gradients, log_sum_exp, delta, low, high, 1, h->scale, first, end,
+                                    gradients + row, weights_down + row, gradients_down + row);
         }
         float *key_gradients = m->key_gradients + (k - block + first) * columns;
         float *value_gradients = m->value_gradients + (k - block + first) * columns;
-        NAME(product)(end - first, columns, query_words, weights_down + first, 1, KEY_TILE, m->output_gradients_down,
-                      query_words, 0, value_gradients, columns, 1);
-        NAME(product)(end - first, columns, query_words, gradients_down + first, 1, KEY_TILE, m->queries_down,
-                      query_words, 0, key_gradients, columns, 1);
-        const size_t low_word = (size_t)least / DEPTH_OF_WORD;
-        const size_t high_word = ((size_t)most + DEPTH_OF_WORD - 1) / DEPTH_OF_WORD;
-        NAME(product)(count, columns, high_word - low_word, gradients + low_word, KEY_TILE / DEPTH_OF_WORD, 1,
-                      m->keys_down, KEY_BLOCK / DEPTH_OF_WORD, (k - block) / DEPTH_OF_WORD + low_word,
-                      m->query_gradients + (q - h->first_query) * columns, columns, 1);
+        const size_t down = top * KEY_TILE / DEPTH_OF_WORD + first;
+        NAME(product)(end - first, columns, rows / DEPTH_OF_WORD, weights_down + down, 1, KEY_TILE,
+                      m->output_gradients_down, query_words, top / DEPTH_OF_WORD, value_gradients, columns, 1);
+        NAME(product)(end - first, columns, rows / DEPTH_OF_WORD, gradients_down + down, 1, KEY_TILE, m->queries_down,
+                      query_words, top / DEPTH_OF_WORD, key_gradients, columns, 1);
+        const size_t low_word = part.first_key / DEPTH_OF_WORD;
+        const size_t high_word = (part.key_end + DEPTH_OF_WORD - 1) / DEPTH_OF_WORD;
+        NAME(product)(at_most(bottom, count) - top, columns, high_word - low_word,
+                      gradients + top * KEY_TILE / DEPTH_OF_WORD + low_word, KEY_TILE / DEPTH_OF_WORD, 1, m->keys_down,
+                      KEY_BLOCK / DEPTH_OF_WORD, (k - block) / DEPTH_OF_WORD + low_word,
+                      m->query_gradients + (q - h->first_query + top) * columns, columns, 1);
     }
 }
 
