@@ -2,6 +2,9 @@ public import TransfusionCore
 
 /// A group of ranks that can be divided into smaller groups.
 public protocol Communicator: Collectives {
+    /// For each rank, the number of its host; ranks on one host can share memory.
+    var hosts: [Int] { get }
+
     /// Divides the group: ranks that name the same `color` form a new group, in the order of (`key`, old rank).
     ///
     /// All ranks of this group call it. A group of one costs nothing afterwards.
@@ -16,6 +19,7 @@ public protocol Communicator: Collectives {
 }
 
 extension SingleRank: Communicator {
+    public var hosts: [Int] { [0] }
     public func split(color: Int, key: Int, name: String) -> any Communicator { self }
     public func allocateShared(byteCount: Int) -> SharedBuffer { SharedBuffer(privateBytes: byteCount) }
 }

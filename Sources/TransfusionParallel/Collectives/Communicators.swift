@@ -11,6 +11,7 @@ enum Communicators {
         let firstRanks = try host.gatherNumbers([flat.rank], site: "hosts").map { $0[0] }
         let hosts = try flat.gatherNumbers([firstRanks.min() ?? flat.rank], site: "hosts").map { $0[0] }
         let perHost = host.size
+        flat.hosts = hosts.map { first in Set(hosts).count { $0 < first } }
         let isRegular = hosts.indices.allSatisfy { hosts[$0] == $0 / perHost * perHost }
         // Each rank sees its own host only: all have to agree.
         let agreed = try flat.gatherNumbers([isRegular && perHost > 1 ? perHost : 0], site: "hosts")

@@ -10,6 +10,7 @@ final class HierarchicalCollectives: PieceCollectives {
     let size: Int
     let name: String
     let watch: CollectiveWatch
+    let hosts: [Int]
     private let flat: MPICollectives
     /// The ranks of this host.
     private let inside: SharedMemoryCollectives
@@ -25,6 +26,8 @@ final class HierarchicalCollectives: PieceCollectives {
         size = flat.size
         name = flat.name
         watch = flat.watch
+        let ranksPerHost = inside.size
+        hosts = (0..<flat.size).map { $0 / ranksPerHost }
     }
 
     func split(color: Int, key: Int, name: String) throws -> any Communicator {

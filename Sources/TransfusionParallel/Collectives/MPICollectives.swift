@@ -14,6 +14,8 @@ final class MPICollectives: PieceCollectives {
     let size: Int
     let name: String
     let watch: CollectiveWatch
+    /// Set by `Communicators.make`; until then every rank counts as a host of its own.
+    var hosts: [Int]
     let communicator: MPI_Comm
     private let isWorld: Bool
     /// How many consecutive ranks of the world count as a host; nil if MPI decides.
@@ -47,6 +49,7 @@ final class MPICollectives: PieceCollectives {
         MPI_Comm_size(communicator, &count)
         rank = Int(number)
         size = Int(count)
+        hosts = Array(0..<size)
     }
 
     deinit {

@@ -12,6 +12,7 @@ final class SharedMemoryCollectives: PieceCollectives {
     let size: Int
     let name: String
     let watch: CollectiveWatch
+    let hosts: [Int]
     private let rounds: SharedRounds
     private var sharedBuffers: [WeakReference] = []
 
@@ -24,6 +25,7 @@ final class SharedMemoryCollectives: PieceCollectives {
         self.rounds = rounds
         rank = rounds.rank
         size = rounds.size
+        hosts = [Int](repeating: 0, count: rounds.size)
         self.name = name
         self.watch = watch
     }

@@ -90,4 +90,22 @@ import Testing
         #expect(outcome.errors.contains("'the sum of the others' (all-reduce, 8 bytes)"))
         #expect(!outcome.output.contains("nobody noticed"))
     }
+
+    @Test func theBenchmarkComparesEveryOperationWithMPI() throws {
+        let outcome = try probe(["benchmark", "1000000"], ranks: 2)
+        #expect(outcome.status == 0, "\(outcome.errors)")
+        let lines = outcome.output.split(separator: "\n")
+        #expect(lines.count == 12)
+        for name in ["reduce-scatter", "all-reduce", "all-gather"] {
+            for memory in ["shared", "ordinary"] {
+                #expect(lines.count { $0.hasPrefix("\(name) in \(memory) memory: ") } == 2)
+            }
+        }
+    }
+
+    @Test func theBenchmarkNeedsTwoRanks() throws {
+        let outcome = try probe(["benchmark", "1000000"])
+        #expect(outcome.status == 1)
+        #expect(outcome.errors.contains("start with 'mpirun -n 2 tf-bench collectives'"))
+    }
 }
