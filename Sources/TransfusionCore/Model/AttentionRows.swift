@@ -53,8 +53,13 @@ public final class KeyValueCache {
     public init(_ configuration: ModelConfiguration, capacity: Int, _ context: Context) {
         self.capacity = capacity
         layers = (0..<configuration.layers).map { _ in
-            let shape = [capacity, configuration.width]
-            return Layer(keys: context.empty(shape), values: context.empty(shape))
+            let layer = Layer(
+                keys: context.empty([capacity, configuration.width]),
+                values: context.empty([capacity, configuration.width]))
+            // A tile of the attention may hold slots that no row sees: a zero weight times NaN would be NaN.
+            layer.keys.fill(0)
+            layer.values.fill(0)
+            return layer
         }
     }
 }

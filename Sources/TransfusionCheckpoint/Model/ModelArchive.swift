@@ -1,0 +1,189 @@
+internal import FoundationEssentials
+public import TransfusionCore
+
+/// A model on disk, whatever holds it: a run, its checkpoints, one checkpoint, or safetensors files with a `config.json`.
+///
+/// Opening reads the description and refuses a model whose tensors are not exactly those that it calls for; `load` reads
+/// the weights.
+public struct ModelArchive: Sendable {
+    /// The step directory or the directory of the safetensors files.
+    public let path: String
+    public let configuration: ModelConfiguration
+    /// The training step, when the model comes from a run.
+    public let step: Int?
+    /// The digest of the tokenizer's file, when the model says which it wants.
+    public let tokenizerDigest: String?
+    /// Rows of the longest sequence that the model was trained on, when it says so.
+    public let contextLength: Int?
+    private let weights: any WeightSource
+
+    /// Tensors of a checkpoint that begin like this are of no concern to a model.
+    private static let optimizerPrefix = "optimizer."
+    private static let configurationName = "config.json"
+    private static let tokenizerName = "tokenizer.model"
+
+    /// - Parameters:
+    ///   - path: A run directory or a directory of checkpoints (the newest one that verifies is taken), one step
+    ///     directory, a directory with `config.json` and safetensors files, or one safetensors file beside a `config.json`.
+    ///   - report: Called for each damaged checkpoint that is passed over.
+    /// - Throws: `CheckpointError` or `FileSystemError`, which name the file and what is wrong with it.
+    public init(_ path: String, report: (SkippedCheckpoint) -> Void = { _ in }) throws {
+        let fileSystem = POSIXFileSystem()
+        if path.hasSuffix(".safetensors") {
+            try self.init(files: [path], configuredBy: Path.parent(of: path), fileSystem)
+            return
+        }
+        let names: [String]
+        do {
+            names = try fileSystem.list(path)
+        } catch {
+            throw CheckpointError(
+                path, "is no model: \(error.reason); give a run, a checkpoint, or a directory with config.json")
+        }
+        if names.contains(Manifest.fileName) {
+            try self.init(try Checkpoint(path))
+        } else if names.contains(Self.configurationName) {
+            let files = names.filter { $0.hasSuffix(".safetensors") }.sorted()
+            guard !files.isEmpty else { throw CheckpointError(path, "has a config.json but no .safetensors file") }
+            try self.init(files: files.map { Path.join(path, $0) }, configuredBy: path, fileSystem)
+        } else {
+            let directory = names.contains("checkpoints") ? Path.join(path, "checkpoints") : path
+            let newest = try CheckpointStore(directory).newestVerified(puttingAside: false, report: report)
+            guard let newest else {
+                throw CheckpointError(directory, "holds no complete checkpoint; give a run, a checkpoint or a model")
+            }
+            try self.init(newest)
+        }
+    }
+
+    private init(_ checkpoint: Checkpoint) throws {
+        let model = try JSONEncoder().encode(checkpoint.metadata.model)
+        try self.init(
+            checkpoint.path, description: model, describedIn: checkpoint.path, step: checkpoint.step,
+            tokenizerDigest: checkpoint.metadata.tokenizer, weights: checkpoint)
+    }
+
+    private init(files: [String], configuredBy directory: String, _ fileSystem: any FileSystem) throws {
+        let file = Path.join(directory, Self.configurationName)
+        let description = try fileSystem.contents(file, limit: 1 << 20)
+        try self.init(
+            directory, description: Data(description), describedIn: file, step: nil, tokenizerDigest: nil,
+            weights: try SafetensorsWeights(try files.map { try SafetensorsFile($0) }, directory))
+    }
+
+    private init(
+        _ path: String, description: Data, describedIn file: String, step: Int?, tokenizerDigest: String?,
+        weights: any WeightSource
+    ) throws {
+        self.path = path
+        self.step = step
+        self.tokenizerDigest = tokenizerDigest
+        self.weights = weights
+        do {
+            configuration = try JSONDecoder().decode(ModelConfiguration.self, from: description)
+            contextLength = try JSONDecoder().decode(Limits.self, from: description).contextLength
+        } catch {
+            throw CheckpointError(file, "describes no Transfusion model: \(JSONProblem(error))")
+        }
+        if let problem = configuration.problems().first {
+            throw CheckpointError(file, "describes an impossible model: \(problem)")
+        }
+    }
+
+    private struct Limits: Decodable {
+        let contextLength: Int?
+
+        enum CodingKeys: String, CodingKey {
+            case contextLength = "max_position_embeddings"
+        }
+    }
+
+    /// The tokenizer's file: beside the weights, or in the directories of the run above them. Nil when there is none.
+    public var tokenizerPath: String? {
+        let parent = Path.parent(of: path)
+        let places = step == nil ? [path] : [path, parent, Path.parent(of: parent)]
+        let fileSystem = POSIXFileSystem()
+        return places.first { fileSystem.exists(Self.tokenizerName, in: $0) }.map { Path.join($0, Self.tokenizerName) }
+    }
+
+    /// The directory of the run, when the model comes from one.
+    public var runDirectory: String? { step == nil ? nil : Path.parent(of: Path.parent(of: path)) }
+
+    /// Fills this rank's part of every parameter.
+    ///
+    /// - Throws: When a tensor is missing, unknown, misshapen or damaged: an error that names it. The parameters are then in
+    ///   an undefined state.
+    public func load(into store: ParameterStore) throws {
+        let expected = Dictionary(uniqueKeysWithValues: store.parameters.map { ($0.name, $0.globalShape) })
+        try weights.require(expected) { !$0.hasPrefix(Self.optimizerPrefix) }
+        for parameter in store.parameters {
+            let (offsets, sizes) = parameter.shard.box(in: parameter.globalShape)
+            let values = try weights.floats(parameter.name, offsets: offsets, sizes: sizes)
+            values.withUnsafeBufferPointer { parameter.writeMaster($0, at: 0) }
+        }
+    }
+}
+
+/// Where named tensors come from.
+private protocol WeightSource: Sendable {
+    func require(_ expected: [String: [Int]], where matching: (String) -> Bool) throws
+    /// A box of a tensor of any floating-point type.
+    func floats(_ name: String, offsets: [Int], sizes: [Int]) throws -> [Float]
+}
+
+extension Checkpoint: WeightSource {
+    fileprivate func floats(_ name: String, offsets: [Int], sizes: [Int]) throws -> [Float] {
+        var box = try tensor(name)
+        guard box.type == .f32 else {
+            throw CheckpointError(path, "tensor \(name) has elements of \(box.type), not f32")
+        }
+        box.offsets = offsets
+        box.sizes = sizes
+        return try [Float](unsafeUninitializedCapacity: box.count) { buffer, count in
+            try read(box, into: UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: box.byteCount))
+            count = box.count
+        }
+    }
+}
+
+/// The tensors of one or several safetensors files.
+private struct SafetensorsWeights: WeightSource {
+    private let directory: String
+    private var fileOf: [String: SafetensorsFile] = [:]
+
+    init(_ files: [SafetensorsFile], _ directory: String) throws {
+        self.directory = directory
+        for file in files {
+            for entry in file.entries {
+                if let other = fileOf.updateValue(file, forKey: entry.name) {
+                    throw CheckpointError(file.path, "tensor \(entry.name) is also in \(other.path)")
+                }
+            }
+        }
+    }
+
+    func require(_ expected: [String: [Int]], where matching: (String) -> Bool) throws {
+        for (name, shape) in expected.sorted(by: { $0.key < $1.key }) {
+            guard let file = fileOf[name] else { throw CheckpointError(directory, "has no tensor \(name)") }
+            let found = try file.entry(name).shape
+            guard found == shape else {
+                throw CheckpointError(file.path, "tensor \(name) has the shape \(found), not the expected \(shape)")
+            }
+        }
+        for name in fileOf.keys.sorted() where matching(name) && expected[name] == nil {
+            throw CheckpointError(fileOf[name]?.path ?? directory, "has the unknown tensor \(name)")
+        }
+    }
+
+    func floats(_ name: String, offsets: [Int], sizes: [Int]) throws -> [Float] {
+        guard let file = fileOf[name] else { throw CheckpointError(directory, "has no tensor \(name)") }
+        let shape = try file.entry(name).shape
+        let all = try file.floats(name)
+        guard shape != sizes else { return all }
+        precondition(shape.count == 2, "only matrices are split over ranks")
+        return (0..<sizes[0]).flatMap { row in
+            let start = (offsets[0] + row) * shape[1] + offsets[1]
+            return all[start..<start + sizes[1]]
+        }
+    }
+}

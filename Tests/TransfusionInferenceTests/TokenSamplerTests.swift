@@ -1,0 +1,83 @@
+import Foundation
+import Testing
+import TransfusionCore
+
+@testable import TransfusionInference
+
+struct TokenSamplerTests {
+    private let logits: [Float] = [0, 2, 1, 3, -1]
+
+    private func sampler(temperature: Double = 1, topP: Double = 1, topK: Int = 0, seed: UInt64 = 1) -> TokenSampler {
+        var settings = TextSettings()
+        settings.temperature = temperature
+        settings.topP = topP
+        settings.topK = topK
+        return TokenSampler(settings, seed: seed)
+    }
+
+    @Test func greedyTakesTheFirstOfTheLikeliest() {
+        let greedy = sampler(temperature: 0)
+        #expect(greedy.choose(from: logits, at: 0) { _ in true } == 3)
+        #expect(greedy.choose(from: logits, at: 0) { $0 != 3 } == 1)
+        #expect(greedy.choose(from: [1, 1, 1], at: 0) { _ in true } == 0)
+    }
+
+    /// The shares of many draws are the softmax of the logits.
+    @Test(arguments: [0.5, 1, 2]) func drawsByProbability(temperature: Double) {
+        let sampler = sampler(temperature: temperature)
+        let draws = 20_000
+        var counts = [Int](repeating: 0, count: logits.count)
+        for position in 0..<draws { counts[Int(sampler.choose(from: logits, at: position) { _ in true })] += 1 }
+        let weights = logits.map { exp(Double($0) / temperature) }
+        for (count, weight) in zip(counts, weights) {
+            let probability = weight / weights.reduce(0, +)
+            let deviation = (probability * (1 - probability) / Double(draws)).squareRoot()
+            #expect(abs(Double(count) / Double(draws) - probability) < 5 * deviation)
+        }
+    }
+
+    @Test func considersTheLikeliestOnly() {
+        func seen(_ sampler: TokenSampler) -> Set<Int32> {
+            Set((0..<2000).map { sampler.choose(from: logits, at: $0) { _ in true } })
+        }
+        #expect(seen(sampler(topK: 2)) == [3, 1])
+        // Softmax of the logits: 0.63, 0.23, 0.09, 0.03, 0.01.
+        #expect(seen(sampler(topP: 0.6)) == [3])
+        #expect(seen(sampler(topP: 0.7)) == [3, 1])
+        #expect(seen(sampler(topP: 0.9)) == [3, 1, 2])
+        #expect(seen(sampler(topP: 0.9, topK: 1)) == [3])
+        #expect(seen(sampler()) == [0, 1, 2, 3, 4])
+    }
+
+    @Test func dependsOnSeedAndPositionOnly() {
+        let drawn = (0..<50).map { sampler(seed: 4).choose(from: logits, at: $0) { _ in true } }
+        #expect(drawn == (0..<50).map { sampler(seed: 4).choose(from: logits, at: $0) { _ in true } })
+        #expect(drawn != (0..<50).map { sampler(seed: 5).choose(from: logits, at: $0) { _ in true } })
+    }
+
+    @Test func namesImpossibleSettings() {
+        func problem(_ change: (inout TextSettings) -> Void) -> String {
+            var settings = TextSettings()
+            change(&settings)
+            return settings.problem ?? ""
+        }
+        #expect(TextSettings().problem == nil)
+        #expect(problem { $0.maximumTokens = 0 }.contains("--max-tokens"))
+        #expect(problem { $0.temperature = -1 }.contains("--temperature"))
+        #expect(problem { $0.temperature = .nan }.contains("--temperature"))
+        #expect(problem { $0.topP = 0 }.contains("--top-p"))
+        #expect(problem { $0.topP = 1.5 }.contains("--top-p"))
+        #expect(problem { $0.topK = -1 }.contains("--top-k"))
+
+        func imageProblem(_ change: (inout ImageSettings) -> Void) -> String {
+            var settings = ImageSettings()
+            change(&settings)
+            return settings.problem ?? ""
+        }
+        #expect(ImageSettings().problem == nil)
+        #expect(imageProblem { $0.steps = 0 }.contains("--steps"))
+        #expect(imageProblem { $0.steps = 1001 }.contains("--steps"))
+        #expect(imageProblem { $0.guidanceScale = .infinity }.contains("--cfg-scale"))
+        #expect(imageProblem { $0.method = .ddim(eta: 2) }.contains("--eta"))
+    }
+}
