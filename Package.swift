@@ -91,7 +91,7 @@ let package = Package(
         command("tf-sample", ["TransfusionInference", "TransfusionData"]),
         command("tf-eval", ["TransfusionEvaluation"]),
         command("tf-ckpt", ["TransfusionCheckpoint"]),
-        command("tf-bench", ["TransfusionTraining"]),
+        command("tf-bench", ["TransfusionTraining", "TransfusionParallel", "TransfusionCore"]),
 
         // Tests mirror the sources.
         .target(
