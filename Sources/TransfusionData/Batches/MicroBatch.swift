@@ -1,0 +1,16 @@
+public import TransfusionCore
+
+/// Some sequences of a global batch, ready for the model.
+public struct MicroBatch: Sendable {
+    /// The rows of all sequences, one after the other.
+    public let layout: RowLayout
+    /// `[imageCount, channels, height, width]`, pixels in -1 … 1.
+    public let images: [Float]
+    /// Each image's index within the global batch of the step: the address of its noise and timestep, the same whichever rank
+    /// computes it.
+    public let imageIndices: [Int]
+    /// One past the largest timestep each image may get.
+    public let timestepLimits: [Int]
+    /// Each image's pair in the data set.
+    public let pairs: [Int]
+}

@@ -1,0 +1,75 @@
+internal import TransfusionCore
+
+/// Lays documents one after the other into the rows of a micro-batch.
+struct RowBuilder {
+    private let model: ModelConfiguration
+    private let dataset: PackedDataset
+    private var tokens: [Int32] = []
+    private var documentStarts: [Int32] = []
+    private var imageStarts: [Int32] = []
+    private var images: [Int] = []
+    private var imageIndices: [Int] = []
+    private var timestepLimits: [Int] = []
+    private var pairs: [Int] = []
+
+    init(model: ModelConfiguration, dataset: PackedDataset, rows: Int) {
+        self.model = model
+        self.dataset = dataset
+        tokens.reserveCapacity(rows)
+    }
+
+    /// `[BOS] caption [BOI] patches [EOI] [EOS]`, `[BOS] [BOI] patches [EOI] caption [EOS]`, or without the caption.
+    mutating func add(_ element: PairStream.Element, index: Int, limit: Int) throws(DataError) {
+        beginDocument()
+        tokens.append(model.beginOfText)
+        if element.order == .captionFirst { try dataset.appendCaption(element.record, to: &tokens) }
+        tokens.append(model.beginOfImage)
+        imageStarts.append(Int32(tokens.count))
+        tokens.append(contentsOf: repeatElement(-1, count: model.patchesPerImage))
+        tokens.append(model.endOfImage)
+        if element.order == .imageFirst { try dataset.appendCaption(element.record, to: &tokens) }
+        tokens.append(model.endOfText)
+        images.append(element.record.image)
+        imageIndices.append(index)
+        timestepLimits.append(limit)
+        pairs.append(element.pair)
+    }
+
+    mutating func add(_ fragment: TextStream.Fragment) throws(DataError) {
+        beginDocument()
+        if fragment.hasBeginning { tokens.append(model.beginOfText) }
+        try dataset.appendText(fragment.text, to: &tokens)
+        if fragment.hasEnd { tokens.append(model.endOfText) }
+    }
+
+    mutating func addPadding() {
+        beginDocument()
+        tokens.append(model.endOfText)
+    }
+
+    func finish(sequenceLength: Int) throws(DataError) -> MicroBatch {
+        let layout: RowLayout
+        do throws(RowLayoutError) {
+            layout = try RowLayout(
+                tokens: tokens, documentStarts: documentStarts, imageStarts: imageStarts,
+                patchesPerImage: model.patchesPerImage, beginOfImage: model.beginOfImage, endOfImage: model.endOfImage,
+                sequenceLength: sequenceLength, options: model.rowOptions)
+        } catch {
+            throw DataError("\(error)")
+        }
+        let elements = dataset.manifest.image.elements
+        var pixels = [Float](repeating: 0, count: images.count * elements)
+        try pixels.withUnsafeMutableBufferPointer { (buffer) throws(DataError) in
+            for (place, image) in images.enumerated() {
+                let range = place * elements..<(place + 1) * elements
+                try dataset.readImage(image, into: UnsafeMutableBufferPointer(rebasing: buffer[range]))
+            }
+        }
+        return MicroBatch(
+            layout: layout, images: pixels, imageIndices: imageIndices, timestepLimits: timestepLimits, pairs: pairs)
+    }
+
+    private mutating func beginDocument() {
+        documentStarts.append(Int32(tokens.count))
+    }
+}

@@ -1,0 +1,139 @@
+internal import Glibc
+
+/// Builds a packed data set in a directory beside its final place and renames it there when it is whole.
+public final class DatasetWriter {
+    private let path: String
+    private let temporary: String
+    private let tokenizer: SentencePieceTokenizer
+    private var manifest: DatasetManifest
+    private var sinks: [String: FileSink] = [:]
+    private var captionTokens = 0
+    private var textTokens = 0
+    private var isFinished = false
+
+    /// - Throws: `DataError` when `path` exists already (nothing is overwritten) or cannot be made.
+    public init(
+        _ path: String, image: DatasetManifest.ImageShape, tokenizer: SentencePieceTokenizer, description: String
+    ) throws(DataError) {
+        self.path = path
+        self.tokenizer = tokenizer
+        temporary = path + ".tmp-\(getpid())"
+        manifest = DatasetManifest(
+            description: description, image: image,
+            tokens: DatasetManifest.Tokens(
+                bytes: tokenizer.vocabulary <= 65536 ? 2 : 4, vocabulary: tokenizer.vocabulary,
+                beginOfText: tokenizer.beginOfText, endOfText: tokenizer.endOfText,
+                beginOfImage: tokenizer.beginOfImage, endOfImage: tokenizer.endOfImage, tokenizer: tokenizer.digest))
+        try Self.refuseExisting(path)
+        try Files.makeDirectory(temporary)
+        for name in PackedDataset.FileName.all { sinks[name] = try FileSink(temporary + "/" + name) }
+        try sink(PackedDataset.FileName.documents).write(UInt64(0))
+    }
+
+    deinit {
+        if !isFinished { Self.removeFiles(of: temporary) }
+    }
+
+    /// Nothing is overwritten: an existing directory has to be removed by its owner.
+    public static func refuseExisting(_ path: String) throws(DataError) {
+        guard !Files.exists(path) else {
+            throw DataError(path, "exists already; remove it or name another directory")
+        }
+    }
+
+    /// Whatever is added from now on belongs to a new split.
+    public func beginSplit(_ name: String) {
+        precondition(!manifest.splits.contains { $0.name == name }, "the split \(name) was begun before")
+        manifest.splits.append(
+            DatasetManifest.Split(name: name, firstPair: manifest.pairs, firstDocument: manifest.documents))
+    }
+
+    /// - Parameter image: `[channels, height, width]` in the manifest's element type.
+    /// - Returns: The image's index, for the pairs that show it.
+    public func add(image: [UInt8]) throws(DataError) -> Int {
+        precondition(image.count == manifest.image.elements * manifest.image.element.bytes)
+        try sink(PackedDataset.FileName.images).write(image)
+        manifest.images += 1
+        return manifest.images - 1
+    }
+
+    /// - Parameters:
+    ///   - key: What the pair is called in its source.
+    ///   - variantOf: The index of the pair that this one is a variant of.
+    /// - Returns: The pair's index.
+    @discardableResult
+    public func addPair(
+        key: String, caption: String, image: Int, variantOf: Int? = nil
+    ) throws(DataError) -> Int {
+        let ids = try tokenizer.encode(caption)
+        guard ids.count < UInt32.max, manifest.pairs < PackedDataset.noLink else {
+            throw DataError(path, "too many pairs or too long a caption for the format")
+        }
+        try write(ids, to: sink(PackedDataset.FileName.captions))
+        let index = sink(PackedDataset.FileName.pairs)
+        try index.write(UInt64(captionTokens))
+        try index.write(UInt64(image))
+        try index.write(UInt32(ids.count))
+        try index.write(variantOf.map { UInt32($0) } ?? PackedDataset.noLink)
+        let line = String(key.map { $0.isNewline ? " " : $0 }) + "\n"
+        try sink(PackedDataset.FileName.keys).write([UInt8](line.utf8))
+        captionTokens += ids.count
+        updateSplit { split in
+            split.pairs += 1
+            split.captionTokens += ids.count
+            split.longestCaption = max(split.longestCaption, ids.count)
+        }
+        manifest.pairs += 1
+        return manifest.pairs - 1
+    }
+
+    public func addDocument(_ text: String) throws(DataError) {
+        let ids = try tokenizer.encode(text)
+        guard !ids.isEmpty else { return }
+        try write(ids, to: sink(PackedDataset.FileName.text))
+        textTokens += ids.count
+        try sink(PackedDataset.FileName.documents).write(UInt64(textTokens))
+        updateSplit { split in
+            split.documents += 1
+            split.textTokens += ids.count
+        }
+        manifest.documents += 1
+    }
+
+    /// Closes all files, computes their digests and puts the data set in its place.
+    public func finish() throws(DataError) -> DatasetManifest {
+        try sink(PackedDataset.FileName.tokenizer).write(tokenizer.model)
+        for (name, sink) in sinks {
+            try sink.close()
+            let file = try MappedFile(temporary + "/" + name, expectedBytes: sink.count)
+            manifest.files[name] = DatasetManifest.File(bytes: sink.count, sha256: SHA256.hex(file.bytes))
+        }
+        let (sealed, bytes) = try manifest.sealed()
+        try Files.write(bytes, to: temporary + "/" + DatasetManifest.fileName)
+        try Self.refuseExisting(path)
+        try Files.rename(temporary, to: path)
+        isFinished = true
+        return sealed
+    }
+
+    private func sink(_ name: String) -> FileSink {
+        guard let sink = sinks[name] else { preconditionFailure("no file \(name)") }
+        return sink
+    }
+
+    private func updateSplit(_ change: (inout DatasetManifest.Split) -> Void) {
+        precondition(!manifest.splits.isEmpty, "begin a split before adding to it")
+        change(&manifest.splits[manifest.splits.count - 1])
+    }
+
+    private func write(_ ids: [Int32], to sink: FileSink) throws(DataError) {
+        for id in ids {
+            if manifest.tokens.bytes == 2 { try sink.write(UInt16(id)) } else { try sink.write(UInt32(id)) }
+        }
+    }
+
+    private static func removeFiles(of directory: String) {
+        for name in PackedDataset.FileName.all + [DatasetManifest.fileName] { unlink(directory + "/" + name) }
+        rmdir(directory)
+    }
+}

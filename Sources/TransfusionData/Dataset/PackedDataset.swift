@@ -1,0 +1,248 @@
+/// A data set of image–caption pairs and text documents, mapped into memory.
+///
+/// Every number that comes from the files is checked before it is used as an address; what does not fit is an error that
+/// names the file. docs/data-format.md describes the files.
+public final class PackedDataset: Sendable {
+    public let path: String
+    public let manifest: DatasetManifest
+    public let tokenizer: SentencePieceTokenizer
+    private let captions: MappedFile
+    private let text: MappedFile
+    private let pairs: MappedFile
+    private let documents: MappedFile
+    private let images: MappedFile
+    private let keyLines: MappedFile
+
+    /// The files of a data set beside its manifest.
+    enum FileName {
+        static let captions = "captions.tokens"
+        static let text = "text.tokens"
+        static let pairs = "pairs.index"
+        static let documents = "documents.index"
+        static let images = "images.bin"
+        static let keys = "keys.txt"
+        static let tokenizer = "tokenizer.model"
+        static let all = [captions, text, pairs, documents, images, keys, tokenizer]
+    }
+
+    /// Bytes of one record of `pairs.index`.
+    static let pairBytes = 24
+    /// The link of a pair that has none.
+    static let noLink = UInt32.max
+
+    /// One image with its caption.
+    public struct Pair: Equatable, Sendable {
+        public let captionStart: Int
+        public let captionCount: Int
+        public let image: Int
+        /// The pair that this one is a variant of, as a skin tone is of its base emoji.
+        public let variantOf: Int?
+    }
+
+    /// Opens a data set: sizes, the manifest's digest and the tokenizer's digest are checked now, the contents of the large
+    /// files by `verify`.
+    public init(_ path: String) throws(DataError) {
+        self.path = path
+        guard Files.exists(path + "/" + DatasetManifest.fileName) else {
+            throw DataError(
+                path,
+                "is no data set (it has no \(DatasetManifest.fileName)); make one with 'tf-data emoji --out \(path)'")
+        }
+        let manifest = try DatasetManifest.read(path + "/" + DatasetManifest.fileName)
+        try Self.checkShape(manifest, path)
+        func map(_ name: String, elements: Int, bytesEach: Int) throws(DataError) -> MappedFile {
+            let (expected, overflow) = elements.multipliedReportingOverflow(by: bytesEach)
+            guard let file = manifest.files[name], !overflow, elements >= 0, file.bytes == expected else {
+                throw DataError(path, "the manifest's counts do not fit the size it gives for \(name)")
+            }
+            return try MappedFile(path + "/" + name, expectedBytes: file.bytes)
+        }
+        func unstructured(_ name: String) throws(DataError) -> MappedFile {
+            try map(name, elements: manifest.files[name]?.bytes ?? -1, bytesEach: 1)
+        }
+        func tokens(_ name: String) throws(DataError) -> MappedFile {
+            let count = (manifest.files[name]?.bytes ?? 0) / manifest.tokens.bytes
+            return try map(name, elements: count, bytesEach: manifest.tokens.bytes)
+        }
+        self.manifest = manifest
+        captions = try tokens(FileName.captions)
+        text = try tokens(FileName.text)
+        pairs = try map(FileName.pairs, elements: manifest.pairs, bytesEach: Self.pairBytes)
+        documents = try map(FileName.documents, elements: manifest.documents + 1, bytesEach: 8)
+        images = try map(
+            FileName.images, elements: manifest.images,
+            bytesEach: manifest.image.elements * manifest.image.element.bytes)
+        keyLines = try unstructured(FileName.keys)
+        tokenizer = try SentencePieceTokenizer(path: path + "/" + FileName.tokenizer)
+        try checkTokenizer(tokenizer)
+    }
+
+    /// Refuses a tokenizer that is not the one the data set was made with.
+    public func checkTokenizer(_ tokenizer: SentencePieceTokenizer) throws(DataError) {
+        guard tokenizer.digest == manifest.tokens.tokenizer else {
+            throw DataError(
+                path,
+                "was made with the tokenizer \(manifest.tokens.tokenizer.prefix(12))…, not \(tokenizer.digest.prefix(12))…;"
+                    + " use the data set's own \(FileName.tokenizer) or import the data again")
+        }
+        guard tokenizer.vocabulary == manifest.tokens.vocabulary else {
+            throw DataError(
+                path,
+                "says a vocabulary of \(manifest.tokens.vocabulary), its tokenizer has"
+                    + " \(tokenizer.vocabulary)")
+        }
+    }
+
+    public func split(_ name: String) throws(DataError) -> DatasetManifest.Split {
+        guard let split = manifest.splits.first(where: { $0.name == name }) else {
+            let names = manifest.splits.map(\.name).joined(separator: ", ")
+            throw DataError(path, "has no split \"\(name)\"; it has \(names)")
+        }
+        return split
+    }
+
+    public func pair(_ index: Int) throws(DataError) -> Pair {
+        let start = index * Self.pairBytes
+        guard (0..<manifest.pairs).contains(index),
+            let captionStart: UInt64 = pairs.integer(at: start),
+            let image: UInt64 = pairs.integer(at: start + 8),
+            let captionCount: UInt32 = pairs.integer(at: start + 16),
+            let link: UInt32 = pairs.integer(at: start + 20)
+        else { throw DataError(pairs.path, "has no pair \(index)") }
+        let total = UInt64(captions.bytes.count / manifest.tokens.bytes)
+        guard captionStart <= total, UInt64(captionCount) <= total - captionStart, image < UInt64(manifest.images),
+            link == Self.noLink || Int(link) < manifest.pairs
+        else {
+            throw DataError(pairs.path, "pair \(index) points outside the data; run 'tf-data verify \(path)'")
+        }
+        return Pair(
+            captionStart: Int(captionStart), captionCount: Int(captionCount), image: Int(image),
+            variantOf: link == Self.noLink ? nil : Int(link))
+    }
+
+    /// The token ids of a pair's caption.
+    public func caption(_ pair: Pair) throws(DataError) -> [Int32] {
+        var ids: [Int32] = []
+        try appendTokens(of: captions, pair.captionStart..<pair.captionStart + pair.captionCount, to: &ids)
+        return ids
+    }
+
+    public func captionText(_ pair: Pair) throws(DataError) -> String {
+        try tokenizer.decode(try caption(pair))
+    }
+
+    func appendCaption(_ pair: Pair, to tokens: inout [Int32]) throws(DataError) {
+        try appendTokens(of: captions, pair.captionStart..<pair.captionStart + pair.captionCount, to: &tokens)
+    }
+
+    /// Where a document's tokens begin in `text.tokens`; for `documents` itself, where the last one ends.
+    func documentStart(_ document: Int) throws(DataError) -> Int {
+        guard let start: UInt64 = documents.integer(at: document * 8),
+            start <= UInt64(text.bytes.count / manifest.tokens.bytes)
+        else {
+            throw DataError(
+                documents.path, "document \(document) points outside the text; run 'tf-data verify \(path)'")
+        }
+        return Int(start)
+    }
+
+    /// The token ids of a text document.
+    public func document(_ index: Int) throws(DataError) -> [Int32] {
+        guard (0..<manifest.documents).contains(index) else {
+            throw DataError(documents.path, "has no document \(index)")
+        }
+        var ids: [Int32] = []
+        try appendText(try documentStart(index)..<(try documentStart(index + 1)), to: &ids)
+        return ids
+    }
+
+    func appendText(_ range: Range<Int>, to tokens: inout [Int32]) throws(DataError) {
+        try appendTokens(of: text, range, to: &tokens)
+    }
+
+    /// An image as `[channels, height, width]`; pixels of type u8 are scaled to -1 … 1.
+    public func image(_ index: Int) throws(DataError) -> [Float] {
+        var values = [Float](repeating: 0, count: manifest.image.elements)
+        try values.withUnsafeMutableBufferPointer { (buffer) throws(DataError) in try readImage(index, into: buffer) }
+        return values
+    }
+
+    func readImage(_ index: Int, into values: UnsafeMutableBufferPointer<Float>) throws(DataError) {
+        let elements = manifest.image.elements
+        precondition(values.count == elements)
+        guard (0..<manifest.images).contains(index) else { throw DataError(images.path, "has no image \(index)") }
+        let bytes = UnsafeRawBufferPointer(
+            rebasing: images.bytes[
+                index * elements * manifest.image.element.bytes..<(index + 1) * elements
+                    * manifest.image.element.bytes])
+        switch manifest.image.element {
+        case .u8:
+            for i in 0..<elements { values[i] = Float(bytes[i]) * (2 / 255) - 1 }
+        case .bf16:
+            for i in 0..<elements {
+                let bits = UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: 2 * i, as: UInt16.self))
+                values[i] = Float(bitPattern: UInt32(bits) << 16)
+            }
+        case .f32:
+            for i in 0..<elements {
+                values[i] = Float(
+                    bitPattern: UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4 * i, as: UInt32.self)))
+            }
+        }
+    }
+
+    /// What the pairs are called in their source, one line each, in the order of the pairs.
+    public func keys() throws(DataError) -> [String] {
+        let text = String(decoding: keyLines.bytes, as: UTF8.self)
+        let keys = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init)
+        guard keys.count == manifest.pairs else {
+            throw DataError(keyLines.path, "has \(keys.count) lines for \(manifest.pairs) pairs")
+        }
+        return keys
+    }
+
+    private func appendTokens(
+        of file: MappedFile, _ range: Range<Int>, to tokens: inout [Int32]
+    ) throws(DataError) {
+        let vocabulary = UInt32(manifest.tokens.vocabulary)
+        tokens.reserveCapacity(tokens.count + range.count)
+        for position in range {
+            let token: UInt32? =
+                manifest.tokens.bytes == 2
+                ? file.integer(at: position * 2, as: UInt16.self).map(UInt32.init) : file.integer(at: position * 4)
+            guard let token, token < vocabulary else {
+                throw DataError(file.path, "token \(position) is outside the vocabulary; run 'tf-data verify \(path)'")
+            }
+            tokens.append(Int32(token))
+        }
+    }
+
+    private static func checkShape(_ manifest: DatasetManifest, _ path: String) throws(DataError) {
+        func require(_ holds: Bool, _ problem: String) throws(DataError) {
+            guard holds else { throw DataError(path + "/" + DatasetManifest.fileName, problem) }
+        }
+        let image = manifest.image
+        let sides = [image.channels, image.height, image.width]
+        try require(sides.allSatisfy { (1...65536).contains($0) }, "an image of \(sides) is impossible")
+        try require([2, 4].contains(manifest.tokens.bytes), "a token of \(manifest.tokens.bytes) bytes is impossible")
+        try require(
+            (4...Int(Int32.max)).contains(manifest.tokens.vocabulary),
+            "a vocabulary of \(manifest.tokens.vocabulary) is impossible")
+        let limit = Int.max / 1024
+        for (name, count) in [
+            ("images", manifest.images), ("pairs", manifest.pairs), ("documents", manifest.documents),
+        ] {
+            try require((0..<limit).contains(count), "\(name): a count of \(count) is impossible")
+        }
+        for split in manifest.splits {
+            let runs = [
+                (split.firstPair, split.pairs, manifest.pairs),
+                (split.firstDocument, split.documents, manifest.documents),
+            ]
+            try require(
+                runs.allSatisfy { first, count, total in
+                    first >= 0 && count >= 0 && first <= total && count <= total - first
+                }, "the split \"\(split.name)\" leaves the data")
+        }
+    }
+}

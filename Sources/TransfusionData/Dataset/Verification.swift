@@ -1,0 +1,40 @@
+extension PackedDataset {
+    /// Reads every byte of a data set: sizes, digests, and that every index stays inside the data.
+    /// - Returns: Everything that is wrong, one line each; empty when the data set is as it was written.
+    public static func verify(
+        _ path: String, progress: (_ file: String, _ bytes: Int) -> Void = { _, _ in }
+    ) -> [DataError] {
+        let manifest: DatasetManifest
+        do throws(DataError) {
+            manifest = try DatasetManifest.read(path + "/" + DatasetManifest.fileName)
+        } catch {
+            return [error]
+        }
+        var problems: [DataError] = []
+        func attempt(_ check: () throws(DataError) -> Void) {
+            do throws(DataError) { try check() } catch { problems.append(error) }
+        }
+        for name in FileName.all {
+            attempt { () throws(DataError) in
+                guard let expected = manifest.files[name] else {
+                    throw DataError(path + "/" + DatasetManifest.fileName, "does not list \(name)")
+                }
+                progress(name, expected.bytes)
+                let file = try MappedFile(path + "/" + name, expectedBytes: expected.bytes)
+                guard SHA256.hex(file.bytes) == expected.sha256 else {
+                    throw DataError(file.path, "does not match its SHA-256; the data set is damaged, build it again")
+                }
+            }
+        }
+        // The digests say that the files are as they were written; this says that they were written well.
+        if problems.isEmpty {
+            attempt { () throws(DataError) in
+                let dataset = try PackedDataset(path)
+                for index in 0..<manifest.pairs { _ = try dataset.caption(try dataset.pair(index)) }
+                for index in 0..<manifest.documents { _ = try dataset.document(index) }
+                _ = try dataset.keys()
+            }
+        }
+        return problems
+    }
+}

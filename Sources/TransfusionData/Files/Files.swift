@@ -1,0 +1,127 @@
+internal import Glibc
+
+/// Whole small files, read with a limit and written so that a crash leaves the old contents or the new ones.
+public enum Files {
+    /// - Throws: `DataError` when the file cannot be read or is longer than `limit` bytes.
+    public static func read(_ path: String, limit: Int) throws(DataError) -> [UInt8] {
+        let file = try MappedFile(path)
+        guard file.bytes.count <= limit else {
+            throw DataError(path, "has \(file.bytes.count) bytes, more than the \(limit) that are read")
+        }
+        return [UInt8](file.bytes)
+    }
+
+    /// The text of a UTF-8 file.
+    public static func readText(_ path: String, limit: Int = 1 << 30) throws(DataError) -> String {
+        guard let text = String(validating: try read(path, limit: limit), as: UTF8.self) else {
+            throw DataError(path, "is not UTF-8 text")
+        }
+        return text
+    }
+
+    /// Writes a temporary file, brings it to the disk and renames it to `path`.
+    public static func write(_ bytes: [UInt8], to path: String) throws(DataError) {
+        let temporary = path + ".tmp-\(getpid())"
+        do throws(DataError) {
+            let sink = try FileSink(temporary)
+            try sink.write(bytes)
+            try sink.close()
+            try rename(temporary, to: path)
+        } catch {
+            unlink(temporary)
+            throw error
+        }
+    }
+
+    public static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
+    /// Makes a directory and those above it.
+    static func makeDirectory(_ path: String) throws(DataError) {
+        if mkdir(path, 0o777) == 0 || errno == EEXIST { return }
+        let parent = directory(of: path)
+        guard errno == ENOENT, parent != path else {
+            throw DataError(path, "cannot be made: \(String(cString: strerror(errno)))")
+        }
+        try makeDirectory(parent)
+        guard mkdir(path, 0o777) == 0 || errno == EEXIST else {
+            throw DataError(path, "cannot be made: \(String(cString: strerror(errno)))")
+        }
+    }
+
+    static func directory(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+
+    static func rename(_ from: String, to destination: String) throws(DataError) {
+        guard Glibc.rename(from, destination) == 0 else {
+            throw DataError(destination, "cannot be written: \(String(cString: strerror(errno)))")
+        }
+        synchronize(directory: directory(of: destination))
+    }
+
+    /// Brings a directory's entries to the disk. File systems that cannot do so keep their own promises.
+    static func synchronize(directory: String) {
+        let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        fsync(descriptor)
+        close(descriptor)
+    }
+}
+
+/// A new file that is written from front to back through one buffer.
+final class FileSink {
+    let path: String
+    private(set) var count = 0
+    private var descriptor: Int32
+    private var buffer: [UInt8] = []
+
+    init(_ path: String) throws(DataError) {
+        self.path = path
+        descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
+        guard descriptor >= 0 else {
+            throw DataError(path, "cannot be written: \(String(cString: strerror(errno)))")
+        }
+    }
+
+    deinit {
+        if descriptor >= 0 { Glibc.close(descriptor) }
+    }
+
+    func write(_ bytes: [UInt8]) throws(DataError) {
+        count += bytes.count
+        buffer.append(contentsOf: bytes)
+        if buffer.count >= 1 << 20 { try flush() }
+    }
+
+    func write<Integer: FixedWidthInteger>(_ value: Integer) throws(DataError) {
+        count += MemoryLayout<Integer>.size
+        withUnsafeBytes(of: value.littleEndian) { buffer.append(contentsOf: $0) }
+        if buffer.count >= 1 << 20 { try flush() }
+    }
+
+    /// Brings everything to the disk and closes the file.
+    func close() throws(DataError) {
+        try flush()
+        guard fsync(descriptor) == 0 else {
+            throw DataError(path, "cannot be written: \(String(cString: strerror(errno)))")
+        }
+        Glibc.close(descriptor)
+        descriptor = -1
+    }
+
+    private func flush() throws(DataError) {
+        var written = 0
+        while written < buffer.count {
+            let count = buffer.withUnsafeBytes { bytes in
+                Glibc.write(descriptor, bytes.baseAddress! + written, bytes.count - written)
+            }
+            if count < 0 {
+                if errno == EINTR { continue }
+                throw DataError(path, "cannot be written: \(String(cString: strerror(errno)))")
+            }
+            written += count
+        }
+        buffer.removeAll(keepingCapacity: true)
+    }
+}

@@ -1,0 +1,254 @@
+import Testing
+import TransfusionCore
+
+@testable import TransfusionData
+
+@Suite struct BatchSourceTests {
+    let synthetic: SyntheticDataset
+
+    init() throws { synthetic = try SyntheticDataset() }
+
+    func source(
+        length: Int = 64, rows: Int = 6, seed: UInt64 = 7, _ change: (inout BatchSettings) -> Void = { _ in }
+    ) throws -> BatchSource {
+        var settings = BatchSettings(sequenceLength: length, globalSequences: rows, seed: seed)
+        change(&settings)
+        return try BatchSource(dataset: synthetic.dataset, settings: settings, model: synthetic.model)
+    }
+
+    /// The documents of a micro-batch as tokens.
+    func documents(_ batch: MicroBatch) -> [[Int32]] {
+        var documents: [[Int32]] = []
+        for row in 0..<batch.layout.count {
+            if batch.layout.positions[row] == 0 { documents.append([]) }
+            documents[documents.count - 1].append(batch.layout.tokens[row])
+        }
+        return documents
+    }
+
+    @Test func permutationsVisitEverythingOnce() {
+        for count in [1, 2, 3, 4, 5, 37, 64, 65, 1000] {
+            let orders = (0..<3).map { epoch in
+                let shuffle = Permutation(count: count, seed: 1, purpose: .order, epoch: epoch)
+                return (0..<count).map { shuffle($0) }
+            }
+            for order in orders { #expect(order.sorted() == Array(0..<count)) }
+            if count > 30 { #expect(Set(orders).count == 3 && !orders.contains(Array(0..<count))) }
+        }
+    }
+
+    @Test func everyPairAppearsOnceAnEpoch() throws {
+        let source = try source()
+        var seen: [Int] = []
+        for step in 0..<60 {
+            let batch = try source.microBatch(step: step, sequences: 0..<6)
+            #expect(batch.imageIndices == Array(0..<batch.pairs.count))
+            seen += batch.pairs
+        }
+        #expect(seen.count > 37 * 8)
+        var orders: Set<[Int]> = []
+        for epoch in 0..<seen.count / 37 {
+            let order = Array(seen[epoch * 37..<(epoch + 1) * 37])
+            #expect(order.sorted() == Array(0..<37))
+            orders.insert(order)
+        }
+        #expect(orders.count == seen.count / 37)
+    }
+
+    @Test func documentsHaveTheirForm() throws {
+        let source = try source()
+        let model = synthetic.model
+        let patches = [Int32](repeating: -1, count: 4)
+        var orders = [0, 0, 0]
+        for step in 0..<60 {
+            let batch = try source.microBatch(step: step, sequences: 0..<6)
+            #expect(batch.layout.count == 6 * 64)
+            var image = 0
+            for document in documents(batch) where document.contains(-1) {
+                let pair = try synthetic.dataset.pair(batch.pairs[image])
+                let caption = try synthetic.dataset.caption(pair)
+                let (bos, eos, boi, eoi) = (
+                    model.beginOfText, model.endOfText, model.beginOfImage, model.endOfImage
+                )
+                let forms = [
+                    [bos] + caption + [boi] + patches + [eoi, eos], [bos, boi] + patches + [eoi] + caption + [eos],
+                    [bos, boi] + patches + [eoi, eos],
+                ]
+                let form = try #require(forms.firstIndex(of: document))
+                orders[form] += 1
+                #expect(batch.timestepLimits[image] == (form == 1 ? 500 : 1000))
+                let pixels = try synthetic.dataset.image(pair.image)
+                #expect(Array(batch.images[image * pixels.count..<(image + 1) * pixels.count]) == pixels)
+                image += 1
+            }
+            #expect(image == batch.layout.imageCount)
+        }
+        let total = Double(orders.reduce(0, +))
+        // 90 % · 80 %, 90 % · 20 %, 10 %.
+        #expect(abs(Double(orders[0]) / total - 0.72) < 0.06)
+        #expect(abs(Double(orders[1]) / total - 0.18) < 0.06)
+        #expect(abs(Double(orders[2]) / total - 0.10) < 0.03)
+    }
+
+    @Test func dropoutTakesTurns() throws {
+        let source = try source()
+        var dropped = [Int](repeating: 0, count: 37)
+        var step = 0
+        var seen = 0
+        while seen < 370 {
+            let batch = try source.microBatch(step: step, sequences: 0..<6)
+            let documents = documents(batch).filter { $0.contains(-1) }
+            for (pair, document) in zip(batch.pairs, documents).prefix(370 - seen) where document.count == 8 {
+                dropped[pair] += 1
+            }
+            seen += batch.pairs.count
+            step += 1
+        }
+        // 0.1 in units of 2^-32 is a little less or more than a tenth; no turn lies so near the edge here.
+        #expect(dropped == [Int](repeating: 1, count: 37))
+    }
+
+    @Test func textLosesNoToken() throws {
+        let source = try source()
+        var stream: [Int32] = []
+        let corpus = try (0..<60).flatMap { (index) -> [Int32] in [1] + (try synthetic.dataset.document(index)) + [2] }
+        var step = 0
+        while stream.count < 3 * corpus.count {
+            let batch = try source.microBatch(step: step, sequences: 0..<6)
+            stream += documents(batch).filter { !$0.contains(-1) }.joined()
+            step += 1
+        }
+        // Each pass holds each token of the corpus exactly as often as the corpus does.
+        let sorted = corpus.sorted()
+        for pass in 0..<3 {
+            #expect(stream[pass * corpus.count..<(pass + 1) * corpus.count].sorted() == sorted)
+        }
+        // Chunks are whole: the corpus' last, shorter chunk ends each pass.
+        let tail = corpus.count % TextStream.chunkLength
+        #expect(corpus.count > TextStream.chunkLength)
+        #expect(stream[corpus.count - tail..<corpus.count].elementsEqual(corpus.suffix(tail)))
+    }
+
+    @Test func textAndImagesAreOneToOne() throws {
+        for (length, ratio) in [(64, 1.0), (160, 1.0), (100, 5.0)] {
+            let source = try source(length: length) {
+                $0.textToImageRatio = ratio
+            }
+            var patches = 0
+            var rows = 0
+            for step in 0..<50 {
+                let layout = try source.microBatch(step: step, sequences: 0..<6).layout
+                patches += layout.imageCount * 4
+                rows += layout.count
+            }
+            let measured = Double(rows - patches) / Double(patches)
+            #expect(abs(measured / source.expectedTextToImageRatio - 1) < 0.02)
+            // Long captions beside images of four patches leave no room for the wanted ratio of 1.
+            #expect(source.expectedTextToImageRatio >= ratio - 1e-9)
+            if ratio == 5 { #expect(abs(source.expectedTextToImageRatio - 5) < 0.01) }
+        }
+    }
+
+    @Test func nothingIsPadded() throws {
+        let source = try source()
+        for step in 0..<20 {
+            let batch = try source.microBatch(step: step, sequences: 0..<6)
+            #expect(batch.layout.count == 6 * 64)
+            #expect(documents(batch).filter { $0 == [2] }.count <= 12)
+        }
+    }
+
+    @Test func ranksShareTheSameBatch() throws {
+        for step in [0, 1, 17] {
+            let whole = try source(rows: 12).microBatch(step: step, sequences: 0..<12)
+            for ranks in [1, 2, 3, 4] {
+                let source = try source(rows: 12)
+                let parts = try (0..<ranks).map { rank in
+                    try source.microBatch(step: step, sequences: rank * 12 / ranks..<(rank + 1) * 12 / ranks)
+                }
+                #expect(parts.flatMap(\.layout.tokens) == whole.layout.tokens)
+                #expect(parts.flatMap(\.images) == whole.images)
+                #expect(parts.flatMap(\.imageIndices) == whole.imageIndices)
+                #expect(parts.flatMap(\.timestepLimits) == whole.timestepLimits)
+            }
+        }
+    }
+
+    @Test func anyStepIsFoundWithoutThoseBefore() throws {
+        let inOrder = try source()
+        for step in 0..<200 {
+            let batch = try inOrder.microBatch(step: step, sequences: 0..<6)
+            if step % 13 == 5 {
+                let alone = try source().microBatch(step: step, sequences: 0..<6)
+                #expect(alone.layout == batch.layout)
+                #expect(alone.pairs == batch.pairs)
+            }
+        }
+        let far = 1_000_000_000
+        let batch = try source().microBatch(step: far, sequences: 0..<6)
+        #expect(try inOrder.microBatch(step: far, sequences: 0..<6).layout == batch.layout)
+    }
+
+    @Test func seedAndDataDecideTheOrder() throws {
+        let batch = try source().microBatch(step: 3, sequences: 0..<6)
+        #expect(try source(seed: 8).microBatch(step: 3, sequences: 0..<6).pairs != batch.pairs)
+        let other = try SyntheticDataset(element: .f32)
+        let settings = BatchSettings(sequenceLength: 64, globalSequences: 6, seed: 7)
+        let source = try BatchSource(dataset: other.dataset, settings: settings, model: other.model)
+        #expect(try source.microBatch(step: 3, sequences: 0..<6).pairs != batch.pairs)
+    }
+
+    @Test(arguments: [false, true]) func countsAreThoseOfTheRows(_ endOfImageIsTarget: Bool) throws {
+        var model = synthetic.model
+        model.rowOptions.endOfImageIsTarget = endOfImageIsTarget
+        let source = try BatchSource(
+            dataset: synthetic.dataset, settings: BatchSettings(sequenceLength: 64, globalSequences: 6, seed: 7),
+            model: model)
+        for step in 0..<40 {
+            let layout = try source.microBatch(step: step, sequences: 0..<6).layout
+            let counts = try source.counts(step: step)
+            #expect(counts.targets == layout.targetCount)
+            #expect(counts.images == layout.imageCount)
+        }
+    }
+
+    @Test func aSplitWithoutTextIsPaddedWithDocumentsThatPredictNothing() throws {
+        let source = try BatchSource(
+            dataset: synthetic.dataset, split: "held_out",
+            settings: BatchSettings(sequenceLength: 64, globalSequences: 2, seed: 7), model: synthetic.model)
+        let batch = try source.microBatch(step: 0, sequences: 0..<2)
+        let documents = documents(batch)
+        #expect(batch.layout.imageCount >= 6)
+        #expect(documents.allSatisfy { $0.contains(-1) || $0 == [2] })
+        #expect(try source.counts(step: 0).targets == batch.layout.targetCount)
+    }
+
+    @Test func whatDoesNotFitIsRefusedByName() throws {
+        func problem(_ body: () throws -> Void) -> String {
+            do {
+                try body()
+                return "nothing was refused"
+            } catch {
+                return "\(error)"
+            }
+        }
+        #expect(problem { _ = try source(length: 12) }.hasPrefix("sequence_length: "))
+        #expect(problem { _ = try source(rows: 0) }.hasPrefix("global_sequences: "))
+        #expect(problem { _ = try source { $0.captionDropout = .nan } }.hasPrefix("caption_dropout: "))
+        #expect(problem { _ = try source { $0.noiseCap = 0 } }.hasPrefix("noise_cap: "))
+        let changes: [(String, (inout ModelConfiguration) -> Void)] = [
+            ("model.vocab: ", { $0.vocabulary += 1 }), ("model.image: ", { $0.imageHeight = 16 }),
+            ("model.patch: ", { $0.patchSize = 3 }), ("model: the ids", { $0.endOfText = 5 }),
+        ]
+        for (prefix, change) in changes {
+            var model = synthetic.model
+            change(&model)
+            let message = problem {
+                _ = try BatchSource(
+                    dataset: synthetic.dataset,
+                    settings: BatchSettings(sequenceLength: 64, globalSequences: 6, seed: 7), model: model)
+            }
+            #expect(message.hasPrefix(prefix), "\(message)")
+        }
+    }
+}

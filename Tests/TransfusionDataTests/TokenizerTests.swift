@@ -1,0 +1,85 @@
+import Foundation
+import Testing
+
+@testable import TransfusionData
+
+@Suite struct TokenizerTests {
+    struct Vector: Decodable, Sendable, CustomTestStringConvertible {
+        let text: String
+        let ids: [Int32]
+        let decoded: String
+        var testDescription: String { text.debugDescription }
+    }
+
+    static let fixtures = URL(filePath: #filePath).deletingLastPathComponent()
+        .appending(path: "../Fixtures/tokenizer").standardizedFileURL.path
+    static let vectors: [Vector] = {
+        guard let data = FileManager.default.contents(atPath: fixtures + "/vectors.json") else { return [] }
+        return (try? JSONDecoder().decode([Vector].self, from: data)) ?? []
+    }()
+
+    let tokenizer: SentencePieceTokenizer
+
+    init() throws {
+        tokenizer = try SentencePieceTokenizer(path: Self.fixtures + "/small.model")
+    }
+
+    @Test func fixturesAreThere() {
+        #expect(Self.vectors.count == 21)
+    }
+
+    @Test(arguments: vectors) func agreesWithTheReference(_ vector: Vector) throws {
+        #expect(try tokenizer.encode(vector.text) == vector.ids)
+        #expect(try tokenizer.decode(vector.ids) == vector.decoded)
+    }
+
+    @Test func imageMarkersFollowThePieces() throws {
+        #expect(tokenizer.pieceCount == 400)
+        #expect(tokenizer.vocabulary == 402)
+        #expect([tokenizer.beginOfText, tokenizer.endOfText] == [1, 2])
+        #expect([tokenizer.beginOfImage, tokenizer.endOfImage] == [400, 401])
+        #expect(tokenizer.piece(400) == "<boi>")
+        #expect(tokenizer.piece(402) == nil)
+    }
+
+    @Test func specialTokensAreParsedOnlyOnDemand() throws {
+        let text = "<s>red<boi><eoi></s>"
+        #expect(try !tokenizer.encode(text).contains { tokenizer.isSpecial($0) })
+        #expect(try tokenizer.encode(text, parseSpecials: true) == [1] + tokenizer.encode("red") + [400, 401, 2])
+        #expect(try tokenizer.encode("</s>", parseSpecials: true) == [2])
+        #expect(try tokenizer.decode([1] + tokenizer.encode("red circle") + [400, 401, 2]) == "red circle")
+    }
+
+    @Test func idsOutsideTheVocabularyAreRefused() {
+        for id: Int32 in [-1, 402, .max] {
+            #expect(throws: DataError.self) { try tokenizer.decode([5, id]) }
+        }
+    }
+
+    @Test func trainedModelLosesNothingAndIsTheSameEachTime() throws {
+        let corpus = ["red circle", "blue square in 1999", "the largest of all circles", "a naïve heart"]
+        let trained = try SentencePieceTokenizer.train(on: corpus, pieces: 300)
+        #expect(trained.pieceCount == 300)
+        #expect(try SentencePieceTokenizer.train(on: corpus, pieces: 300).digest == trained.digest)
+        for text in corpus + ["  two  spaces ", "日本 🔴", "line\nbreak"] {
+            #expect(try trained.decode(trained.encode(text)) == text)
+        }
+        // Digits are one piece each.
+        #expect(try trained.encode("1999").count == 5)
+    }
+
+    @Test func impossibleTrainingIsRefused() {
+        #expect(throws: DataError.self) { try SentencePieceTokenizer.train(on: ["red"], pieces: 259) }
+        #expect(throws: DataError.self) { try SentencePieceTokenizer.train(on: ["red"], pieces: 5000) }
+        #expect(throws: DataError.self) { try SentencePieceTokenizer.train(on: [], pieces: 300) }
+    }
+
+    @Test func whatIsNoModelIsRefusedByName() throws {
+        for bytes in [[], [0xFF, 0xFF, 0xFF], Array(tokenizer.model.prefix(tokenizer.model.count / 2))] as [[UInt8]] {
+            #expect {
+                try SentencePieceTokenizer(model: bytes, name: "some.model")
+            } throws: { "\($0)".hasPrefix("some.model: ") }
+        }
+        #expect { try SentencePieceTokenizer(path: "/nowhere.model") } throws: { "\($0)".hasPrefix("/nowhere.model: ") }
+    }
+}
