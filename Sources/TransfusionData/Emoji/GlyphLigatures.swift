@@ -19,7 +19,9 @@ struct GlyphLigatures {
             for subtable in 0..<subtables {
                 guard var place = offset(at: start + 6 + 2 * subtable, from: start) else { continue }
                 var kind = type
-                if type == 7, let extended = number(place + 2), let high = number(place + 4), let low = number(place + 6) {
+                if type == 7, let extended = number(place + 2), let high = number(place + 4),
+                    let low = number(place + 6)
+                {
                     kind = extended
                     place += high << 16 | low
                 }

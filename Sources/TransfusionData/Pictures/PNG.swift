@@ -26,7 +26,8 @@ public enum PNG {
         }
         guard let rgba else { throw DataError(name, "cannot be read: \(message(of: image))") }
         guard !rgba.isEmpty else {
-            throw DataError(name, "has \(image.width) × \(image.height) pixels, more than the \(largestPixelCount) allowed")
+            throw DataError(
+                name, "has \(image.width) × \(image.height) pixels, more than the \(largestPixelCount) allowed")
         }
         var rgb: [UInt8] = []
         rgb.reserveCapacity(rgba.count / 4 * 3)

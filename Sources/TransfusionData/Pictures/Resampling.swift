@@ -12,7 +12,8 @@ extension Picture {
             for x in 0..<newWidth {
                 for (source, weight) in across[x] {
                     for channel in 0..<3 {
-                        narrow[(y * newWidth + x) * 3 + channel] += weight * Float(rgb[(y * width + source) * 3 + channel])
+                        narrow[(y * newWidth + x) * 3 + channel] +=
+                            weight * Float(rgb[(y * width + source) * 3 + channel])
                     }
                 }
             }
