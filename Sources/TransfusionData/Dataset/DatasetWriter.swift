@@ -31,7 +31,7 @@ public final class DatasetWriter {
     }
 
     deinit {
-        if !isFinished { Self.removeFiles(of: temporary) }
+        if !isFinished { removeTemporaryFiles() }
     }
 
     /// Nothing is overwritten: an existing directory has to be removed by its owner.
@@ -46,6 +46,16 @@ public final class DatasetWriter {
         precondition(!manifest.splits.contains { $0.name == name }, "the split \(name) was begun before")
         manifest.splits.append(
             DatasetManifest.Split(name: name, firstPair: manifest.pairs, firstDocument: manifest.documents))
+    }
+
+    var currentSplit: String? { manifest.splits.last?.name }
+
+    /// A further file that goes with the data set, such as a picture for people.
+    func add(file name: String, contents: [UInt8]) throws(DataError) {
+        precondition(sinks[name] == nil)
+        let sink = try FileSink(temporary + "/" + name)
+        try sink.write(contents)
+        sinks[name] = sink
     }
 
     /// - Parameter image: `[channels, height, width]` in the manifest's element type.
@@ -132,8 +142,8 @@ public final class DatasetWriter {
         }
     }
 
-    private static func removeFiles(of directory: String) {
-        for name in PackedDataset.FileName.all + [DatasetManifest.fileName] { unlink(directory + "/" + name) }
-        rmdir(directory)
+    private func removeTemporaryFiles() {
+        for name in Array(sinks.keys) + [DatasetManifest.fileName] { unlink(temporary + "/" + name) }
+        rmdir(temporary)
     }
 }

@@ -14,9 +14,9 @@ extension PackedDataset {
         func attempt(_ check: () throws(DataError) -> Void) {
             do throws(DataError) { try check() } catch { problems.append(error) }
         }
-        for name in FileName.all {
+        for name in Set(FileName.all).union(manifest.files.keys).sorted() {
             attempt { () throws(DataError) in
-                guard let expected = manifest.files[name] else {
+                guard let expected = manifest.files[name], !name.contains("/") else {
                     throw DataError(path + "/" + DatasetManifest.fileName, "does not list \(name)")
                 }
                 progress(name, expected.bytes)

@@ -1,0 +1,82 @@
+/// What a data set holds, for a person or a script.
+public struct DatasetInspection: Codable, Sendable, CustomStringConvertible {
+    public struct PairSample: Codable, Sendable {
+        public var pair: Int
+        public var key: String
+        public var caption: String
+        public var tokens: [Int32]
+        /// The mean of each channel, which tells at a glance whether an image is blank.
+        public var channelMeans: [Float]
+        public var variantOf: Int?
+    }
+
+    public struct TextSample: Codable, Sendable {
+        public var document: Int
+        public var text: String
+        public var tokens: Int
+    }
+
+    public var path: String
+    public var manifest: DatasetManifest
+    public var split: String
+    public var pairs: [PairSample]
+    public var documents: [TextSample]
+
+    /// - Parameter samples: How many pairs and documents of the split to show, spread evenly.
+    public init(of dataset: PackedDataset, split name: String, samples: Int) throws(DataError) {
+        path = dataset.path
+        manifest = dataset.manifest
+        split = name
+        pairs = []
+        documents = []
+        let split = try dataset.split(name)
+        let keys = try dataset.keys()
+        for index in Self.spread(samples, over: split.pairRange) {
+            let pair = try dataset.pair(index)
+            let image = try dataset.image(pair.image)
+            let plane = image.count / manifest.image.channels
+            let means = (0..<manifest.image.channels).map { channel in
+                image[channel * plane..<(channel + 1) * plane].reduce(0, +) / Float(plane)
+            }
+            pairs.append(
+                PairSample(
+                    pair: index, key: keys[index], caption: try dataset.captionText(pair),
+                    tokens: try dataset.caption(pair), channelMeans: means, variantOf: pair.variantOf))
+        }
+        for index in Self.spread(samples, over: split.documentRange) {
+            let ids = try dataset.document(index)
+            documents.append(TextSample(document: index, text: try dataset.tokenizer.decode(ids), tokens: ids.count))
+        }
+    }
+
+    private static func spread(_ samples: Int, over range: Range<Int>) -> [Int] {
+        let count = min(samples, range.count)
+        return (0..<count).map { range.lowerBound + $0 * range.count / count }
+    }
+
+    public var description: String {
+        let image = manifest.image
+        var lines = [
+            "\(path): \(manifest.description)",
+            "  digest \(manifest.digest)",
+            "  images \(manifest.images) of \(image.channels)×\(image.height)×\(image.width) \(image.element.rawValue)",
+            "  vocabulary \(manifest.tokens.vocabulary), \(manifest.tokens.bytes) bytes a token, tokenizer"
+                + " \(manifest.tokens.tokenizer)",
+        ]
+        for split in manifest.splits {
+            lines.append(
+                "  \(split.name): \(split.pairs) pairs (\(split.captionTokens) caption tokens, longest"
+                    + " \(split.longestCaption)), \(split.documents) documents (\(split.textTokens) tokens)")
+        }
+        let total = manifest.files.values.reduce(0) { $0 + $1.bytes }
+        lines.append("  \(total >> 10) KiB in \(manifest.files.count) files")
+        lines.append("samples of \(split):")
+        for pair in pairs {
+            let means = pair.channelMeans.map { String((Double($0) * 100).rounded() / 100) }.joined(separator: ", ")
+            let base = pair.variantOf.map { ", variant of pair \($0)" } ?? ""
+            lines.append("  pair \(pair.pair) [\(pair.key)] \(pair.caption.debugDescription), mean (\(means))\(base)")
+        }
+        for document in documents { lines.append("  document \(document.document): \(document.text.prefix(160))") }
+        return lines.joined(separator: "\n")
+    }
+}

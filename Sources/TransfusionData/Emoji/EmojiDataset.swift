@@ -1,0 +1,198 @@
+internal import TransfusionCore
+
+/// Builds a data set of real image–caption pairs from the colour emoji font, Unicode's names and WordNet's definitions.
+public struct EmojiDataset {
+    /// Which emoji become pairs.
+    public enum Subset: String, CaseIterable, Sendable {
+        /// A colour and a shape: "red circle", "large blue diamond" …
+        case shapes
+        /// Faces of people, cats and monkeys.
+        case faces
+        /// Every emoji the font draws.
+        case all
+    }
+
+    public var subset = Subset.shapes
+    /// Pixels on a side.
+    public var size = 32
+    /// Names of emoji that go to the split `held_out` instead of `train`.
+    public var heldOut: [String] = []
+    /// Pieces of the tokenizer to train.
+    public var pieces = 1024
+    /// A `.model` file to use instead of training a tokenizer.
+    public var tokenizerPath: String?
+    public var fontPath = EmojiFont.defaultPath
+    public var namesPath = EmojiList.defaultPath
+    public var wordNetDirectory = WordNet.defaultDirectory
+
+    /// Combinations of known colours and known shapes that a model shall put together by itself.
+    public static let defaultHeldOut = ["green square", "purple heart", "orange circle"]
+    /// Of the text, and of the pairs of the larger subsets, one in so many is for validation.
+    static let validationEvery = 50
+
+    public init(subset: Subset) {
+        self.subset = subset
+        pieces = subset == .shapes ? 1024 : 4096
+        heldOut = subset == .shapes ? Self.defaultHeldOut : []
+    }
+
+    /// What was built, and what was left out and why.
+    public struct Report: Codable, Sendable {
+        public var path: String
+        public var digest: String
+        public var pairs: [String: Int]
+        public var documents: [String: Int]
+        public var captionTokens: Int
+        public var textTokens: Int
+        public var vocabulary: Int
+        public var tokenizerDigest: String
+        /// Emoji of the subset that the font has no picture for.
+        public var withoutPicture: [String]
+        /// Skin-tone variants whose base emoji is not in the data set.
+        public var variantsWithoutBase: Int
+    }
+
+    /// - Parameter progress: Told what is being done, and how much of it is done, from 0 to 1.
+    public func build(
+        at path: String, progress: (_ phase: String, _ fraction: Double) -> Void = { _, _ in }
+    ) throws(DataError) -> Report {
+        guard (8...128).contains(size) else {
+            throw DataError("--size: \(size) is outside 8 … 128, the size of the font's bitmaps")
+        }
+        try DatasetWriter.refuseExisting(path)
+        let list = try EmojiList(namesPath)
+        let chosen = list.emoji.indices.filter { !list.emoji[$0].hasSkinTone && belongs(list.emoji[$0]) }
+        try checkHeldOut(chosen.map { list.emoji[$0].name })
+        let texts = Self.shuffled(try WordNet.texts(wordNetDirectory))
+
+        progress("drawing", 0)
+        let font = try EmojiFont(fontPath)
+        var withoutPicture: [String] = []
+        var pictures: [Int: Picture] = [:]
+        for (done, index) in chosen.enumerated() {
+            if let picture = font.picture(of: list.emoji[index].scalars) {
+                pictures[index] = fitted(picture)
+            } else {
+                withoutPicture.append(list.emoji[index].name)
+            }
+            progress("drawing", Double(done + 1) / Double(chosen.count))
+        }
+        guard !pictures.isEmpty else { throw DataError(fontPath, "has a picture of no emoji of the subset") }
+
+        progress("training the tokenizer", 0)
+        let tokenizer: SentencePieceTokenizer
+        if let tokenizerPath {
+            tokenizer = try SentencePieceTokenizer(path: tokenizerPath)
+        } else {
+            // Captions are few beside the definitions; repeated until they weigh as much, their words become pieces.
+            let sample = texts.prefix(20_000)
+            let repeats = max(1, sample.count / chosen.count)
+            let captions = chosen.flatMap { repeatElement(list.emoji[$0].name, count: repeats) }
+            tokenizer = try SentencePieceTokenizer.train(on: captions + sample, pieces: pieces)
+        }
+
+        let writer = try DatasetWriter(
+            path, image: .init(channels: 3, height: size, width: size, element: .u8), tokenizer: tokenizer,
+            description: "emoji (\(subset.rawValue)) of Noto Color Emoji with Unicode's names; text of WordNet")
+        var pairOf: [Int: Int] = [:]
+        let drawn = chosen.filter { pictures[$0] != nil }
+        let isValidation = { (place: Int) in
+            subset != .shapes && place % Self.validationEvery == Self.validationEvery - 1
+        }
+        let isHeldOut = { (index: Int) in heldOut.contains(list.emoji[index].name) }
+        let splits: [(name: String, emoji: [Int])] = [
+            ("train", drawn.enumerated().filter { !isValidation($0) && !isHeldOut($1) }.map(\.element)),
+            ("validation", drawn.enumerated().filter { isValidation($0) && !isHeldOut($1) }.map(\.element)),
+            ("held_out", drawn.filter(isHeldOut)),
+        ]
+        for split in splits {
+            writer.beginSplit(split.name)
+            for index in split.emoji {
+                guard let picture = pictures[index] else { continue }
+                let image = try writer.add(image: picture.planes)
+                let emoji = list.emoji[index]
+                pairOf[index] = try writer.addPair(key: emoji.key, caption: emoji.name, image: image)
+            }
+            for (place, text) in texts.enumerated() {
+                let split = place % Self.validationEvery == Self.validationEvery - 1 ? "validation" : "train"
+                if split == writer.currentSplit { try writer.addDocument(text) }
+                if place % 1000 == 0 { progress("encoding \(split) text", Double(place) / Double(texts.count)) }
+            }
+        }
+        let variantsWithoutBase = try addVariants(of: pairOf, list, font, to: writer)
+        try writer.add(file: "sheet.png", contents: try sheet(of: splits, list, pictures))
+        let manifest = try writer.finish()
+        return Report(
+            path: path, digest: manifest.digest,
+            pairs: Dictionary(uniqueKeysWithValues: manifest.splits.map { ($0.name, $0.pairs) }),
+            documents: Dictionary(uniqueKeysWithValues: manifest.splits.map { ($0.name, $0.documents) }),
+            captionTokens: manifest.splits.reduce(0) { $0 + $1.captionTokens },
+            textTokens: manifest.splits.reduce(0) { $0 + $1.textTokens }, vocabulary: tokenizer.vocabulary,
+            tokenizerDigest: tokenizer.digest, withoutPicture: withoutPicture, variantsWithoutBase: variantsWithoutBase)
+    }
+
+    /// Skin tones get a split of their own, linked to their base, for learning to edit; `train` has none.
+    private func addVariants(
+        of pairOf: [Int: Int], _ list: EmojiList, _ font: EmojiFont, to writer: DatasetWriter
+    ) throws(DataError) -> Int {
+        writer.beginSplit("variants")
+        var withoutBase = 0
+        for emoji in list.emoji where emoji.hasSkinTone && belongs(emoji) {
+            guard let base = list.base(of: emoji), let pair = pairOf[base],
+                let picture = font.picture(of: emoji.scalars)
+            else {
+                withoutBase += 1
+                continue
+            }
+            let image = try writer.add(image: fitted(picture).planes)
+            try writer.addPair(key: emoji.key, caption: emoji.name, image: image, variantOf: pair)
+        }
+        return withoutBase
+    }
+
+    private func belongs(_ emoji: EmojiList.Emoji) -> Bool {
+        switch subset {
+        case .shapes: ShapeName(emoji.name) != nil
+        case .faces:
+            emoji.subgroup.hasPrefix("face-") || ["cat-face", "monkey-face"].contains(emoji.subgroup)
+        case .all: true
+        }
+    }
+
+    private func checkHeldOut(_ names: [String]) throws(DataError) {
+        for name in heldOut where !names.contains(name) {
+            throw DataError("--hold-out: the subset \(subset.rawValue) has no emoji named \"\(name)\"")
+        }
+        guard Set(heldOut).count < names.count else { throw DataError("--hold-out: nothing is left to train on") }
+    }
+
+    /// Centred on a white square and brought to the wanted size.
+    private func fitted(_ picture: Picture) -> Picture {
+        let side = max(picture.width, picture.height)
+        var square = Picture(width: side, height: side)
+        square.draw(picture, x: (side - picture.width) / 2, y: (side - picture.height) / 2)
+        return square.resized(width: size, height: size)
+    }
+
+    /// WordNet is ordered by subject; in the data set neighbours shall have nothing to do with each other.
+    private static func shuffled(_ texts: [String]) -> [String] {
+        let order = Permutation(count: texts.count, seed: 0, purpose: .packing, epoch: 0)
+        return texts.indices.map { texts[order($0)] }
+    }
+
+    private func sheet(
+        of splits: [(name: String, emoji: [Int])], _ list: EmojiList, _ pictures: [Int: Picture]
+    ) throws(DataError) -> [UInt8] {
+        let entries = splits.flatMap { split in
+            split.emoji.prefix(split.name == "train" ? 96 : 24).compactMap { index in
+                pictures[index].map { picture in
+                    ContactSheet.Entry(
+                        label: list.emoji[index].name, note: split.name == "train" ? nil : split.name,
+                        pictures: [picture])
+                }
+            }
+        }
+        let sheet = try ContactSheet(entries: entries, columns: 8).render()
+        return try PNG.encode(rgb: sheet.rgb, width: sheet.width, height: sheet.height)
+    }
+}

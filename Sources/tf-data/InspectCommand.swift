@@ -1,0 +1,68 @@
+import ArgumentParser
+import TransfusionData
+
+extension DataCommand {
+    struct Inspect: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Shows what a data set holds: counts, splits, and some samples.",
+            discussion: """
+                EXAMPLES
+                  tf-data inspect data/shapes
+                  tf-data inspect data/shapes --split held_out --samples 10
+                  tf-data inspect data/shapes --json
+                """)
+
+        @Argument(help: "The data set's directory.")
+        var dataset: String
+
+        @Option(help: "The split to show samples of.")
+        var split = "train"
+
+        @Option(help: "How many pairs and documents to show.")
+        var samples = 5
+
+        @Flag(help: "Print as JSON.")
+        var json = false
+
+        func validate() throws {
+            if samples < 0 { throw ValidationError("--samples: \(samples) is negative") }
+        }
+
+        func run() throws {
+            try reporting {
+                let inspection = try DatasetInspection(
+                    of: try PackedDataset(dataset), split: split, samples: samples)
+                if json { try printJSON(inspection) } else { print(inspection) }
+            }
+        }
+    }
+
+    struct Verify: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Reads every byte of a data set and compares it with the manifest's digests.",
+            discussion: """
+                Prints what is wrong, one line each, and exits with 1; exits with 0 when every bit is as it was written.
+
+                EXAMPLES
+                  tf-data verify data/shapes
+                """)
+
+        @Argument(help: "The data set's directory.")
+        var dataset: String
+
+        func run() throws {
+            let progress = ProgressLine()
+            let problems = PackedDataset.verify(dataset) { file, bytes in
+                progress.update("reading \(file) (\(bytes >> 20) MiB)", 0)
+            }
+            progress.finish()
+            guard problems.isEmpty else {
+                try reporting {
+                    throw DataError(problems.map(\.description).joined(separator: "\nerror: "))
+                }
+                return
+            }
+            print("\(dataset): every file is as it was written")
+        }
+    }
+}
