@@ -54,7 +54,12 @@ public final class KeyValueCache {
         self.capacity = capacity
         layers = (0..<configuration.layers).map { _ in
             let shape = [capacity, configuration.width]
-            return Layer(keys: context.empty(shape), values: context.empty(shape))
+            let layer = Layer(keys: context.empty(shape), values: context.empty(shape))
+            // A tile of attention may hold slots between two regions that nobody has written. Their weight is 0, and
+            // 0 times what memory happened to hold may be NaN.
+            layer.keys.fill(0)
+            layer.values.fill(0)
+            return layer
         }
     }
 }
