@@ -25,7 +25,7 @@ TF_INLINE float tf_exp(float x) {
     return x != x ? x : y;
 }
 
-/// Natural logarithm of a positive normal number, to 2 ulp.
+/// Natural logarithm of a positive normal number, to 2 ulp; infinity and NaN stay what they are.
 TF_INLINE float tf_log(float x) {
     union { float f; int32_t i; } u = {x};
     int32_t exponent = (u.i - 0x3F3504F3) >> 23;
@@ -44,7 +44,7 @@ TF_INLINE float tf_log(float x) {
     const float e = (float)exponent;
     float y = m * z * p + e * -2.12194440e-4f;
     y += -0.5f * z;
-    return m + y + e * 0.693359375f;
+    return x < __builtin_inff() ? m + y + e * 0.693359375f : x;
 }
 
 /// 1 / (1 + e⁻ˣ).

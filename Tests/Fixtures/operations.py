@@ -68,36 +68,18 @@ def activations():
 def rotate(x, positions, heads, base=10000.0):
     """Rotate-half: pairs (j, j + headWidth/2), angle position · base^(−2j/headWidth)."""
     rows, width = x.shape
+    whole = x
     half = width // heads // 2
     angle = positions.double()[:, None] * base ** (-torch.arange(half, dtype=torch.float64) / half)
     x = x.view(rows, heads, 2, half)
     cosine, sine = angle.cos()[:, None], angle.sin()[:, None]
     first, second = x[:, :, 0], x[:, :, 1]
-    return torch.stack((first * cosine - second * sine, second * cosine + first * sine), 2).reshape(rows, width)
-
-
-def rotary():
-    source, cases = generator(4), {}
-    shapes = {
-        "plain": ([0, 1, 2, 3, 4, 5], 2, 16, 1), "one_row": ([7], 3, 8, 1), "odd_width": ([0, 1, 2, 0, 1], 3, 10, 1),
-        "shared": ([0, 1, 2, 2, 2, 2, 3], 1, 32, 1), "far": ([0, 255, 1023], 1, 64, 1), "large": ([3, 4], 2, 8, 1e6),
-        "tiny": ([3, 4], 2, 8, 1e-6),
-    }
-    for case, (positions, heads, head_width, scale) in shapes.items():
-        positions = torch.tensor(positions)
-        rows = len(positions)
-        q, k = (leaf(normal(source, rows, heads * head_width, scale=scale)) for _ in range(2))
-        dq, dk = (normal(source, rows, heads * head_width) for _ in range(2))
-        rotated = [rotate(x, positions, heads) for x in (q, k)]
-        angle = positions.double()[:, None] * 10000.0 ** (-torch.arange(0, head_width, 2).double() / head_width)
-        cosine, sine = (f(torch.cat((angle, angle), -1))[None] for f in (torch.cos, torch.sin))
-        split = [x.view(1, rows, heads, head_width).transpose(1, 2) for x in (q, k)]
-        for mine, theirs in zip(rotated, apply_rotary_pos_emb(*split, cosine, sine)):
-            assert torch.allclose(mine, theirs.transpose(1, 2).reshape(rows, -1), rtol=1e-12)
-        cases[case] = dict(
-            q=q, k=k, positions=positions, heads=heads, rotated_q=rotated[0], rotated_k=rotated[1],
-            drotated_q=dq, drotated_k=dk, **differentiate(rotated[0], dq, q=q), **differentiate(rotated[1], dk, k=k))
-    write("rotary", cases)
+    rotated = torch.stack((first * cosine - second * sine, second * cosine + first * sine), 2).reshape(rows, width)
+    angle = torch.cat((angle, angle), -1)
+    split = whole.view(1, rows, heads, width // heads).transpose(1, 2)
+    theirs, _ = apply_rotary_pos_emb(split, split, angle.cos()[None], angle.sin()[None])
+    assert torch.allclose(rotated, theirs.transpose(1, 2).reshape(rows, width), rtol=1e-12)
+    return rotated
 
 
 def spans(documents, images):
@@ -115,6 +97,7 @@ def spans(documents, images):
 
 
 def span_attention():
+    """Rotary embedding of queries and keys, then attention over each row's interval."""
     source, cases = generator(5), {}
     shapes = {
         "causal": ([9], [], 2, 16, 1), "one_row": ([1], [], 2, 8, 1), "image": ([14], [(3, 6)], 2, 16, 1),
@@ -122,36 +105,46 @@ def span_attention():
         "documents": ([5, 1, 11, 7], [(7, 4), (12, 4), (18, 4)], 3, 12, 1),
         "odd_width": ([13, 8], [(2, 5), (15, 3)], 1, 18, 1),
         "long": ([70, 59, 51], [(10, 40), (75, 40), (120, 9), (140, 40)], 1, 32, 1),
-        "large": ([10], [(2, 4)], 2, 8, 8), "tiny": ([10], [(2, 4)], 2, 8, 1e-5),
+        "tiles": ([401, 199], [(30, 256), (450, 64), (520, 64)], 1, 4, 1),
+        "far": ([10], [(2, 4)], 2, 8, 1), "large": ([10], [(2, 4)], 2, 8, 8), "tiny": ([10], [(2, 4)], 2, 8, 1e-5),
     }
     for case, (documents, images, heads, head_width, scale) in shapes.items():
         start, end = spans(documents, images)
         rows = len(start)
+        positions = torch.arange(rows) - start + (3000 if case == "far" else 0)
         q, k, v = (leaf(normal(source, rows, heads * head_width, scale=scale)) for _ in range(3))
         do = normal(source, rows, heads * head_width)
         key = torch.arange(rows)
         mask = (key >= start[:, None]) & (key < end[:, None])
-        split = [x.view(rows, heads, head_width).transpose(0, 1) for x in (q, k, v)]
+        turned = rotate(q, positions, heads), rotate(k, positions, heads), v
+        split = [x.view(rows, heads, head_width).transpose(0, 1) for x in turned]
         scores = (split[0] @ split[1].transpose(1, 2)) * head_width**-0.5
         o = scores.masked_fill(~mask, -torch.inf).softmax(-1) @ split[2]
         o = o.transpose(0, 1).reshape(rows, -1)
         cases[case] = dict(
-            q=q, k=k, v=v, visible_start=start, visible_end=end, heads=heads, o=o, do=do,
+            q=q, k=k, v=v, positions=positions, visible_start=start, visible_end=end, heads=heads, o=o, do=do,
             **differentiate(o, do, q=q, k=k, v=v))
     write("span_attention", cases)
 
 
 def embedding():
+    """Token embeddings with the vectors of patches at the rows of images."""
     source, cases = generator(6), {}
-    for case, (tokens, vocabulary, width) in {
-        "plain": ([3, 0, 9, 5], 10, 16), "repeated": ([4, 4, 1, 4, 0, 1, 4], 6, 24), "one_row": ([2], 3, 8),
-        "odd_width": ([0, 6, 6], 7, 19), "patches": ([-1, 3, -1, -1, 3, 0], 5, 12),
+    for case, (tokens, vocabulary, width, per_image) in {
+        "plain": ([3, 0, 9, 5], 10, 16, 0), "repeated": ([4, 4, 1, 4, 0, 1, 4], 6, 24, 0), "one_row": ([2], 3, 8, 0),
+        "odd_width": ([0, 6, 6], 7, 19, 0), "patches": ([0, -1, -1, 3, -1, -1, -1, -1, 3, 1], 5, 12, 2),
     }.items():
         tokens, weight = torch.tensor(tokens), leaf(normal(source, vocabulary, width))
+        rows = (tokens < 0).nonzero().flatten()
+        patches = leaf(normal(source, len(rows), width))
         dy = normal(source, len(tokens), width)
-        # A row without a token, a patch, is zero and gives no gradient.
-        y = torch.where((tokens >= 0)[:, None], weight[tokens.clamp(min=0)], 0)
-        cases[case] = dict(tokens=tokens, weight=weight, y=y, dy=dy, **differentiate(y, dy, weight=weight))
+        y = weight[tokens.clamp(min=0)].index_copy(0, rows, patches)
+        cases[case] = dict(tokens=tokens, weight=weight, y=y, dy=dy)
+        leaves = dict(weight=weight)
+        if per_image:
+            leaves["patches"] = patches
+            cases[case] |= dict(image_starts=rows[::per_image], patches=patches)
+        cases[case] |= differentiate(y, dy, **leaves)
     write("embedding", cases)
 
 
@@ -225,7 +218,7 @@ def patchify():
 
 
 for make in (
-    rms_norm, linear, activations, rotary, span_attention, embedding, cross_entropy, timestep_embedding,
+    rms_norm, linear, activations, span_attention, embedding, cross_entropy, timestep_embedding,
     mean_squared_error, patchify,
 ):
     make()

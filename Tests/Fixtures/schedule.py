@@ -47,10 +47,9 @@ def trajectory(made, inference_steps, source, step):
     return dict(timesteps=made.timesteps, states=torch.stack(states), predictions=predictions, noises=noises)
 
 
-def ddim_step(eta, rederive):
+def ddim_step(eta):
     return lambda made, prediction, t, state, noise: made.step(
-        prediction, t, state, eta=eta, use_clipped_model_output=rederive, variance_noise=noise if eta > 0 else None
-    ).prev_sample
+        prediction, t, state, eta=eta, variance_noise=noise if eta > 0 else None).prev_sample
 
 
 def ddpm_step(made, prediction, t, state, noise):
@@ -62,37 +61,37 @@ source = generator(11)
 write("schedule", {"table": dict(betas=BETAS, alpha_bars=ALPHA_BARS), "add_noise": add_noise(source)})
 
 ddim, ddpm = {}, {}
-for case, (spacing, steps, eta, clip, rederive) in {
-    "leading": ("leading", 10, 0.0, False, False),
-    "trailing": ("trailing", 10, 0.0, False, False),
-    "uneven": ("leading", 7, 0.0, False, False),
-    "eta": ("leading", 10, 0.6, False, False),
-    "eta_one_trailing": ("trailing", 8, 1.0, False, False),
-    "clip": ("trailing", 8, 0.0, True, False),
-    # The direction towards x_t is computed anew from the clipped clean image.
-    "clip_rederived": ("trailing", 8, 0.0, True, True),
-    "clip_rederived_eta": ("leading", 8, 0.5, True, True),
+for case, (spacing, steps, eta, clip) in {
+    "leading": ("leading", 10, 0.0, False),
+    "trailing": ("trailing", 10, 0.0, False),
+    "uneven": ("leading", 7, 0.0, False),
+    "eta": ("leading", 10, 0.6, False),
+    "eta_one_trailing": ("trailing", 8, 1.0, False),
+    "uneven_trailing": ("trailing", 7, 0.3, False),
+    "clip": ("trailing", 8, 0.0, True),
 }.items():
     made = scheduler(DDIMScheduler, timestep_spacing=spacing, clip_sample=clip, steps_offset=0)
-    ddim[case] = dict(eta=eta, clip=int(clip), rederive=int(rederive), trailing=int(spacing == "trailing"),
-                      **trajectory(made, steps, source, ddim_step(eta, rederive)))
+    ddim[case] = dict(eta=eta, clip=int(clip), trailing=int(spacing == "trailing"),
+                      **trajectory(made, steps, source, ddim_step(eta)))
 write("ddim", ddim)
 
-for case, (spacing, steps, variance, clip) in {
-    "leading": ("leading", 10, "fixed_small", False),
-    "trailing": ("trailing", 10, "fixed_small", False),
-    "clip": ("leading", 8, "fixed_small", True),
-    "large_variance": ("leading", 8, "fixed_large", False),
+for case, (spacing, steps, clip) in {
+    "leading": ("leading", 10, False),
+    "trailing": ("trailing", 10, False),
+    "uneven": ("leading", 7, False),
+    "uneven_trailing": ("trailing", 7, False),
+    "clip": ("trailing", 8, True),
 }.items():
-    made = scheduler(DDPMScheduler, timestep_spacing=spacing, clip_sample=clip, variance_type=variance, steps_offset=0)
-    ddpm[case] = dict(clip=int(clip), large=int(variance == "fixed_large"), trailing=int(spacing == "trailing"),
-                      **trajectory(made, steps, source, ddpm_step))
+    made = scheduler(
+        DDPMScheduler, timestep_spacing=spacing, clip_sample=clip, variance_type="fixed_small", steps_offset=0)
+    ddpm[case] = dict(
+        clip=int(clip), trailing=int(spacing == "trailing"), **trajectory(made, steps, source, ddpm_step))
     ddpm[case]["variances"] = torch.stack([made._get_variance(t) for t in made.timesteps])
 write("ddpm", ddpm)
 
 spacings = {}
 for spacing in ("leading", "trailing"):
-    for steps in (1, 3, 7, 50, 100, 250, 999, 1000):
+    for steps in (1, 3, 7, 16, 50, 100, 250, 999, 1000):
         made = DDIMScheduler(num_train_timesteps=STEPS, timestep_spacing=spacing, steps_offset=0)
         made.set_timesteps(steps)
         spacings[f"{spacing}_{steps}"] = dict(timesteps=made.timesteps)

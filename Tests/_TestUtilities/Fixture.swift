@@ -7,6 +7,11 @@ public struct Fixture: Sendable, CustomStringConvertible {
         /// The elements, whatever their type in the file.
         public let floats: [Float]
 
+        public init(shape: [Int], floats: [Float]) {
+            self.shape = shape
+            self.floats = floats
+        }
+
         public var integers: [Int32] { floats.map { Int32($0) } }
     }
 

@@ -38,11 +38,16 @@ public struct Sampler: Sendable {
         let timesteps: [Int] =
             switch spacing {
             case .leading: (0..<steps).reversed().map { $0 * (all / steps) }
-            case .trailing: (0..<steps).map { Int((Double(all) * (1 - Double($0) / Double(steps))).rounded()) - 1 }
+            case .trailing:
+                (0..<steps).map {
+                    Int((Double(all) - Double($0) * Double(all) / Double(steps)).rounded(.toNearestOrEven)) - 1
+                }
             }
         self.timesteps = timesteps
-        // diffusers steps by T / steps and calls everything below 0 the clean image.
-        arrivals = timesteps.map { max($0 - all / steps, -1) }
+        // As in diffusers, whose DDIM steps by ⌊T / steps⌋ and calls everything below 0 the clean image, and whose DDPM
+        // steps to the next timestep. They differ where steps do not divide T and spacing is trailing.
+        arrivals =
+            method == .ddpm ? timesteps.dropFirst() + [-1] : timesteps.map { max($0 - all / steps, -1) }
     }
 
     /// Takes `image` from the timestep of `step` to the next.

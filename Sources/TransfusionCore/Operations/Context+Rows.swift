@@ -50,7 +50,7 @@ extension Context {
         }
     }
 
-    /// The given rows of `x`, in the given order. A row may be named once.
+    /// The given rows of `x`, in the given order.
     ///
     /// - Parameter x: `[rows, width]` in the context's type.
     func gather(_ x: Tensor, rows indices: [Int32]) -> Tensor {
@@ -62,10 +62,14 @@ extension Context {
         }
         return record(y) { dy, gradients in
             gradients.update(x, x.type) { dx, holdsSum in
-                // Rows named by another gather keep what they have: no row is in two of them.
                 if !holdsSum { memset(dx.bytes.baseAddress!, 0, dx.byteCount) }
+                // A row may be in several gathers: the last patch of an image can have a text target too.
                 for (row, index) in indices.enumerated() {
-                    memcpy(dx.bytes.baseAddress! + Int(index) * rowBytes, dy.bytes.baseAddress! + row * rowBytes, rowBytes)
+                    let sum = Int(index) * x.width, addend = row * x.width
+                    switch x.type {
+                    case .f32: tf_accumulate_f32(dy.floatPointer + addend, dx.floatPointer + sum, x.width)
+                    default: tf_accumulate_bf16(dy.halfPointer + addend, dx.halfPointer + sum, x.width)
+                    }
                 }
             }
         }
