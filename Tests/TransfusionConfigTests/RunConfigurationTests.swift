@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import TransfusionCore
+import _TestUtilities
 
 @testable import TransfusionConfig
 
@@ -192,18 +193,5 @@ struct RunConfigurationTests {
         #expect(editDistance("widht", "width") == 1)
         #expect(editDistance("kitten", "sitting") == 3)
         #expect(nearestName(to: "zzzzzz", among: ["model", "seed"]) == nil)
-    }
-}
-
-/// A directory that goes away with the value.
-final class TemporaryDirectory {
-    let path = FileManager.default.temporaryDirectory.appending(path: "transfusion-" + UUID().uuidString).path
-
-    init() throws {
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    }
-
-    deinit {
-        try? FileManager.default.removeItem(atPath: path)
     }
 }

@@ -9,16 +9,3 @@ func record(_ step: Int, loss: Double = 2.31) -> StepRecord {
         modelFLOPsUtilization: 0.41, dataSeconds: 0.021, communicationSeconds: 0.189, waitSeconds: 0.084,
         memoryBytes: 3_100_000_000)
 }
-
-/// A directory that goes away with the value.
-final class TemporaryDirectory {
-    let path = FileManager.default.temporaryDirectory.appending(path: "transfusion-" + UUID().uuidString).path
-
-    init() throws {
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    }
-
-    deinit {
-        try? FileManager.default.removeItem(atPath: path)
-    }
-}
