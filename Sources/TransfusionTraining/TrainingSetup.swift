@@ -97,8 +97,7 @@ struct TrainingSetup {
                 + "\(configuration.imageChannels) in \(configuration.patchesPerImage) patches; "
                 + "\(configuration.vocabulary) tokens",
             "data: \(dataset.path), digest \(dataset.manifest.digest.prefix(12))",
-            "processor: \(cpu.instructionSet), bf16 units \(cpu.hasBF16Units ? "yes" : "no"), "
-                + "OpenBLAS kernels \(cpu.openBLASCore), oneDNN \(cpu.oneDNNInstructionSet)",
+            "processor: \(cpu.summary)",
             "compute: \(context.type.rawValue), \(ranks) \(ranks == 1 ? "rank" : "ranks") × "
                 + "\(context.pool.threadCount) threads, matrix products at \(Int(peakRate / 1e9)) GFLOP/s together",
             "memory per rank: weights \(megabytes(store.matrices.byteCount + store.vectors.byteCount)), "
