@@ -115,7 +115,8 @@ extension LlamaDescription {
             if !holds { throw CheckpointError(path, problem()) }
         }
         try require(file.modelType == "llama", "describes a '\(file.modelType ?? "?")' model, not a llama")
-        try require(file.hiddenAct ?? "silu" == "silu", "asks for the activation \(file.hiddenAct ?? ""); silu is known")
+        try require(
+            file.hiddenAct ?? "silu" == "silu", "asks for the activation \(file.hiddenAct ?? ""); silu is known")
         try require(
             file.keyValueHeads ?? file.heads == file.heads,
             "shares keys between heads (grouped-query attention), which Transfusion models do not")

@@ -21,8 +21,8 @@ public struct ImageOptions: Sendable, Equatable {
 
 /// A Transfusion model as a Llama that other tools understand, with the rest in a file beside it.
 ///
-/// When BOI and EOI are the last two tokens, which is where added tokens are, their rows leave the embedding and the head,
-/// so that the Llama has just the vocabulary of its text tokenizer.
+/// When BOI and EOI are the last two tokens, which is where added tokens are, their rows leave the embedding and the
+/// head, so that the Llama has just the vocabulary of its text tokenizer.
 enum LlamaFormat {
     static let sideFileName = "transfusion.safetensors"
     private static let addedTokens = 2

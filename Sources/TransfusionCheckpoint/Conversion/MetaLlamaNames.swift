@@ -2,8 +2,8 @@ internal import TransfusionCore
 
 /// Meta's names for a Llama's tensors, and their order of rows.
 ///
-/// Meta's rotary embedding turns neighbouring pairs of a head (2i, 2i + 1), Hugging Face's turns halves (i, i + w/2). Rows
-/// of the query and key projections are therefore in another order.
+/// Meta's rotary embedding turns neighbouring pairs of a head (2i, 2i + 1), Hugging Face's turns halves (i, i + w/2).
+/// Rows of the query and key projections are therefore in another order.
 enum MetaLlamaNames {
     private static let outer = [
         "model.embed_tokens.weight": "tok_embeddings.weight", "model.norm.weight": "norm.weight",
@@ -24,7 +24,8 @@ enum MetaLlamaNames {
         }
     }
 
-    static func toMeta(_ tensors: [String: SourceTensor], _ configuration: ModelConfiguration) -> [String: SourceTensor] {
+    static func toMeta(_ tensors: [String: SourceTensor], _ configuration: ModelConfiguration) -> [String: SourceTensor]
+    {
         let names = names(layers: configuration.layers)
         return tensors.reduce(into: [:]) { result, entry in
             guard let name = names[entry.key] else { return }

@@ -95,8 +95,8 @@ public struct SourceTensor: Sendable {
         }
     }
 
-    /// The same rows in another order: row `r` of the result is row `source(r)` of this tensor, which is held in memory as
-    /// a whole while it is asked for.
+    /// The same rows in another order: row `r` of the result is row `source(r)` of this tensor, which is held in
+    /// memory as a whole while it is asked for.
     func permutedRows(_ source: @escaping @Sendable (Int) -> Int) -> SourceTensor {
         let whole = Held()
         let row = byteCount / max(1, shape[0])

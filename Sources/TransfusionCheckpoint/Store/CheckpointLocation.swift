@@ -2,21 +2,20 @@
 public struct CheckpointLocation: Sendable {
     static let checkpointsName = "checkpoints"
 
-    /// The directory that holds the checkpoints.
+    /// The checkpoints of the run.
     public let store: CheckpointStore
-    /// The step, when the path names one checkpoint.
-    public let step: Int?
+    /// The directory of one checkpoint, when the path names one.
+    public let single: String?
 
     /// - Throws: `CheckpointError` when there is no checkpoint at all.
     public init(_ path: String, options: CheckpointOptions = CheckpointOptions()) throws {
-        let fileSystem = POSIXFileSystem()
-        let names = try fileSystem.list(path)
-        if names.contains(Manifest.fileName), let step = CheckpointStore.step(ofName: Path.name(of: path)) {
+        let names = try POSIXFileSystem().list(path)
+        if names.contains(Manifest.fileName) {
             store = CheckpointStore(Path.parent(of: path), options: options)
-            self.step = step
+            single = path
             return
         }
-        step = nil
+        single = nil
         if names.contains(where: { CheckpointStore.step(ofName: $0) != nil }) {
             store = CheckpointStore(path, options: options)
         } else if names.contains(Self.checkpointsName) {
@@ -26,12 +25,17 @@ public struct CheckpointLocation: Sendable {
         }
     }
 
+    /// The directories of all checkpoints that the path names, oldest first.
+    public func paths() throws -> [String] {
+        if let single { return [single] }
+        return try store.steps().map { store.path($0) }
+    }
+
     /// The checkpoint that the path names, or the newest whose manifest holds. Nothing is put aside.
     public func newest() throws -> Checkpoint {
-        if let step { return try store.open(step: step) }
         var problem: (any Error)?
-        for step in try store.steps().reversed() {
-            do { return try store.open(step: step) } catch { problem = problem ?? error }
+        for path in try paths().reversed() {
+            do { return try Checkpoint(path, options: store.options) } catch { problem = problem ?? error }
         }
         throw problem ?? CheckpointError(store.directory, "holds no checkpoint yet")
     }
