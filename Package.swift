@@ -90,7 +90,7 @@ let package = Package(
         command("tf-data", ["TransfusionData"]),
         command("tf-sample", ["TransfusionInference", "TransfusionData"]),
         command("tf-eval", ["TransfusionEvaluation"]),
-        command("tf-ckpt", ["TransfusionCheckpoint"]),
+        command("tf-ckpt", ["TransfusionCore", "TransfusionCheckpoint"]),
         command("tf-bench", ["TransfusionTraining", "TransfusionParallel", "TransfusionCore"]),
 
         // Tests mirror the sources.

@@ -136,11 +136,7 @@ public final class CheckpointSaver {
         let chunks = ShardWriter.chunks(of: boxes, chunkBytes: store.options.chunkBytes)
         let (store, step, rank, written) = (store, save.step, collectives.rank, save.written)
         guard asynchronous else {
-            save.complete {
-                try store.writeShard(step: step, rank: rank, boxes, chunks) { index in
-                    try pieces[chunks[index].piece].bytes(chunks[index].range)
-                }
-            }
+            save.complete { try store.writeShard(step: step, rank: rank, pieces) }
             return save
         }
         do {
@@ -216,7 +212,7 @@ private final class PendingSave {
     var stallSeconds = 0.0
     var thread: WorkerThread?
     /// What this rank has written, and when it was done.
-    let written = Monitor<(Result<ShardTable?, any Error>, ContinuousClock.Instant)?>(nil)
+    let written = Monitor<(Result<[ShardTable], any Error>, ContinuousClock.Instant)?>(nil)
 
     init(step: Int, metadata: CheckpointMetadata, begin: ContinuousClock.Instant) {
         self.step = step
@@ -225,7 +221,7 @@ private final class PendingSave {
     }
 
     /// Does the work of this rank on the calling thread.
-    func complete(_ body: () throws -> ShardTable?) {
+    func complete(_ body: () throws -> [ShardTable]) {
         let result = Result { try body() }
         written.update { $0 = (result, .now) }
     }

@@ -22,14 +22,7 @@ extension CheckpointStore {
         step: Int, metadata: CheckpointMetadata, pieces: [ShardPiece], collectives: any Collectives = SingleRank()
     ) throws -> SavedCheckpoint {
         try begin(step: step, collectives)
-        let pieces = pieces.filter { $0.box.count > 0 }
-        let boxes = pieces.map(\.box)
-        let chunks = ShardWriter.chunks(of: boxes, chunkBytes: options.chunkBytes)
-        let outcome = Result {
-            try writeShard(step: step, rank: collectives.rank, boxes, chunks) { index in
-                try pieces[chunks[index].piece].bytes(chunks[index].range)
-            }
-        }
+        let outcome = Result { try writeShard(step: step, rank: collectives.rank, pieces) }
         return try commit(step: step, metadata: metadata, outcome, collectives)
     }
 
@@ -45,18 +38,28 @@ extension CheckpointStore {
         }
     }
 
+    /// Writes the pieces of a rank.
+    func writeShard(step: Int, rank: Int, _ pieces: [ShardPiece]) throws -> [ShardTable] {
+        let pieces = pieces.filter { $0.box.count > 0 }
+        let boxes = pieces.map(\.box)
+        let chunks = ShardWriter.chunks(of: boxes, chunkBytes: options.chunkBytes)
+        return try writeShard(step: step, rank: rank, boxes, chunks) { index in
+            try pieces[chunks[index].piece].bytes(chunks[index].range)
+        }
+    }
+
     /// Writes this rank's chunks. It makes no collective calls and may run on any thread.
     func writeShard(
         step: Int, rank: Int, _ boxes: [TensorBox], _ chunks: [ShardWriter.Chunk],
         source: @escaping @Sendable (Int) throws -> ShardWriter.Payload, released: (Int) -> Void = { _ in }
-    ) throws -> ShardTable? {
-        guard !chunks.isEmpty else { return nil }
+    ) throws -> [ShardTable] {
+        guard !chunks.isEmpty else { return [] }
         let digits = String(rank)
         let file = "rank-" + String(repeating: "0", count: max(0, 5 - digits.count)) + digits + ".shard"
         let directory = path(step, ".partial")
         do {
-            return try ShardWriter(fileSystem: fileSystem, options: options)
-                .write(boxes, chunks, to: directory, file: file, source: source, released: released)
+            let writer = ShardWriter(fileSystem: fileSystem, options: options)
+            return [try writer.write(boxes, chunks, to: directory, file: file, source: source, released: released)]
         } catch  where !(error is CheckpointError || error is FileSystemError) {
             throw CheckpointError(Path.join(directory, file), "cannot be written: \(error)")
         }
@@ -64,14 +67,14 @@ extension CheckpointStore {
 
     /// Proves that the shards are complete, writes the manifest and gives the directory its final name.
     func commit(
-        step: Int, metadata: CheckpointMetadata, _ outcome: Result<ShardTable?, any Error>,
+        step: Int, metadata: CheckpointMetadata, _ outcome: Result<[ShardTable], any Error>,
         _ collectives: any Collectives
     ) throws -> SavedCheckpoint {
         let tables = try gather(collectives) { try outcome.get() }
         return try broadcast(collectives) {
             let partial = path(step, ".partial")
             do {
-                let manifest = try self.manifest(step, metadata, try tables.get().compactMap { $0 })
+                let manifest = try self.manifest(step, metadata, try tables.get().flatMap { $0 })
                 try fileSystem.write(try manifest.encoded(), to: Path.join(partial, Manifest.fileName))
                 try fileSystem.synchronize(directory: partial)
                 try publish(step)

@@ -76,7 +76,7 @@ struct FeedForward {
 
 extension ModelConfiguration {
     /// The deviation of initial weights: sqrt(2 / 5d), Nguyen and Salazar 2019, "Transformers without tears".
-    var initialDeviation: Float { (0.4 / Float(width)).squareRoot() }
+    public var initialDeviation: Float { (0.4 / Float(width)).squareRoot() }
     /// The same for layers that write into the residual stream, which sums two of them a block.
     var initialResidualDeviation: Float { initialDeviation / Float(2 * layers).squareRoot() }
 }

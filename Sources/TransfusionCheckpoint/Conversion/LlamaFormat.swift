@@ -1,0 +1,119 @@
+internal import FoundationEssentials
+internal import TransfusionCore
+
+/// What a plain Llama does not say about images; used when its weights start a Transfusion model.
+public struct ImageOptions: Sendable, Equatable {
+    public var patchSize: Int
+    public var channels: Int
+    public var height: Int
+    public var width: Int
+    /// The seed of the weights that a Llama does not have.
+    public var seed: UInt64
+
+    public init(patchSize: Int = 8, channels: Int = 3, height: Int = 32, width: Int = 32, seed: UInt64 = 0) {
+        self.patchSize = patchSize
+        self.channels = channels
+        self.height = height
+        self.width = width
+        self.seed = seed
+    }
+}
+
+/// A Transfusion model as a Llama that other tools understand, with the rest in a file beside it.
+///
+/// When BOI and EOI are the last two tokens, which is where added tokens are, their rows leave the embedding and the
+/// head, so that the Llama has just the vocabulary of its text tokenizer.
+enum LlamaFormat {
+    static let sideFileName = "transfusion.safetensors"
+    private static let addedTokens = 2
+    private static let tables = ["model.embed_tokens.weight", "lm_head.weight"]
+
+    /// The Llama and what is left for the side file.
+    static func split(
+        _ weights: ModelWeights
+    ) -> (configuration: ModelConfiguration, llama: [String: SourceTensor], rest: [String: SourceTensor]) {
+        var configuration = weights.configuration
+        let patchNames = Set(configuration.patchParameterShapes.keys)
+        var llama = weights.tensors.filter { !patchNames.contains($0.key) }
+        var rest = weights.tensors.filter { patchNames.contains($0.key) }
+        let text = configuration.vocabulary - addedTokens
+        if Set([Int(configuration.beginOfImage), Int(configuration.endOfImage)]) == [text, text + 1] {
+            configuration.vocabulary = text
+            for name in tables {
+                guard let table = llama[name] else { continue }
+                llama[name] = table.rows(0..<text)
+                rest["added_tokens." + name] = table.rows(text..<text + addedTokens)
+            }
+        }
+        return (configuration, llama, rest)
+    }
+
+    /// A Transfusion model of a Llama and its side file; without one, of a Llama and new weights.
+    static func join(
+        _ llama: [String: SourceTensor], _ description: LlamaDescription, directory: String, images: ImageOptions
+    ) throws -> ModelWeights {
+        let sidePath = Path.join(directory, sideFileName)
+        let weights: ModelWeights
+        if POSIXFileSystem().exists(sideFileName, in: directory) {
+            let file = try SafetensorsFile(sidePath)
+            weights = ModelWeights(
+                try sideConfiguration(file), try extended(llama, by: SafetensorsDirectory.tensors(of: file), sidePath))
+        } else {
+            let configuration = description.configuration(images)
+            weights = ModelWeights(
+                configuration,
+                try extended(llama, by: newTensors(configuration, seed: images.seed), directory))
+        }
+        return try weights.validated(from: directory)
+    }
+
+    /// What a Llama lacks, as a side file would hold it.
+    private static func newTensors(_ configuration: ModelConfiguration, seed: UInt64) -> [String: SourceTensor] {
+        var shapes = configuration.patchParameterShapes
+        for name in tables { shapes["added_tokens." + name] = [addedTokens, configuration.width] }
+        return shapes.reduce(into: [:]) { tensors, entry in
+            let (name, shape) = entry
+            let deviation =
+                switch name {
+                case _ where name.hasSuffix(".bias"): Float(0)
+                case "patch_encoder.projection.weight": (1 / Float(configuration.patchWidth)).squareRoot()
+                default: configuration.initialDeviation
+                }
+            tensors[name] = .initial(name, shape, standardDeviation: deviation, seed: seed)
+        }
+    }
+
+    private static func extended(
+        _ llama: [String: SourceTensor], by rest: [String: SourceTensor], _ path: String
+    ) throws -> [String: SourceTensor] {
+        var (tensors, rest) = (llama, rest)
+        for name in tables {
+            guard let added = rest.removeValue(forKey: "added_tokens." + name) else { continue }
+            guard let table = tensors[name] else { throw CheckpointError(path, "has rows for a missing \(name)") }
+            guard table.shape.count == 2, added.shape == [addedTokens, table.shape[1]], table.type.isFloat,
+                added.type.isFloat
+            else { throw CheckpointError(path, "tensor added_tokens.\(name) does not fit to \(table.shape)") }
+            tensors[name] = table.followed(by: added.converted(to: table.type))
+        }
+        return tensors.merging(rest) { $1 }
+    }
+
+    /// Writes the side file: the rest, and the whole model's configuration.
+    static func writeSideFile(
+        _ rest: [String: SourceTensor], _ configuration: ModelConfiguration, to directory: String
+    ) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        let config = String(decoding: try encoder.encode(configuration), as: UTF8.self)
+        try SafetensorsWriter().write(
+            SafetensorsDirectory.sorted(rest), metadata: ["config": config], to: Path.join(directory, sideFileName))
+    }
+
+    private static func sideConfiguration(_ file: SafetensorsFile) throws -> ModelConfiguration {
+        do {
+            return try ModelConfiguration.validated(Data((file.metadata["config"] ?? "").utf8))
+        } catch {
+            throw CheckpointError(file.path, "has no valid model configuration: \(JSONProblem(error))")
+        }
+    }
+}

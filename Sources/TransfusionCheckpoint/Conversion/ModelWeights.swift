@@ -1,0 +1,84 @@
+public import TransfusionCore
+
+/// A model on its way from one format to another.
+public struct ModelWeights: Sendable {
+    public var configuration: ModelConfiguration
+    /// The parameters under the names of this project.
+    public var tensors: [String: SourceTensor]
+    public var step = 0
+    /// The identity of the tokenizer and of the data, when they are known.
+    public var tokenizer: String?
+    public var data: String?
+    /// Files of the tokenizer, which travel along.
+    public var tokenizerFiles: [String] = []
+
+    static let tokenizerNames = [
+        "tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    ]
+    static let optimizerPrefix = "optimizer."
+
+    init(_ configuration: ModelConfiguration, _ tensors: [String: SourceTensor]) {
+        self.configuration = configuration
+        self.tensors = tensors
+    }
+
+    /// The weights of a training checkpoint, without the state of the optimizer.
+    public init(_ checkpoint: Checkpoint) throws {
+        let configuration = try checkpoint.modelConfiguration()
+        try checkpoint.require(configuration.parameterShapes) { !$0.hasPrefix(Self.optimizerPrefix) }
+        self.init(
+            configuration,
+            checkpoint.tensors.filter { !$0.key.hasPrefix(Self.optimizerPrefix) }.mapValues {
+                SourceTensor($0, of: checkpoint)
+            })
+        step = checkpoint.step
+        tokenizer = checkpoint.metadata.tokenizer
+        data = checkpoint.metadata.data
+        let parent = Path.parent(of: checkpoint.path)
+        tokenizerFiles = Self.tokenizerFiles(in: [checkpoint.path, parent, Path.parent(of: parent)])
+    }
+
+    /// The tokenizer's files in the first of the directories that has some.
+    static func tokenizerFiles(in directories: [String]) -> [String] {
+        for directory in directories {
+            let names = Set((try? POSIXFileSystem().list(directory)) ?? [])
+            let found = tokenizerNames.filter(names.contains)
+            if !found.isEmpty { return found.map { Path.join(directory, $0) } }
+        }
+        return []
+    }
+
+    /// Refuses weights that are not exactly those of the configuration.
+    func validated(from path: String) throws -> ModelWeights {
+        let expected = configuration.parameterShapes
+        for (name, shape) in expected.sorted(by: { $0.key < $1.key }) {
+            guard let tensor = tensors[name] else { throw CheckpointError(path, "has no tensor \(name)") }
+            guard tensor.shape == shape else {
+                throw CheckpointError(
+                    path, "tensor \(name) has the shape \(tensor.shape), not the expected \(shape)")
+            }
+            guard tensor.type.isFloat else {
+                throw CheckpointError(path, "tensor \(name) has elements of \(tensor.type), not of a float")
+            }
+        }
+        if let unknown = tensors.keys.filter({ expected[$0] == nil }).min() {
+            throw CheckpointError(path, "has the unknown tensor \(unknown)")
+        }
+        return self
+    }
+}
+
+extension CheckpointStore {
+    /// Writes weights as a checkpoint without optimizer state: as f32, from which training starts.
+    @discardableResult
+    public func write(_ weights: ModelWeights, step: Int) throws -> SavedCheckpoint {
+        let pieces = weights.tensors.sorted { $0.key < $1.key }.map { name, tensor in
+            let tensor = tensor.converted(to: .f32)
+            return ShardPiece(TensorBox(name: name, type: .f32, shape: tensor.shape), fill: tensor.read)
+        }
+        let metadata = try CheckpointMetadata(
+            configuration: weights.configuration, tokenizer: weights.tokenizer, data: weights.data,
+            layout: ["data": 1, "tensor": 1])
+        return try save(step: step, metadata: metadata, pieces: pieces)
+    }
+}

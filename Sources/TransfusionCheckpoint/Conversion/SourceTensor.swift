@@ -1,0 +1,154 @@
+internal import Synchronization
+public import TransfusionCore
+
+/// A tensor that is made when it is read: from a file, from other tensors, or by rule.
+///
+/// Conversions are chains of these, so that only the pieces which are just being written are in memory.
+public struct SourceTensor: Sendable {
+    public let type: ElementType
+    public let shape: [Int]
+    /// Puts a byte range, whole elements, into a buffer of that size.
+    let read: @Sendable (Range<Int>, UnsafeMutableRawBufferPointer) throws -> Void
+
+    public var byteCount: Int { shape.reduce(1, *) * type.byteCount }
+
+    /// A tensor of a checkpoint.
+    init(_ box: TensorBox, of checkpoint: Checkpoint) {
+        type = box.type
+        shape = box.globalShape
+        read = { range, buffer in
+            let width = box.type.byteCount
+            var done = 0
+            let requests = box.boxes(ofFlatRange: range.lowerBound / width..<range.upperBound / width).map { part in
+                defer { done += part.byteCount }
+                return ReadRequest(
+                    part, into: UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + part.byteCount]))
+            }
+            try checkpoint.read(requests)
+        }
+    }
+
+    /// A tensor of a safetensors file.
+    init(_ entry: SafetensorsEntry, of file: SafetensorsFile) {
+        type = entry.type
+        shape = entry.shape
+        read = { range, buffer in try file.read(entry, at: range.lowerBound, into: buffer) }
+    }
+
+    private init(
+        _ type: ElementType, _ shape: [Int],
+        read: @escaping @Sendable (Range<Int>, UnsafeMutableRawBufferPointer) throws -> Void
+    ) {
+        self.type = type
+        self.shape = shape
+        self.read = read
+    }
+
+    /// Normal numbers that depend on seed, name and place only, or zeros when the deviation is zero.
+    static func initial(_ name: String, _ shape: [Int], standardDeviation: Float, seed: UInt64) -> SourceTensor {
+        let hash = name.utf8.reduce(UInt32(2_166_136_261)) { ($0 ^ UInt32($1)) &* 16_777_619 }
+        let philox = Philox(seed: seed, purpose: .weights, index: Int(hash))
+        return SourceTensor(.f32, shape) { range, buffer in
+            if standardDeviation == 0 {
+                buffer.initializeMemory(as: UInt8.self, repeating: 0)
+            } else {
+                philox.fillNormal(
+                    buffer.bindMemory(to: Float.self), offset: range.lowerBound / 4,
+                    standardDeviation: standardDeviation)
+            }
+        }
+    }
+
+    /// The same numbers in another type, rounded to nearest where it is narrower.
+    func converted(to target: ElementType) -> SourceTensor {
+        guard target != type, type.isFloat, target.isFloat else { return self }
+        return SourceTensor(target, shape) { range, buffer in
+            let elements = range.lowerBound / target.byteCount..<range.upperBound / target.byteCount
+            let source = UnsafeMutableRawBufferPointer.allocate(
+                byteCount: max(1, elements.count * type.byteCount), alignment: 16)
+            defer { source.deallocate() }
+            let used = UnsafeMutableRawBufferPointer(rebasing: source[..<(elements.count * type.byteCount)])
+            try read(elements.lowerBound * type.byteCount..<elements.upperBound * type.byteCount, used)
+            Self.convert(UnsafeRawBufferPointer(used), type, into: buffer, target, count: elements.count)
+        }
+    }
+
+    /// Rows of a matrix, or elements of a vector.
+    func rows(_ rows: Range<Int>) -> SourceTensor {
+        let row = byteCount / max(1, shape[0])
+        return SourceTensor(type, [rows.count] + shape.dropFirst()) { range, buffer in
+            try read(range.lowerBound + rows.lowerBound * row..<range.upperBound + rows.lowerBound * row, buffer)
+        }
+    }
+
+    /// The rows of this tensor and then those of another of the same type.
+    func followed(by other: SourceTensor) -> SourceTensor {
+        let border = byteCount
+        return SourceTensor(type, [shape[0] + other.shape[0]] + shape.dropFirst()) { range, buffer in
+            let first = range.clamped(to: 0..<border)
+            if !first.isEmpty { try read(first, UnsafeMutableRawBufferPointer(rebasing: buffer[..<first.count])) }
+            let second = range.clamped(to: border..<border + other.byteCount)
+            guard !second.isEmpty else { return }
+            try other.read(
+                second.lowerBound - border..<second.upperBound - border,
+                UnsafeMutableRawBufferPointer(rebasing: buffer[(range.count - second.count)...]))
+        }
+    }
+
+    /// The same rows in another order: row `r` of the result is row `source(r)` of this tensor, which is held in
+    /// memory as a whole while it is asked for.
+    func permutedRows(_ source: @escaping @Sendable (Int) -> Int) -> SourceTensor {
+        let whole = Held()
+        let row = byteCount / max(1, shape[0])
+        return SourceTensor(type, shape) { range, buffer in
+            try whole.withBytes(of: self, isLast: range.upperBound == byteCount) { bytes in
+                var position = range.lowerBound
+                while position < range.upperBound {
+                    let (index, offset) = position.quotientAndRemainder(dividingBy: row)
+                    let count = min(row - offset, range.upperBound - position)
+                    let start = source(index) * row + offset
+                    UnsafeMutableRawBufferPointer(rebasing: buffer[(position - range.lowerBound)...])
+                        .copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[start..<start + count]))
+                    position += count
+                }
+            }
+        }
+    }
+
+    /// The contents of a tensor from its first use to its last.
+    private final class Held: Sendable {
+        private let bytes = Mutex<[UInt8]>([])
+
+        func withBytes(
+            of tensor: SourceTensor, isLast: Bool, _ body: (UnsafeRawBufferPointer) throws -> Void
+        ) throws {
+            try bytes.withLock { bytes in
+                if bytes.isEmpty {
+                    bytes = [UInt8](repeating: 0, count: tensor.byteCount)
+                    try bytes.withUnsafeMutableBytes { try tensor.read(0..<tensor.byteCount, $0) }
+                }
+                try bytes.withUnsafeBytes(body)
+                if isLast { bytes = [] }
+            }
+        }
+    }
+
+    private static func convert(
+        _ source: UnsafeRawBufferPointer, _ from: ElementType, into target: UnsafeMutableRawBufferPointer,
+        _ to: ElementType, count: Int
+    ) {
+        for index in 0..<count {
+            let value =
+                switch from {
+                case .f32: source.loadUnaligned(fromByteOffset: index &* 4, as: Float.self)
+                case .bf16: BFloat16(bits: source.loadUnaligned(fromByteOffset: index &* 2, as: UInt16.self)).float
+                default: Float(source.loadUnaligned(fromByteOffset: index &* 2, as: Float16.self))
+                }
+            switch to {
+            case .f32: target.storeBytes(of: value, toByteOffset: index &* 4, as: Float.self)
+            case .bf16: target.storeBytes(of: BFloat16(value).bits, toByteOffset: index &* 2, as: UInt16.self)
+            default: target.storeBytes(of: Float16(value), toByteOffset: index &* 2, as: Float16.self)
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+public import TransfusionCore
+
+/// The formats that models come from and go to.
+public enum WeightFormat: String, Sendable, CaseIterable {
+    /// This project's checkpoints.
+    case checkpoint
+    /// One safetensors file or a directory of them, under this project's names, with `config.json`.
+    case safetensors
+    /// A Hugging Face Llama directory, with a side file for what a Llama does not have.
+    case huggingFaceLlama = "hf-llama"
+    /// Meta's names and order of rows, in `consolidated.safetensors` with `params.json`, and the same side file.
+    case metaLlama = "meta-llama"
+
+    private static let configurationName = "config.json"
+    private static let parametersName = "params.json"
+    private static let metaFileName = "consolidated.safetensors"
+}
+
+extension WeightFormat {
+    /// Opens a model; its tensors are read when they are used.
+    /// - Parameter images: What a plain Llama does not say.
+    public func open(_ path: String, images: ImageOptions = ImageOptions()) throws -> ModelWeights {
+        let directory = path.hasSuffix(".safetensors") ? Path.parent(of: path) : path
+        var weights: ModelWeights
+        switch self {
+        case .checkpoint:
+            return try ModelWeights(CheckpointLocation(path).newest())
+        case .safetensors:
+            let configurationPath = Path.join(directory, Self.configurationName)
+            let configuration: ModelConfiguration = try LlamaDescription.decode(configurationPath)
+            if let problem = configuration.problems().first { throw CheckpointError(configurationPath, "\(problem)") }
+            weights = try ModelWeights(configuration, try SafetensorsDirectory(path).tensors).validated(from: path)
+        case .huggingFaceLlama:
+            let description = try LlamaDescription(huggingFace: Path.join(directory, Self.configurationName))
+            var tensors = try SafetensorsDirectory(path).tensors
+            if description.hasTiedEmbeddings { tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"] }
+            // A table that old versions stored and that follows from the sizes.
+            tensors = tensors.filter { !$0.key.hasSuffix(".rotary_emb.inv_freq") }
+            weights = try LlamaFormat.join(tensors, description, directory: directory, images: images)
+        case .metaLlama:
+            let tensors = try SafetensorsDirectory(path).tensors
+            guard let gate = tensors["layers.0.feed_forward.w1.weight"]?.shape.first,
+                let vocabulary = tensors["tok_embeddings.weight"]?.shape.first
+            else { throw CheckpointError(path, "has no tensors with the names of Meta's Llama") }
+            let description = try LlamaDescription(
+                meta: Path.join(directory, Self.parametersName), feedForward: gate, vocabulary: vocabulary)
+            weights = try LlamaFormat.join(
+                try MetaLlamaNames.fromMeta(
+                    tensors, layers: description.layers, headWidth: description.width / description.heads, path: path),
+                description, directory: directory, images: images)
+        }
+        weights.tokenizerFiles = ModelWeights.tokenizerFiles(in: [directory])
+        return weights
+    }
+
+    /// Writes a model to a path that does not exist yet; it appears there only when it is complete.
+    /// - Parameters:
+    ///   - type: The type of the elements; checkpoints always have f32.
+    ///   - shardBytes: The most bytes of one safetensors file.
+    public func write(
+        _ weights: ModelWeights, to path: String, type: ElementType = .f32, shardBytes: Int = 5_000_000_000
+    ) throws {
+        let fileSystem = POSIXFileSystem()
+        guard !fileSystem.exists(Path.name(of: path), in: Path.parent(of: path)) else {
+            throw CheckpointError(path, "already exists; choose another place or remove it")
+        }
+        var weights = weights
+        weights.tensors = weights.tensors.mapValues { $0.converted(to: type) }
+        if self == .safetensors, path.hasSuffix(".safetensors") {
+            return try SafetensorsWriter().write(
+                SafetensorsDirectory.sorted(weights.tensors), metadata: ["format": "pt"], to: path)
+        }
+        let partial = path + ".partial"
+        try? fileSystem.removeConversion(partial)
+        do {
+            try fileSystem.createDirectories(partial)
+            try writeContents(weights, to: partial, type: type, shardBytes: shardBytes, fileSystem)
+            for file in weights.tokenizerFiles {
+                let contents = try fileSystem.contents(file, limit: 256 << 20)
+                try fileSystem.write(contents, to: Path.join(partial, Path.name(of: file)))
+            }
+            try fileSystem.synchronize(directory: partial)
+            try fileSystem.rename(partial, to: path)
+            try fileSystem.synchronize(directory: Path.parent(of: path))
+        } catch {
+            try? fileSystem.removeConversion(partial)
+            throw error
+        }
+    }
+
+    private func writeContents(
+        _ weights: ModelWeights, to directory: String, type: ElementType, shardBytes: Int,
+        _ fileSystem: POSIXFileSystem
+    ) throws {
+        switch self {
+        case .checkpoint:
+            try CheckpointStore(Path.join(directory, CheckpointLocation.checkpointsName))
+                .write(weights, step: weights.step)
+        case .safetensors:
+            try SafetensorsDirectory.write(weights.tensors, to: directory, shardBytes: shardBytes)
+            try fileSystem.write(
+                try JSONText.pretty(weights.configuration), to: Path.join(directory, Self.configurationName))
+        case .huggingFaceLlama:
+            let (configuration, llama, rest) = LlamaFormat.split(weights)
+            try SafetensorsDirectory.write(llama, to: directory, shardBytes: shardBytes)
+            try LlamaFormat.writeSideFile(rest, weights.configuration, to: directory)
+            try fileSystem.write(
+                try LlamaDescription.huggingFace(configuration, type: type),
+                to: Path.join(directory, Self.configurationName))
+        case .metaLlama:
+            let (configuration, llama, rest) = LlamaFormat.split(weights)
+            try SafetensorsWriter().write(
+                SafetensorsDirectory.sorted(MetaLlamaNames.toMeta(llama, configuration)),
+                to: Path.join(directory, Self.metaFileName))
+            try LlamaFormat.writeSideFile(rest, weights.configuration, to: directory)
+            try fileSystem.write(
+                try LlamaDescription.meta(configuration), to: Path.join(directory, Self.parametersName))
+        }
+    }
+}
+
+extension POSIXFileSystem {
+    /// Removes what an interrupted conversion left: files, and a checkpoint two directories deep.
+    fileprivate func removeConversion(_ path: String) throws {
+        for name in try list(path) {
+            let inner = Path.join(path, name)
+            if (try? list(inner)) != nil { try removeConversion(inner) } else { try removeFile(inner) }
+        }
+        try removeDirectory(path)
+    }
+}

@@ -1,0 +1,42 @@
+/// What a path given by a person means: a run, a directory of checkpoints, or one checkpoint.
+public struct CheckpointLocation: Sendable {
+    static let checkpointsName = "checkpoints"
+
+    /// The checkpoints of the run.
+    public let store: CheckpointStore
+    /// The directory of one checkpoint, when the path names one.
+    public let single: String?
+
+    /// - Throws: `CheckpointError` when there is no checkpoint at all.
+    public init(_ path: String, options: CheckpointOptions = CheckpointOptions()) throws {
+        let names = try POSIXFileSystem().list(path)
+        if names.contains(Manifest.fileName) {
+            store = CheckpointStore(Path.parent(of: path), options: options)
+            single = path
+            return
+        }
+        single = nil
+        if names.contains(where: { CheckpointStore.step(ofName: $0) != nil }) {
+            store = CheckpointStore(path, options: options)
+        } else if names.contains(Self.checkpointsName) {
+            store = CheckpointStore(Path.join(path, Self.checkpointsName), options: options)
+        } else {
+            throw CheckpointError(path, "holds no checkpoint; give a run, its checkpoints or one of them")
+        }
+    }
+
+    /// The directories of all checkpoints that the path names, oldest first.
+    public func paths() throws -> [String] {
+        if let single { return [single] }
+        return try store.steps().map { store.path($0) }
+    }
+
+    /// The checkpoint that the path names, or the newest whose manifest holds. Nothing is put aside.
+    public func newest() throws -> Checkpoint {
+        var problem: (any Error)?
+        for path in try paths().reversed() {
+            do { return try Checkpoint(path, options: store.options) } catch { problem = problem ?? error }
+        }
+        throw problem ?? CheckpointError(store.directory, "holds no checkpoint yet")
+    }
+}

@@ -1,0 +1,110 @@
+public import ArgumentParser
+public import TransfusionCheckpoint
+import TransfusionCore
+
+extension WeightFormat: ExpressibleByArgument {}
+
+/// The floating-point types that weights are exported in.
+enum WeightType: String, ExpressibleByArgument, CaseIterable {
+    case f32, bf16, f16
+
+    var element: ElementType {
+        switch self {
+        case .f32: .f32
+        case .bf16: .bf16
+        case .f16: .f16
+        }
+    }
+}
+
+struct Convert: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Converts a model from and to the formats of other tools.",
+        discussion: """
+            Weights are streamed tensor by tensor; a tokenizer beside them travels along. A Llama lacks the weights for
+            images: they go to and come from transfusion.safetensors beside it. Without that file they start anew, as
+            --patch-size and the other image options say; the result is a run directory whose step 0 training can start
+            from.
+
+            EXAMPLES
+              tf-ckpt convert runs/quickstart model.safetensors --to safetensors
+              tf-ckpt convert runs/quickstart model --to hf-llama --type bf16
+              tf-ckpt convert llama-dir runs/start --from hf-llama --patch-size 2 --image-channels 8
+            """)
+
+    @Argument(
+        help: "What to convert: for checkpoints a run or one checkpoint, else a directory or a .safetensors file.")
+    var source: String
+
+    @Argument(help: "The result, which must not exist yet. A name with .safetensors gives one file.")
+    var destination: String
+
+    @Option(help: "The format of the source.")
+    var from = WeightFormat.checkpoint
+
+    @Option(help: "The format of the result.")
+    var to = WeightFormat.checkpoint
+
+    @Option(help: "The type of the result's elements; checkpoints are always f32.")
+    var type = WeightType.f32
+
+    @Option(help: "The most megabytes of one safetensors file.")
+    var shardMegabytes = 5000
+
+    @Option(help: "For a plain Llama: pixels or latent cells along the side of a patch.")
+    var patchSize = ImageOptions().patchSize
+
+    @Option(help: "For a plain Llama: channels of an image or latent.")
+    var imageChannels = ImageOptions().channels
+
+    @Option(help: "For a plain Llama: height of an image or latent.")
+    var imageHeight = ImageOptions().height
+
+    @Option(help: "For a plain Llama: width of an image or latent.")
+    var imageWidth = ImageOptions().width
+
+    @Option(help: "For a plain Llama: the seed of the new weights.")
+    var seed: UInt64 = 0
+
+    func validate() throws {
+        if from == to { throw ValidationError("--from and --to are both \(from.rawValue); give the other format") }
+        guard shardMegabytes > 0 else { throw ValidationError("--shard-megabytes must be positive") }
+        let sizes = [patchSize, imageChannels, imageHeight, imageWidth]
+        guard sizes.allSatisfy({ $0 > 0 && $0 <= 1 << 16 }), imageHeight % patchSize == 0, imageWidth % patchSize == 0
+        else { throw ValidationError("--patch-size must divide --image-height and --image-width") }
+    }
+
+    func run() throws {
+        let images = ImageOptions(
+            patchSize: patchSize, channels: imageChannels, height: imageHeight, width: imageWidth, seed: seed)
+        let weights = try from.open(source, images: images)
+        try to.write(
+            weights, to: destination, type: to == .checkpoint ? .f32 : type.element,
+            shardBytes: shardMegabytes * 1_000_000)
+        let parameters = weights.tensors.values.reduce(0) { $0 + $1.shape.reduce(1, *) }
+        print("\(destination): \(weights.tensors.count) tensors, \(parameters) parameters")
+    }
+}
+
+struct ExportWeights: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Writes a checkpoint's weights without the state of the optimizer, for sharing.",
+        discussion: """
+            The result is a run directory with one checkpoint, a third as large, and the tokenizer.
+
+            EXAMPLE
+              tf-ckpt export-weights runs/quickstart share/quickstart
+            """)
+
+    @Argument(help: "A run, its checkpoints directory, or one checkpoint.")
+    var source: String
+
+    @Argument(help: "The result, which must not exist yet.")
+    var destination: String
+
+    func run() throws {
+        let weights = try WeightFormat.checkpoint.open(source)
+        try WeightFormat.checkpoint.write(weights, to: destination)
+        print("\(destination): step \(weights.step), \(weights.tensors.count) tensors")
+    }
+}

@@ -1,0 +1,53 @@
+import ArgumentParser
+import TransfusionCheckpoint
+
+struct Inspect: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Shows what is in a checkpoint.",
+        discussion: """
+            EXAMPLES
+              tf-ckpt inspect runs/quickstart
+              tf-ckpt inspect runs/quickstart/checkpoints/step-00001000 --tensors
+            """)
+
+    @Argument(help: "A run, its checkpoints directory, or one checkpoint.")
+    var path: String
+
+    @Flag(help: "List every tensor with its shape, size and digest.")
+    var tensors = false
+
+    @Flag(help: "Print JSON, tensors included.")
+    var json = false
+
+    func run() throws {
+        let summary = CheckpointSummary(try CheckpointLocation(path).newest())
+        if json { return try printJSON(summary) }
+        let layout = summary.metadata.layout.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
+        var rows = [
+            ["checkpoint", summary.path],
+            ["step", "\(summary.step)"],
+            ["saved", age(summary.created)],
+            ["format version", "\(summary.formatVersion)"],
+            ["tensors", "\(summary.tensors.count), \(bytes(summary.tensorBytes))"],
+            ["optimizer state", summary.hasOptimizerState ? "yes" : "no, weights only"],
+            ["on disk", "\(bytes(summary.storedBytes)) in \(summary.files.count) shard files"],
+            ["layout", layout.isEmpty ? "unknown" : layout.joined(separator: " × ")],
+            ["tokenizer", summary.metadata.tokenizer ?? "unknown"],
+            ["data set", summary.metadata.data ?? "unknown"],
+        ]
+        for (name, value) in summary.metadata.scalars.sorted(by: { $0.key < $1.key }) {
+            rows.append([name, value.integer.map { "\($0)" } ?? value.number.map { "\($0)" } ?? value.string ?? "…"])
+        }
+        printTable(rows, left: 2)
+        guard tensors else { return }
+        print("")
+        printTable(
+            [["tensor", "type", "shape", "size", "stored", "boxes", "digest"]]
+                + summary.tensors.map {
+                    [
+                        $0.name, $0.type, $0.shape.map(String.init).joined(separator: "×"), bytes($0.bytes),
+                        bytes($0.storedBytes), "\($0.boxes)", String($0.digest.prefix(16)),
+                    ]
+                }, left: 2)
+    }
+}
