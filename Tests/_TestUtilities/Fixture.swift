@@ -1,4 +1,4 @@
-public import Foundation
+internal import Foundation
 
 /// One case of a file in Tests/Fixtures: named tensors that another program computed.
 public struct Fixture: Sendable, CustomStringConvertible {
@@ -28,13 +28,10 @@ public struct Fixture: Sendable, CustomStringConvertible {
     /// The one element of a scalar.
     public func scalar(_ key: String) -> Float { self[key].floats[0] }
 
-    public static let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .appending(path: "Fixtures")
-
     /// Every case of `file.safetensors`, whose tensors are called `case.tensor`.
     public static func all(_ file: String) -> [Fixture] {
         var cases: [String: [String: Values]] = [:]
-        for (key, value) in read(folder.appending(path: file + ".safetensors")) {
+        for (key, value) in read(file + ".safetensors") {
             let dot = key.firstIndex(of: ".") ?? key.endIndex
             cases[String(key[..<dot]), default: [:]][String(key[dot...].dropFirst())] = value
         }
@@ -48,13 +45,14 @@ public struct Fixture: Sendable, CustomStringConvertible {
         return found
     }
 
-    /// Every tensor of a file under `folder` as one case.
+    /// Every tensor of a file as one case.
     public static func whole(_ path: String) -> Fixture {
-        Fixture(name: path, values: read(folder.appending(path: path)))
+        Fixture(name: path, values: read(path))
     }
 
     /// A reader of its own, so that a fault in the project's reader cannot hide in both sides of a comparison.
-    private static func read(_ file: URL) -> [String: Values] {
+    private static func read(_ name: String) -> [String: Values] {
+        let file = URL(filePath: Fixtures.path(name))
         guard let data = try? Data(contentsOf: file), data.count > 8 else {
             preconditionFailure("\(file.path) cannot be read; Tests/Fixtures/README.md says how it is made")
         }

@@ -13,12 +13,35 @@ public final class TransfusionModel {
     public let parameters: ParameterStore
     public let recomputation: Recomputation
 
-    private let embedding: Parameter
-    private let patchEncoder: PatchEncoder
-    private let blocks: [TransformerBlock]
-    private let norm: RMSNorm
-    private let head: Parameter
-    private let patchDecoder: PatchDecoder
+    private let layers: Layers
+
+    private struct Layers {
+        let embedding: Parameter
+        let patchEncoder: PatchEncoder
+        let blocks: [TransformerBlock]
+        let norm: RMSNorm
+        let head: Parameter
+        let patchDecoder: PatchDecoder
+
+        init(_ configuration: ModelConfiguration, in builder: ParameterBuilder) {
+            let tableShape = [configuration.vocabulary, configuration.width]
+            let deviation = Parameter.Initialization.normal(standardDeviation: configuration.initialDeviation)
+            let rotary = RotaryTable(headWidth: configuration.headWidth, base: configuration.ropeBase)
+            embedding = builder.parameter("model.embed_tokens.weight", tableShape, deviation)
+            patchEncoder = PatchEncoder(configuration, in: builder)
+            blocks = (0..<configuration.layers).map { TransformerBlock($0, configuration, rotary: rotary, in: builder) }
+            norm = RMSNorm("model.norm", width: configuration.width, epsilon: configuration.rmsNormEpsilon, in: builder)
+            head = builder.parameter("lm_head.weight", tableShape, deviation)
+            patchDecoder = PatchDecoder(configuration, in: builder)
+        }
+    }
+
+    /// How many parameters the whole model has, without making it.
+    public static func parameterCount(_ configuration: ModelConfiguration) -> Int {
+        let builder = ParameterBuilder()
+        _ = Layers(configuration, in: builder)
+        return builder.groups.joined().reduce(0) { $0 + $1.globalCount }
+    }
 
     /// A model without values: initialise or load `parameters` before use.
     ///
@@ -32,16 +55,7 @@ public final class TransfusionModel {
         self.recomputation = recomputation
         let builder = ParameterBuilder(
             tensorRank: context.tensorParallel.rank, tensorSize: context.tensorParallel.size)
-        let tableShape = [configuration.vocabulary, configuration.width]
-        let rotary = RotaryTable(headWidth: configuration.headWidth, base: configuration.ropeBase)
-        embedding = builder.parameter(
-            "model.embed_tokens.weight", tableShape, .normal(standardDeviation: configuration.initialDeviation))
-        patchEncoder = PatchEncoder(configuration, in: builder)
-        blocks = (0..<configuration.layers).map { TransformerBlock($0, configuration, rotary: rotary, in: builder) }
-        norm = RMSNorm("model.norm", width: configuration.width, epsilon: configuration.rmsNormEpsilon, in: builder)
-        head = builder.parameter(
-            "lm_head.weight", tableShape, .normal(standardDeviation: configuration.initialDeviation))
-        patchDecoder = PatchDecoder(configuration, in: builder)
+        layers = Layers(configuration, in: builder)
         parameters = try ParameterStore(
             builder, type: context.type, allocator: context.allocator, gradients: gradients)
     }
@@ -54,25 +68,25 @@ public final class TransfusionModel {
     public func hiddenStates(
         tokens: [Int32], images: NoisedImages?, imageStarts: [Int32], rows: AttentionRows, _ context: Context
     ) throws -> Tensor {
-        let patches = try images.map { try patchEncoder($0, context) }
-        var x = context.embed(tokens, embedding: embedding, patches: patches, imageStarts: imageStarts)
-        for block in blocks {
+        let patches = try images.map { try layers.patchEncoder($0, context) }
+        var x = context.embed(tokens, embedding: layers.embedding, patches: patches, imageStarts: imageStarts)
+        for block in layers.blocks {
             switch recomputation {
             case .none: x = try block(x, rows, context)
             case .full: x = try context.checkpointed(x) { try block($0, rows, context) }
             }
         }
-        return norm(x, context)
+        return layers.norm(x, context)
     }
 
     /// The logits of the given rows: `[rows, vocabulary]`, f32.
     public func logits(_ hidden: Tensor, rows: [Int32], _ context: Context) -> Tensor {
-        context.linear(context.gather(hidden, rows: rows), [head], result: .f32)
+        context.linear(context.gather(hidden, rows: rows), [layers.head], result: .f32)
     }
 
     /// The noise that the model finds in the images at `imageStarts`: `[images, channels, height, width]`.
     public func predictedNoise(_ hidden: Tensor, imageStarts: [Int32], _ context: Context) throws -> [Float] {
-        let prediction = try patchDecoder(patchRows(hidden, imageStarts, context), context)
+        let prediction = try layers.patchDecoder(patchRows(hidden, imageStarts, context), context)
         let order = Patches(configuration)
         return [Float](unsafeUninitializedCapacity: prediction.count) { buffer, count in
             order.join(prediction.f32.baseAddress!, into: buffer.baseAddress!, count: imageStarts.count)
@@ -115,14 +129,14 @@ public final class TransfusionModel {
         var losses = Losses()
         if let images, let noise = images.noise {
             let elements = configuration.patchesPerImage * configuration.patchWidth
-            let prediction = try patchDecoder(patchRows(hidden, layout.imageStarts, context), context)
+            let prediction = try layers.patchDecoder(patchRows(hidden, layout.imageStarts, context), context)
             let sums = context.squaredError(
                 prediction, target: noise, images: layout.imageCount, scale: Float(weights.image / Double(elements)))
             losses.image = sums.reduce(0) { $0 + $1 / Double(elements) }
         }
         let due = layout.targets.indices.filter { layout.targets[$0] >= 0 }
         losses.text = context.linearCrossEntropy(
-            context.gather(hidden, rows: due.map { Int32($0) }), weight: head,
+            context.gather(hidden, rows: due.map { Int32($0) }), weight: layers.head,
             targets: due.map { layout.targets[$0] }, scale: Float(weights.text))
         return losses
     }

@@ -47,7 +47,7 @@ import _TestUtilities
 
     @Test(arguments: ["model", "model_options"])
     func readsTheConfigurationOfOtherPrograms(folder: String) throws {
-        let data = try Data(contentsOf: Fixture.folder.appending(path: "\(folder)/config.json"))
+        let data = try Data(contentsOf: URL(filePath: Fixtures.path("\(folder)/config.json")))
         let read = try JSONDecoder().decode(ModelConfiguration.self, from: data)
         #expect(read.width == 32 && read.vocabulary == 97 && read.endOfImage == 96 && read.problems().isEmpty)
         let allOptions = folder == "model_options"

@@ -13,7 +13,7 @@ private struct ModelFixture {
     let layout: RowLayout
 
     init(_ folder: String) throws {
-        let data = try Data(contentsOf: Fixture.folder.appending(path: "\(folder)/config.json"))
+        let data = try Data(contentsOf: URL(filePath: Fixtures.path("\(folder)/config.json")))
         configuration = try JSONDecoder().decode(ModelConfiguration.self, from: data)
         weights = .whole("\(folder)/model.safetensors")
         batch = .whole("\(folder)/batch.safetensors")
