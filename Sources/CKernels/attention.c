@@ -184,6 +184,16 @@ void tf_attention_forward(const tf_attention_head *head, tf_attention_level leve
     forward_baseline(head, &memory);
 }
 
+void tf_attention_forward_rows(const tf_attention_head *head, tf_attention_level level, void *scratch) {
+    arena a = {scratch, 0};
+    const forward_memory memory = forward_layout(head, &a);
+#if defined(__x86_64__) && !defined(TF_NO_CLONES)
+    if (level >= TF_ATTENTION_AVX512) return forward_rows_avx512(head, &memory);
+    if (level >= TF_ATTENTION_AVX2) return forward_rows_avx2(head, &memory);
+#endif
+    forward_rows_baseline(head, &memory);
+}
+
 void tf_attention_backward(const tf_attention_head *head, tf_attention_level level, void *scratch) {
     arena a = {scratch, 0};
     const backward_memory memory = backward_layout(head, &a);

@@ -311,6 +311,116 @@ static void NAME(forward)(const tf_attention_head *h, const forward_memory *m) {
     }
 }
 
+// MARK: forward without tiles
+
+#if !PAIRS
+
+/// LANES numbers of a row of the head.
+TF_INLINE VECTOR NAME(load_row)(const void *row, size_t index, int is_bf16) {
+    VECTOR x;
+    if (is_bf16) {
+        typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
+        halves bits;
+        memcpy(&bits, (const uint16_t *)row + index, sizeof bits);
+        x = (VECTOR)(__builtin_convertvector(bits, INTEGERS) << 16);
+    } else {
+        memcpy(&x, (const float *)row + index, sizeof x);
+    }
+    return x;
+}
+
+/// Scores of one query, and of them the largest.
+TF_INLINE float NAME(score_row)(const tf_attention_head *h, const float *query, size_t start, size_t end, float *scores,
+                                const int is_bf16) {
+    const size_t width = h->width, whole = round_down(width, LANES), size = is_bf16 ? 2 : 4;
+    const size_t stride = h->key_stride * size;
+    const char *key = (const char *)h->key + start * stride;
+    float largest = -__builtin_inff();
+    // Four keys at a time, so that the sums do not wait for each other.
+    for (size_t k = 0; k < end - start; k += 4, key += 4 * stride) {
+        const size_t count = at_most(4, end - start - k);
+        const char *row[4];
+        VECTOR sums[4] = {};
+#pragma clang loop unroll(full)
+        for (size_t i = 0; i < 4; i++) {
+            row[i] = key + at_most(i, count - 1) * stride;
+            // The hardware does not see that the next rows of a head will follow this far away.
+            __builtin_prefetch(row[i] + 16 * stride);
+            __builtin_prefetch(row[i] + 16 * stride + 64);
+        }
+        for (size_t c = 0; c < whole; c += LANES) {
+            const VECTOR q = NAME(load)(query + c);
+#pragma clang loop unroll(full)
+            for (size_t i = 0; i < 4; i++) sums[i] += q * NAME(load_row)(row[i], c, is_bf16);
+        }
+        for (size_t i = 0; i < count; i++) {
+            float score = NAME(sum_of)(sums[i]);
+            for (size_t c = whole; c < width; c++) score += query[c] * element(row[i], c, is_bf16);
+            scores[k + i] = score * h->scale;
+            largest = scores[k + i] > largest ? scores[k + i] : largest;
+        }
+    }
+    return largest;
+}
+
+/// `sums[c] += Σ_k weights[k] · value[start + k, c]`
+TF_INLINE void NAME(sum_values)(const tf_attention_head *h, const float *weights, size_t start, size_t end, float *sums,
+                                const int is_bf16) {
+    const size_t width = h->width, size = is_bf16 ? 2 : 4;
+    const char *values = (const char *)h->value + start * h->value_stride * size;
+    size_t c = 0;
+    for (; c + 4 * LANES <= width; c += 4 * LANES) {
+        VECTOR sum[4] = {};
+        for (size_t k = 0; k < end - start; k++) {
+            const char *row = values + k * h->value_stride * size;
+            __builtin_prefetch(row + 16 * h->value_stride * size + c * size);
+            __builtin_prefetch(row + 16 * h->value_stride * size + c * size + 64);
+#pragma clang loop unroll(full)
+            for (size_t i = 0; i < 4; i++) sum[i] += NAME(all)(weights[k]) * NAME(load_row)(row, c + i * LANES, is_bf16);
+        }
+#pragma clang loop unroll(full)
+        for (size_t i = 0; i < 4; i++) NAME(store)(sums + c + i * LANES, sum[i]);
+    }
+    if (c == width) return;
+    for (size_t k = 0; k < end - start; k++)
+        for (size_t i = c; i < width; i++)
+            sums[i] += weights[k] * element(values + k * h->value_stride * size, i, is_bf16);
+}
+
+static void NAME(forward_rows)(const tf_attention_head *h, const forward_memory *m) {
+    const size_t width = h->width, columns = round_up(width, 16);
+    float *query = m->scores, *scores = m->keys;
+    for (size_t q = h->first_query; q < h->query_end; q++) {
+        if (h->visible_end[q] <= h->visible_start[q]) {
+            memset(m->sums, 0, columns * 4);
+            NAME(write_row)(m->sums, 0, width, h->output, q * h->output_stride, h->is_bf16);
+            h->log_sum_exp[q] = -__builtin_inff();
+            continue;
+        }
+        const size_t start = (size_t)h->visible_start[q], end = (size_t)h->visible_end[q];
+        for (size_t c = 0; c < width; c++) query[c] = element(h->query, q * h->query_stride + c, h->is_bf16);
+        const float largest = h->is_bf16 ? NAME(score_row)(h, query, start, end, scores, 1)
+                                         : NAME(score_row)(h, query, start, end, scores, 0);
+        VECTOR totals = {};
+        size_t k = 0;
+        for (; k + LANES <= end - start; k += LANES) {
+            const VECTOR weight = NAME(exponential)(NAME(load)(scores + k) - NAME(all)(largest));
+            NAME(store)(scores + k, weight);
+            totals += weight;
+        }
+        float total = NAME(sum_of)(totals);
+        for (; k < end - start; k++) total += scores[k] = tf_exp(scores[k] - largest);
+        memset(m->sums, 0, columns * 4);
+        if (h->is_bf16)
+            NAME(sum_values)(h, scores, start, end, m->sums, 1);
+        else
+            NAME(sum_values)(h, scores, start, end, m->sums, 0);
+        NAME(write_row)(m->sums, 1.0f / total, width, h->output, q * h->output_stride, h->is_bf16);
+        h->log_sum_exp[q] = largest + tf_log(total);
+    }
+}
+#endif
+
 // MARK: backward
 
 /// Weights and gradients of scores of two queries that lie next to each other, from their scores and the gradients of their

@@ -47,5 +47,8 @@ size_t tf_attention_backward_scratch(const tf_attention_head *head);
 /// infinity in a key or value reach the rows that see it, and at most some that stand close to those.
 void tf_attention_forward(const tf_attention_head *head, tf_attention_level level, void *scratch);
 
+/// The same, row by row and without tiles: faster where a key is seen by very few queries, as in text decoding.
+void tf_attention_forward_rows(const tf_attention_head *head, tf_attention_level level, void *scratch);
+
 /// The gradients of query, key and value. Queries outside the range must not see keys inside it.
 void tf_attention_backward(const tf_attention_head *head, tf_attention_level level, void *scratch);

@@ -9,3 +9,11 @@ void tf_narrow_rows(const float *from, size_t from_stride, uint16_t *to, size_t 
 
 /// The level that `TF_KERNEL` functions run at on this CPU: "x86-64-v4", "x86-64-v3" or "baseline".
 const char *tf_instruction_set(void);
+
+/// `y[i, j] = x[i] · w[j]` for at most TF_FEW_ROWS rows of x and any number of rows of w; strides in elements. Made to read w
+/// as fast as memory gives it. Sums are f32; `accumulate` adds to y, which then is f32.
+enum { TF_FEW_ROWS = 4 };
+void tf_few_rows_f32(const float *x, size_t x_stride, size_t x_rows, const float *w, size_t w_stride, size_t w_rows,
+                     size_t width, float *y, size_t y_stride, int accumulate);
+void tf_few_rows_bf16(const uint16_t *x, size_t x_stride, size_t x_rows, const uint16_t *w, size_t w_stride, size_t w_rows,
+                      size_t width, float *y, size_t y_stride, int accumulate);

@@ -3,7 +3,7 @@ internal import COneDNN
 internal import COpenBLAS
 internal import Glibc
 
-/// Matrix products on the threads of a pool: f32 through OpenBLAS, bf16 through oneDNN.
+/// Matrix products on the threads of a pool: f32 through OpenBLAS, bf16 through oneDNN, few rows through an own kernel.
 ///
 /// Neither library gets to use threads of its own. The result is split into blocks, and each thread of the pool computes
 /// one block by a single-threaded product.
@@ -12,6 +12,8 @@ public final class Matmul {
     private let engine: dnnl_engine_t?
     private var threads: [ThreadState] = []
     private let usesBF16Units: Bool
+    /// OpenBLAS was started with kernels for an older CPU, and the other library has better ones.
+    private let prefersOneDNNForF32: Bool
 
     /// Work (multiply-adds) for which another thread is worth waking.
     private static let grain = 250_000
@@ -24,6 +26,7 @@ public final class Matmul {
         precondition(status == dnnl_success, "oneDNN offers no CPU engine: status \(status.rawValue)")
         self.engine = engine
         usesBF16Units = CPUReport.hasBF16Units
+        prefersOneDNNForF32 = CPUReport().prefersOneDNNForF32
         threads = (0..<pool.threadCount).map { _ in ThreadState(engine: engine) }
     }
 
@@ -109,13 +112,39 @@ public final class Matmul {
             if !accumulate { c.clear() }
             return
         }
-        if a.type == .f32 {
+        if a.rows <= Int(TF_FEW_ROWS), b.isTransposed, !a.isTransposed {
+            multiplyFewRows(a, b, c, accumulate)
+        } else if a.type == .f32, !prefersOneDNNForF32 {
             multiplyF32(a, b, c, accumulate)
-        } else if usesBF16Units {
+        } else if usesBF16Units || a.type == .f32 {
             threads[pool.currentThread].multiply(a, b, c, accumulate)
         } else {
             multiplyConverted(a, b, c, accumulate)
         }
+    }
+
+    /// A few rows times a weight, as in text decoding: bound by reading the weight, for which neither library is made.
+    private func multiplyFewRows(_ a: MatrixView, _ b: MatrixView, _ c: MatrixView, _ accumulate: Bool) {
+        var to = c
+        if c.type == .bf16 {
+            let memory = threads[pool.currentThread].scratch.take(c.rows * c.columns * 4)
+            to = MatrixView(memory, .f32, rows: c.rows, columns: c.columns, rowStride: c.columns)
+        }
+        let sums = to.address.assumingMemoryBound(to: Float.self)
+        if a.type == .f32 {
+            tf_few_rows_f32(
+                a.address.assumingMemoryBound(to: Float.self), a.rowStride, a.rows,
+                b.address.assumingMemoryBound(to: Float.self), b.rowStride, b.columns, a.columns, sums, to.rowStride,
+                accumulate ? 1 : 0)
+        } else {
+            tf_few_rows_bf16(
+                a.address.assumingMemoryBound(to: UInt16.self), a.rowStride, a.rows,
+                b.address.assumingMemoryBound(to: UInt16.self), b.rowStride, b.columns, a.columns, sums, to.rowStride,
+                accumulate ? 1 : 0)
+        }
+        guard c.type == .bf16 else { return }
+        tf_narrow_rows(
+            sums, to.rowStride, c.address.assumingMemoryBound(to: UInt16.self), c.rowStride, c.rows, c.columns)
     }
 
     private func multiplyF32(_ a: MatrixView, _ b: MatrixView, _ c: MatrixView, _ accumulate: Bool) {

@@ -70,7 +70,11 @@ public final class SpanAttentionKernel {
             let run = runs[task / shape.heads]
             withHead(shape, head, run.queries, run.keys, query, key, value, output, logSumExp) { description in
                 let memory = scratch[thread].take(tf_attention_forward_scratch(&description))
-                tf_attention_forward(&description, level, memory)
+                if spans.prefersRows {
+                    tf_attention_forward_rows(&description, level, memory)
+                } else {
+                    tf_attention_forward(&description, level, memory)
+                }
             }
         }
         return logSumExp
@@ -121,7 +125,8 @@ public final class SpanAttentionKernel {
     private func runsOfQueries(_ shape: SpanAttentionShape) -> [VisibleSpans.Group] {
         let spans = shape.spans
         let wanted = (4 * pool.threadCount + shape.heads - 1) / max(shape.heads, 1)
-        let longest = max(128, (spans.queryCount / max(wanted, 1) + 63) / 64 * 64)
+        // Tiles of 64 queries stay whole, and so many share the cost of gathering their keys.
+        let longest = spans.prefersRows ? 1 : max(128, (spans.queryCount / max(wanted, 1) + 63) / 64 * 64)
         return spans.groups.flatMap { group in
             stride(from: group.queries.lowerBound, to: group.queries.upperBound, by: longest).map { first in
                 let queries = first..<min(first + longest, group.queries.upperBound)

@@ -14,10 +14,15 @@ public struct VisibleSpans: Sendable, Equatable {
     /// least `leastGroup` queries long, the last one excepted.
     let groups: [Group]
 
+    /// Keys are seen by so few queries each that gathering them into tiles does not pay, as in text decoding.
+    let prefersRows: Bool
+
     public var queryCount: Int { start.count }
 
     /// Shorter groups would cost more for starting than they gain by running side by side.
     static let leastGroup = 256
+
+    private static let fewQueriesPerKey = 4
 
     public init(start: [Int32], end: [Int32]) {
         precondition(start.count == end.count, "\(start.count) starts and \(end.count) ends of intervals")
@@ -27,6 +32,10 @@ public struct VisibleSpans: Sendable, Equatable {
         let count = start.count
         keyCount = zip(start, end).reduce(0) { $1.1 > $1.0 ? max($0, Int($1.1)) : $0 }
 
+        let total = zip(start, end).reduce(0) { $0 + max(0, Int($1.1) - Int($1.0)) }
+        let firstKey = zip(start, end).reduce(keyCount) { $1.1 > $1.0 ? min($0, Int($1.0)) : $0 }
+        prefersRows = total <= Self.fewQueriesPerKey * (keyCount - firstKey)
+
         // The first key that a query from `i` on sees.
         var firstFrom = [Int](repeating: keyCount, count: count + 1)
         for i in stride(from: count - 1, through: 0, by: -1) {
@@ -34,16 +43,16 @@ public struct VisibleSpans: Sendable, Equatable {
         }
         var groups: [Group] = []
         var first = 0
-        var firstKey = 0
+        var groupKey = 0
         var keysSeen = 0
         for i in 0..<count {
             if end[i] > start[i] { keysSeen = max(keysSeen, Int(end[i])) }
             let isLast = i + 1 == count
             guard isLast || i + 1 - first >= Self.leastGroup && keysSeen <= firstFrom[i + 1] else { continue }
-            let lastKey = isLast ? keyCount : max(keysSeen, firstKey)
-            groups.append(Group(queries: first..<i + 1, keys: firstKey..<lastKey))
+            let lastKey = isLast ? keyCount : max(keysSeen, groupKey)
+            groups.append(Group(queries: first..<i + 1, keys: groupKey..<lastKey))
             first = i + 1
-            firstKey = lastKey
+            groupKey = lastKey
         }
         self.groups = groups
     }
