@@ -64,7 +64,7 @@ extension ConfigurationKey {
             "Highest diffusion time, counted from 1 to 1000, of an image that stands before its caption."),
         ConfigurationKey(
             "data.text_image_ratio", \.data.textImageRatio, .number(0...1000),
-            "Tokens of plain text drawn for each token of image–caption pairs. 0 trains on pairs only."),
+            "Text tokens, captions and markers included, for each image patch; plain text fills up to it."),
         ConfigurationKey(
             "objective.image_loss_weight", \.objective.imageLossWeight, .number(0...1e6),
             "Weight λ of the diffusion loss beside the text loss."),

@@ -58,7 +58,7 @@ public struct RunConfiguration: Sendable, Equatable {
         public var captionDropout = 0.1
         /// Images before their caption have a diffusion time of at most this, counted from 1.
         public var noiseCap = 500
-        /// Text tokens for each image patch.
+        /// Text tokens, captions and markers included, for each image patch.
         public var textImageRatio = 1.0
     }
 
