@@ -62,10 +62,14 @@ extension Context {
         }
         return record(y) { dy, gradients in
             gradients.update(x, x.type) { dx, holdsSum in
-                // Rows named by another gather keep what they have: no row is in two of them.
                 if !holdsSum { memset(dx.bytes.baseAddress!, 0, dx.byteCount) }
+                // Added, not copied: with EOI as a target, the last patch is in the gather of the targets too.
                 for (row, index) in indices.enumerated() {
-                    memcpy(dx.bytes.baseAddress! + Int(index) * rowBytes, dy.bytes.baseAddress! + row * rowBytes, rowBytes)
+                    let from = row * x.width, to = Int(index) * x.width
+                    switch x.type {
+                    case .f32: tf_accumulate_f32(dy.floatPointer + from, dx.floatPointer + to, x.width)
+                    default: tf_accumulate_bf16(dy.halfPointer + from, dx.halfPointer + to, x.width)
+                    }
                 }
             }
         }
