@@ -5,7 +5,7 @@ public struct ImageSettings: Sendable, Equatable {
     /// How many steps lead from noise to the image.
     public var steps = 250
     /// How far the prediction is moved away from that without the prompt: `u + scale · (c − u)`. 1 turns guidance off.
-    public var guidanceScale = 5.0
+    public var guidanceScale = 3.0
     public var method = Sampler.Method.ddim(eta: 0)
     public var spacing = Sampler.Spacing.leading
     /// Clamps the image that each step predicts to [−1, 1]; for models of pixels.

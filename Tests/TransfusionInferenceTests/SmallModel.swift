@@ -60,7 +60,8 @@ struct Recomputation {
             tokens: tokens, documentStarts: [0], imageStarts: imageStarts,
             patchesPerImage: small.configuration.patchesPerImage, beginOfImage: small.configuration.beginOfImage,
             endOfImage: small.configuration.endOfImage, options: small.configuration.rowOptions)
-        let noised = timesteps.isEmpty
+        let noised =
+            timesteps.isEmpty
             ? nil
             : NoisedImages(
                 noised: images, timesteps: timesteps, configuration: small.configuration, small.context)

@@ -24,7 +24,7 @@ public struct ModelArchive: Sendable {
 
     /// - Parameters:
     ///   - path: A run directory or a directory of checkpoints (the newest one that verifies is taken), one step
-    ///     directory, a directory with `config.json` and safetensors files, or one safetensors file beside a `config.json`.
+    ///     directory, a directory with `config.json` and `model.safetensors` (or its parts), or one safetensors file beside a `config.json`.
     ///   - report: Called for each damaged checkpoint that is passed over.
     /// - Throws: `CheckpointError` or `FileSystemError`, which name the file and what is wrong with it.
     public init(_ path: String, report: (SkippedCheckpoint) -> Void = { _ in }) throws {
@@ -43,8 +43,12 @@ public struct ModelArchive: Sendable {
         if names.contains(Manifest.fileName) {
             try self.init(try Checkpoint(path))
         } else if names.contains(Self.configurationName) {
-            let files = names.filter { $0.hasSuffix(".safetensors") }.sorted()
-            guard !files.isEmpty else { throw CheckpointError(path, "has a config.json but no .safetensors file") }
+            // One file, or the parts that Hugging Face writes for a large model.
+            let files =
+                names.contains("model.safetensors")
+                ? ["model.safetensors"]
+                : names.filter { $0.hasPrefix("model-") && $0.hasSuffix(".safetensors") }.sorted()
+            guard !files.isEmpty else { throw CheckpointError(path, "has a config.json but no model.safetensors") }
             try self.init(files: files.map { Path.join(path, $0) }, configuredBy: path, fileSystem)
         } else {
             let directory = names.contains("checkpoints") ? Path.join(path, "checkpoints") : path

@@ -1,0 +1,110 @@
+internal import Foundation
+public import TransfusionCheckpoint
+public import TransfusionConfig
+internal import TransfusionCore
+public import TransfusionData
+
+/// A trained model with its tokenizer, ready to generate.
+public final class LoadedModel {
+    /// Which model, and how it computes.
+    public struct Request: Sendable {
+        /// What `ModelArchive` opens.
+        public var checkpoint: String
+        /// A tokenizer's file; nil looks for the one that the model was trained with.
+        public var tokenizer: String?
+        public var precision = RunConfiguration.Precision.automatic
+        /// Nil takes the processors that this process may use.
+        public var threads: Int?
+
+        public init(checkpoint: String) {
+            self.checkpoint = checkpoint
+        }
+    }
+
+    public let archive: ModelArchive
+    public let tokenizer: SentencePieceTokenizer
+    public let generator: Generator
+    let type: ElementType
+
+    /// - Parameters:
+    ///   - tokenizer: Takes the place of the file that `request` names or the model was trained with.
+    ///   - warn: Gets a line for each damaged checkpoint that is passed over.
+    public init(
+        _ request: Request, tokenizer: SentencePieceTokenizer? = nil, warn: (String) -> Void = { _ in }
+    ) throws {
+        if let threads = request.threads, !(1...1024).contains(threads) {
+            throw CommandFailure("--threads must lie between 1 and 1024, not \(threads)", .wrongUse)
+        }
+        archive = try ModelArchive(request.checkpoint) { warn($0.description) }
+        let run = Self.run(of: archive)
+        self.tokenizer = try tokenizer ?? Self.tokenizer(request.tokenizer, for: archive, run: run)
+        try Self.check(self.tokenizer, against: archive)
+        type =
+            switch request.precision {
+            case .automatic: CPUReport.hasBF16Units ? .bf16 : .f32
+            case .f32: .f32
+            case .bf16: .bf16
+            }
+        let context = Context(pool: ThreadPool(threads: request.threads), type: type)
+        let model = TransfusionModel(archive.configuration, context)
+        try archive.load(into: model.parameters)
+        generator = Generator(
+            model, context,
+            contextLength: archive.contextLength ?? run?.batch.sequenceLength ?? Self.paperContextLength)
+    }
+
+    private static let paperContextLength = 4096
+
+    /// The model in a few words, for people.
+    public var name: String {
+        guard let run = archive.runDirectory, let step = archive.step else {
+            return URL(filePath: archive.path).lastPathComponent
+        }
+        return "\(URL(filePath: run).lastPathComponent) step \(step)"
+    }
+
+    /// The configuration of the run that the model comes from, if it can be read.
+    private static func run(of archive: ModelArchive) -> RunConfiguration? {
+        archive.runDirectory.flatMap { try? RunConfiguration.load(RunDirectory($0).configuration) }
+    }
+
+    private static func tokenizer(
+        _ path: String?, for archive: ModelArchive, run: RunConfiguration?
+    ) throws -> SentencePieceTokenizer {
+        if let path { return try SentencePieceTokenizer(path: path) }
+        if let beside = archive.tokenizerPath { return try SentencePieceTokenizer(path: beside) }
+        // A run's data set holds the tokenizer that it was made with.
+        if let run, Files.exists(run.data.path + "/tokenizer.model") {
+            return try SentencePieceTokenizer(path: run.data.path + "/tokenizer.model")
+        }
+        throw CommandFailure("\(archive.path): has no tokenizer.model beside it; give one with --tokenizer", .wrongUse)
+    }
+
+    private static func check(_ tokenizer: SentencePieceTokenizer, against archive: ModelArchive) throws {
+        if let digest = archive.tokenizerDigest, digest != tokenizer.digest {
+            throw CommandFailure(
+                "\(archive.path): was trained with the tokenizer \(digest.prefix(12))…, not \(tokenizer.digest.prefix(12))…; "
+                    + "give the right one with --tokenizer", .wrongUse)
+        }
+        let configuration = archive.configuration
+        guard tokenizer.vocabulary == configuration.vocabulary, tokenizer.beginOfImage == configuration.beginOfImage
+        else {
+            throw CommandFailure(
+                "\(archive.path): has a vocabulary of \(configuration.vocabulary) tokens, the tokenizer has "
+                    + "\(tokenizer.vocabulary); give the right one with --tokenizer", .wrongUse)
+        }
+    }
+
+    /// Refuses a model whose images are no RGB pictures.
+    func requirePictures() throws {
+        let channels = archive.configuration.imageChannels
+        guard channels != 3 else { return }
+        throw CommandFailure(
+            "\(archive.path): its images have \(channels) channels, which are no pictures; a model of pixels has 3")
+    }
+
+    /// An image of the model as a picture.
+    func picture(_ image: [Float]) -> Picture {
+        Picture(width: archive.configuration.imageWidth, height: archive.configuration.imageHeight, planes: image)
+    }
+}

@@ -1,0 +1,57 @@
+internal import Foundation
+internal import TransfusionConfig
+internal import TransfusionData
+
+/// A directory of generated pictures: `000000.png …`, `prompts.jsonl`, and sheets for people to look at.
+struct PictureDirectory {
+    let path: String
+
+    /// - Throws: `CommandFailure` when it cannot be made.
+    init(_ path: String) throws {
+        self.path = path
+        do {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        } catch {
+            throw CommandFailure("\(path): cannot be made: \(error.localizedDescription); choose another --out")
+        }
+    }
+
+    /// The name of picture `number`.
+    static func name(_ number: Int) -> String {
+        let digits = String(number)
+        return String(repeating: "0", count: max(0, 6 - digits.count)) + digits + ".png"
+    }
+
+    /// Refuses a place for new files where there is something already, or where nothing can be written.
+    static func requireFree(_ path: String) throws {
+        let contents = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+        let isEmptyDirectory = isDirectory(path) && contents.isEmpty
+        if FileManager.default.fileExists(atPath: path), !isEmptyDirectory {
+            throw CommandFailure("\(path): exists already; choose another --out", .wrongUse)
+        }
+        var place = URL(filePath: path)
+        while !FileManager.default.fileExists(atPath: place.path), place.path != "/" { place.deleteLastPathComponent() }
+        guard isDirectory(place.path), FileManager.default.isWritableFile(atPath: place.path) else {
+            throw CommandFailure("\(path): cannot be written in \(place.path); choose another --out", .wrongUse)
+        }
+    }
+
+    private static func isDirectory(_ path: String) -> Bool {
+        var isDirectory: ObjCBool = false
+        return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && isDirectory.boolValue
+    }
+
+    /// Writes each picture under its record's name, then the records.
+    func write(_ pictures: [(record: PictureRecord, picture: Picture)], _ metadata: PictureMetadata) throws {
+        for (record, picture) in pictures {
+            try Self.write(picture, text: metadata.chunks(record, of: picture), to: path + "/" + record.file)
+        }
+        let lines = pictures.map { JSONText.line($0.record) + "\n" }
+        try AtomicFile.write(lines.joined().utf8, to: path + "/prompts.jsonl", durable: false)
+    }
+
+    static func write(_ picture: Picture, text: [(keyword: String, text: String)] = [], to path: String) throws {
+        let png = try PNG.encode(rgb: picture.rgb, width: picture.width, height: picture.height, text: text)
+        try AtomicFile.write(png, to: path, durable: false)
+    }
+}

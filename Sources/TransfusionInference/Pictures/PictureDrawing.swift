@@ -1,0 +1,41 @@
+internal import TransfusionCore
+internal import TransfusionData
+
+/// A prompt on its way to a picture.
+struct Prompt {
+    let text: String
+    let tokens: [Int32]
+    /// Whether it was kept out of training, when that is known.
+    var heldOut: Bool?
+
+    init(_ text: String, _ tokenizer: SentencePieceTokenizer) throws {
+        self.text = text
+        tokens = try tokenizer.encode(text)
+    }
+
+    init(_ text: String, tokens: [Int32], heldOut: Bool) {
+        self.text = text
+        self.tokens = tokens
+        self.heldOut = heldOut
+    }
+}
+
+extension Generator {
+    /// Draws a picture for each prompt. Picture i uses the seed `seed + i` and is called `00000i.png`.
+    func pictures(
+        of prompts: [Prompt], seed: UInt64, _ settings: ImageSettings, progress: (Int) -> Void = { _ in }
+    ) throws -> [(record: PictureRecord, picture: Picture)] {
+        let seeds = prompts.indices.map { seed &+ UInt64($0) }
+        let images = try images(
+            for: prompts.map(\.tokens), seeds: seeds.map { ImageSeed($0) }, settings, progress: progress)
+        return prompts.indices.map { i in
+            let configuration = model.configuration
+            return (
+                PictureRecord(
+                    file: PictureDirectory.name(i), prompt: prompts[i].text, seed: seeds[i], heldOut: prompts[i].heldOut
+                ),
+                Picture(width: configuration.imageWidth, height: configuration.imageHeight, planes: images[i])
+            )
+        }
+    }
+}

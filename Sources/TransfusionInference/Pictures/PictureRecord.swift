@@ -1,0 +1,76 @@
+internal import Foundation
+internal import TransfusionCore
+internal import TransfusionData
+
+/// How a picture was made: what its PNG and `prompts.jsonl` say of it.
+public struct PictureRecord: Codable, Sendable, Equatable {
+    /// The name of the picture's file.
+    public var file = ""
+    public var prompt: String
+    public var seed: UInt64
+    /// Whether the prompt was kept out of training; nil when that is not known.
+    public var heldOut: Bool?
+    /// The colour that the prompt names, and that of the picture.
+    public var expectedColour: String?
+    public var colour: String?
+
+    enum CodingKeys: String, CodingKey {
+        case file, prompt, seed, colour
+        case heldOut = "held_out"
+        case expectedColour = "expected_colour"
+    }
+}
+
+/// The text chunks of a generated PNG.
+struct PictureMetadata {
+    /// The model in a few words.
+    let model: String
+    let settings: ImageSettings
+
+    /// - Returns: `parameters` as stable-diffusion web interfaces read it, and `transfusion`, the same as JSON.
+    func chunks(_ record: PictureRecord, of picture: Picture) -> [(keyword: String, text: String)] {
+        [("parameters", parameters(record, of: picture)), ("transfusion", json(record))]
+    }
+
+    private func parameters(_ record: PictureRecord, of picture: Picture) -> String {
+        let fields = [
+            "Steps: \(settings.steps)", "Sampler: \(samplerName.uppercased())", "CFG scale: \(settings.guidanceScale)",
+            "Seed: \(record.seed)", "Size: \(picture.width)x\(picture.height)", "Model: \(model)",
+            "Spacing: \(settings.spacing.rawValue)", "Eta: \(eta)",
+        ]
+        return "\(record.prompt)\n\(fields.joined(separator: ", "))"
+    }
+
+    private func json(_ record: PictureRecord) -> String {
+        struct Fields: Encodable {
+            let prompt, model, sampler, spacing: String
+            let seed: UInt64
+            let steps: Int
+            let cfg_scale, eta: Double
+            let clip: Bool
+        }
+        return JSONText.line(
+            Fields(
+                prompt: record.prompt, model: model, sampler: samplerName, spacing: settings.spacing.rawValue,
+                seed: record.seed, steps: settings.steps, cfg_scale: settings.guidanceScale, eta: eta,
+                clip: settings.clipsImage))
+    }
+
+    private var samplerName: String { settings.method == .ddpm ? "ddpm" : "ddim" }
+
+    private var eta: Double {
+        if case .ddim(let eta) = settings.method { eta } else { 1 }
+    }
+}
+
+/// JSON on one line with its keys in order.
+public enum JSONText {
+    public static func line(_ value: some Encodable) -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        encoder.nonConformingFloatEncodingStrategy = .convertToString(
+            positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+        // Values of this module's own types always encode.
+        return (try? encoder.encode(value)).map { String(decoding: $0, as: UTF8.self) } ?? "null"
+    }
+}

@@ -1,0 +1,128 @@
+internal import TransfusionConfig
+internal import TransfusionCore
+internal import TransfusionData
+
+/// Goes on with text, and with pictures where the model puts them: all of `tf-sample text`.
+public struct TextRequest: Sendable {
+    public enum Prompts: Sendable, Equatable {
+        case one(String)
+        /// One prompt a line; empty lines are left out.
+        case file(String)
+    }
+
+    public var model: LoadedModel.Request
+    public var prompts: Prompts
+    public var text = TextSettings()
+    public var image = ImageSettings()
+    /// How many pictures each text may get.
+    public var maximumImages = 0
+    /// Whether each continuation begins with a picture.
+    public var beginsWithImage = false
+    /// Text i uses `seed + i`; below 0, a seed is chosen at random.
+    public var seed = 0
+    /// A directory for the pictures, where nothing may be yet; needed when there can be any.
+    public var output: String?
+
+    public init(model: LoadedModel.Request, prompts: Prompts) {
+        self.model = model
+        self.prompts = prompts
+    }
+
+    /// A prompt and what became of it.
+    public struct Continuation: Encodable, Sendable, Equatable {
+        public let prompt: String
+        public let seed: UInt64
+        public let parts: [Part]
+
+        /// Either a text or the name of a picture's file.
+        public struct Part: Encodable, Sendable, Equatable {
+            public var text: String?
+            public var image: String?
+        }
+
+        /// The prompt and what follows, with the names of pictures in brackets.
+        public var readable: String {
+            prompt + parts.map { part in part.text ?? "[\(part.image ?? "")]" }.joined(separator: "")
+        }
+    }
+
+    /// - Parameter warn: Gets lines for the user, such as a damaged checkpoint that was passed over.
+    public func run(warn: (String) -> Void = { _ in }) throws -> [Continuation] {
+        try check()
+        let model = try LoadedModel(model, warn: warn)
+        if maximumImages > 0 { try model.requirePictures() }
+        let texts =
+            switch prompts {
+            case .one(let text): [text]
+            case .file(let path): try PromptFile.lines(path)
+            }
+        let prompts = try texts.map { try Prompt($0, model.tokenizer) }
+        let directory = try output.map { try PictureDirectory($0) }
+        let seed = seed < 0 ? UInt64(UInt32.random(in: 0...UInt32.max)) : UInt64(seed)
+        var settings = Generator.Continuation()
+        settings.text = text
+        settings.image = image
+        settings.maximumImages = maximumImages
+        settings.beginsWithImage = beginsWithImage
+
+        let work = text.maximumTokens + maximumImages * image.steps
+        var line = ProgressLine("writing", total: prompts.count * work)
+        var pictures: [(record: PictureRecord, picture: Picture)] = []
+        let continuations = try prompts.enumerated().map { index, prompt in
+            let seed = seed &+ UInt64(index)
+            let parts = try model.generator.continuation(of: [.text(prompt.tokens)], settings, seed: seed) {
+                line.update(index * work + $0)
+            }
+            let readable = try Self.readable(parts, after: prompt, model.tokenizer) { image in
+                let name = PictureDirectory.name(pictures.count)
+                let record = PictureRecord(file: name, prompt: prompt.text, seed: seed)
+                pictures.append((record, model.picture(image)))
+                return name
+            }
+            return Continuation(prompt: prompt.text, seed: seed, parts: readable)
+        }
+        line.clear()
+        try directory?.write(pictures, PictureMetadata(model: model.name, settings: image))
+        return continuations
+    }
+
+    private func check() throws {
+        if let problem = text.problem ?? (maximumImages > 0 ? image.problem : nil) {
+            throw CommandFailure(problem, .wrongUse)
+        }
+        if !(0...1000).contains(maximumImages) {
+            throw CommandFailure("--images must lie between 0 and 1000, not \(maximumImages)", .wrongUse)
+        }
+        if beginsWithImage, maximumImages == 0 {
+            throw CommandFailure("--image-first needs --images of at least 1", .wrongUse)
+        }
+        if maximumImages > 0, output == nil {
+            throw CommandFailure("--images needs a directory for the pictures; give one with --out", .wrongUse)
+        }
+        if let output { try PictureDirectory.requireFree(output) }
+    }
+
+    /// The parts as text and names of files.
+    static func readable(
+        _ parts: [SequencePart], after prompt: Prompt, _ tokenizer: SentencePieceTokenizer,
+        nameImage: ([Float]) -> String
+    ) throws -> [Continuation.Part] {
+        var isFirst = true
+        return try parts.map { part in
+            defer { isFirst = false }
+            switch part {
+            case .image(let image): return Continuation.Part(image: nameImage(image))
+            case .text(let tokens):
+                guard isFirst, !prompt.tokens.isEmpty else {
+                    return Continuation.Part(text: try tokenizer.decode(tokens))
+                }
+                // Pieces say where a word begins, but a decoder drops the space before the first: so decode both together.
+                let before = try tokenizer.decode(prompt.tokens)
+                let whole = try tokenizer.decode(prompt.tokens + tokens)
+                return Continuation.Part(
+                    text: whole.hasPrefix(before) ? String(whole.dropFirst(before.count)) : try tokenizer.decode(tokens)
+                )
+            }
+        }
+    }
+}

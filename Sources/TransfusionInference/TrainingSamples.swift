@@ -1,0 +1,58 @@
+public import TransfusionConfig
+public import TransfusionCore
+public import TransfusionData
+
+/// The pictures that a training run draws of its fixed prompts, to see how far it is.
+public struct TrainingSamples {
+    /// A picture as it lies in its file.
+    public struct Sample: Sendable {
+        public let png: [UInt8]
+        public let width: Int
+        public let height: Int
+    }
+
+    private let prompts: [Prompt]
+    private let settings: ImageSettings
+    private let seed: UInt64
+
+    /// - Throws: When a prompt cannot be encoded.
+    public init(_ configuration: RunConfiguration, tokenizer: SentencePieceTokenizer) throws {
+        prompts = try configuration.samples.prompts.map { try Prompt($0, tokenizer) }
+        var settings = ImageSettings()
+        settings.steps = configuration.samples.diffusionSteps
+        settings.guidanceScale = configuration.samples.guidanceScale
+        self.settings = settings
+        seed = UInt64(truncatingIfNeeded: configuration.seed)
+    }
+
+    /// Draws every prompt with the model as it is now, always from the same noise, into
+    /// `samples/step-NNNNNNNN/{000000.png …, prompts.jsonl, grid.png}`.
+    ///
+    /// - Parameters:
+    ///   - context: The context of the training; it must not be recording.
+    ///   - contextLength: Rows of a training sequence.
+    /// - Returns: The pictures in the order of the prompts; none when the model's images are no RGB pictures.
+    public func draw(
+        _ model: TransfusionModel, _ context: Context, contextLength: Int, step: Int, into run: RunDirectory
+    ) throws -> [Sample] {
+        guard !prompts.isEmpty, model.configuration.imageChannels == 3 else { return [] }
+        var settings = settings
+        settings.clipsImage = true
+        let drawn = try Generator(model, context, contextLength: contextLength)
+            .pictures(of: prompts, seed: seed, settings)
+        let digits = String(step)
+        let name = "step-" + String(repeating: "0", count: max(0, 8 - digits.count)) + digits
+        let directory = try PictureDirectory(run.samples + "/" + name)
+        try directory.write(drawn, PictureMetadata(model: "step \(step)", settings: settings))
+        try PictureDirectory.write(Self.grid(drawn), to: directory.path + "/grid.png")
+        return try drawn.map { record, picture in
+            let png = try PNG.encode(rgb: picture.rgb, width: picture.width, height: picture.height)
+            return Sample(png: png, width: picture.width, height: picture.height)
+        }
+    }
+
+    private static func grid(_ drawn: [(record: PictureRecord, picture: Picture)]) throws -> Picture {
+        let entries = drawn.map { ContactSheet.Entry(label: $0.record.prompt, pictures: [$0.picture]) }
+        return try ContactSheet(entries: entries, columns: 8).render()
+    }
+}

@@ -1,0 +1,71 @@
+public import ArgumentParser
+import Foundation
+public import TransfusionConfig
+import TransfusionCore
+import TransfusionEvaluation
+
+struct ForwardCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "forward",
+        abstract: "Sends one explicit batch through a model, for comparison with another implementation.",
+        discussion: """
+            tf-eval forward --checkpoint model --batch in.safetensors --out out.safetensors --gradients
+
+            The batch holds tokens i32 [T] (-1 at patches), document_starts i32 [D], image_starts i32 [N], latents and
+            noise f32 [N, C, H, W], and timesteps i32 [N] from 0. The result holds logits f32 [T, V], noise_prediction
+            f32 [N, C, H, W], loss_text, loss_image, loss, and with --gradients one grad.<name> for each parameter.
+            """)
+
+    @Option(
+        name: [.customLong("checkpoint"), .customShort("m")],
+        help: "A run, its checkpoints, one checkpoint, or a directory with config.json and safetensors.")
+    var checkpoint: String
+
+    @Option(help: "A safetensors file with the batch.")
+    var batch: String
+
+    @Option(
+        name: [.customLong("out"), .customShort("o")], help: "The safetensors file to write; replaces an older one.")
+    var out: String
+
+    @Flag(help: "Compute the gradient of every parameter too.")
+    var gradients = false
+
+    @Option(help: "auto (bf16 where the processor multiplies it), f32 or bf16.")
+    var precision = RunConfiguration.Precision.f32
+
+    @Option(name: .shortAndLong, help: "Threads; by default one for each processor that may be used.")
+    var threads: Int?
+
+    @Flag(help: "Print the losses as JSON.")
+    var json = false
+
+    func validate() throws {
+        if let threads, !(1...1024).contains(threads) {
+            throw ValidationError("--threads must lie between 1 and 1024, not \(threads)")
+        }
+    }
+
+    func run() throws {
+        CPUReport.reexecuteIfSlowKernels()
+        var evaluation = ForwardEvaluation(checkpoint: checkpoint, batch: batch, output: out)
+        evaluation.computesGradients = gradients
+        evaluation.threads = threads
+        evaluation.type =
+            switch precision {
+            case .automatic: CPUReport.hasBF16Units ? .bf16 : .f32
+            case .f32: .f32
+            case .bf16: .bf16
+            }
+        let report = try evaluation.run { FileHandle.standardError.write(Data("warning: \($0)\n".utf8)) }
+        if json {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            print(String(decoding: try encoder.encode(report), as: UTF8.self))
+        } else {
+            print("loss_text \(report.lossText) loss_image \(report.lossImage) loss \(report.loss)")
+        }
+    }
+}
+
+extension RunConfiguration.Precision: ExpressibleByArgument {}

@@ -1,0 +1,104 @@
+public import ArgumentParser
+import Foundation
+public import TransfusionConfig
+public import TransfusionCore
+import TransfusionInference
+
+/// Which model, and how it computes.
+struct ModelOptions: ParsableArguments {
+    @Option(
+        name: [.customLong("checkpoint"), .customShort("m")],
+        help: "A run, its checkpoints, one checkpoint, or a directory with config.json and safetensors.")
+    var checkpoint: String
+
+    @Option(help: "A SentencePiece .model file; by default the one that the model was trained with.")
+    var tokenizer: String?
+
+    @Option(help: "auto (bf16 where the processor multiplies it), f32 or bf16.")
+    var precision = RunConfiguration.Precision.automatic
+
+    @Option(name: .shortAndLong, help: "Threads; by default one for each processor that may be used.")
+    var threads: Int?
+
+    @Option(name: .shortAndLong, help: "Sample i uses seed + i; below 0, a seed is chosen at random.")
+    var seed = 0
+
+    var request: LoadedModel.Request {
+        var request = LoadedModel.Request(checkpoint: checkpoint)
+        request.tokenizer = tokenizer
+        request.precision = precision
+        request.threads = threads
+        return request
+    }
+}
+
+/// How pictures are drawn.
+struct DrawingOptions: ParsableArguments {
+    enum Method: String, ExpressibleByArgument, CaseIterable {
+        case ddim, ddpm
+    }
+
+    @Option(help: "Denoising steps, 1 to 1000.")
+    var steps = ImageSettings().steps
+
+    @Option(help: "Strength of guidance by the prompt; 1 is none.")
+    var cfgScale = ImageSettings().guidanceScale
+
+    @Option(help: "ddim or ddpm (ancestral).")
+    var sampler = Method.ddim
+
+    @Option(help: "leading (the last step ends at timestep 0) or trailing (the first starts at the last timestep).")
+    var spacing = Sampler.Spacing.leading
+
+    @Option(help: "Noise that each step of ddim adds, from 0 (none) to 1 (as much as ddpm).")
+    var eta: Double?
+
+    @Flag(inversion: .prefixedNo, help: "Keep the picture that each step predicts within the range of pixels.")
+    var clip = true
+
+    func validate() throws {
+        if sampler == .ddpm, eta != nil { throw ValidationError("--eta belongs to --sampler ddim; leave it out") }
+    }
+
+    var settings: ImageSettings {
+        var settings = ImageSettings()
+        settings.steps = steps
+        settings.guidanceScale = cfgScale
+        settings.method = sampler == .ddpm ? .ddpm : .ddim(eta: eta ?? 0)
+        settings.spacing = spacing
+        settings.clipsImage = clip
+        return settings
+    }
+}
+
+/// How text is written.
+struct WritingOptions: ParsableArguments {
+    @Option(help: "Tokens to write at most.")
+    var maxTokens = TextSettings().maximumTokens
+
+    @Option(help: "0 takes the likeliest token; higher is more varied.")
+    var temperature = TextSettings().temperature
+
+    @Option(help: "Consider the likeliest tokens that together have this probability.")
+    var topP = TextSettings().topP
+
+    @Option(help: "Consider this many of the likeliest tokens; 0 considers all.")
+    var topK = TextSettings().topK
+
+    var settings: TextSettings {
+        var settings = TextSettings()
+        settings.maximumTokens = maxTokens
+        settings.temperature = temperature
+        settings.topP = topP
+        settings.topK = topK
+        return settings
+    }
+}
+
+extension Sampler.Spacing: ExpressibleByArgument {}
+extension RunConfiguration.Precision: ExpressibleByArgument {}
+
+/// Shows a line that is no result.
+func warn(_ line: String) {
+    FileHandle.standardError.write(Data("warning: \(line)\n".utf8))
+}
