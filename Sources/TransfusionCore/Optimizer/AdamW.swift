@@ -72,7 +72,8 @@ public final class AdamW {
                 guard !common.isEmpty else { continue }
                 parameter.ownedRange = common.lowerBound - parameter.offset..<common.upperBound - parameter.offset
                 if parameter.value.type == .bf16, let lowerHalves {
-                    parameter.lowerHalves = UnsafeMutableRawPointer(lowerHalves.halfPointer)
+                    parameter.lowerHalves =
+                        UnsafeMutableRawPointer(lowerHalves.halfPointer)
                         .assumingMemoryBound(to: Int16.self) + (start + common.lowerBound - range.lowerBound)
                 }
             }
@@ -113,7 +114,8 @@ public final class AdamW {
             let sums = sums.baseAddress
             pool.parallel(owned.count) { part in
                 for chunk in owned[part] {
-                    sums?[chunk] = tf_sum_of_squares(gradients.floatPointer + chunks[chunk].lowerBound, chunks[chunk].count)
+                    sums?[chunk] = tf_sum_of_squares(
+                        gradients.floatPointer + chunks[chunk].lowerBound, chunks[chunk].count)
                 }
             }
         }
