@@ -30,6 +30,11 @@ extension RunConfiguration {
             microDivides(batch.microSequences), "batch.micro_sequences",
             "\(batch.microSequences) does not divide the \(batch.globalSequences) global_sequences; "
                 + "use \(nearest(to: batch.microSequences, in: 1...batch.globalSequences, where: microDivides))")
+        let tensorDivides = { (ranks: Int) in model.heads % ranks == 0 }
+        require(
+            tensorDivides(parallel.tensor), "parallel.tensor",
+            "\(parallel.tensor) ranks do not divide the \(model.heads) heads of the model; "
+                + "use \(nearest(to: parallel.tensor, in: 1...max(1, model.heads), where: tensorDivides))")
         require(
             samples.everySteps == nil || !samples.prompts.isEmpty, "samples.prompts",
             "is empty; give prompts, or turn samples.every_steps off")
@@ -39,19 +44,41 @@ extension RunConfiguration {
     }
 
     private func rankProblems(_ ranks: Int) -> [ConfigurationProblem] {
-        if let data = parallel.data, data != ranks {
+        let tensorDivides = { (tensor: Int) in ranks % tensor == 0 && model.heads % tensor == 0 }
+        guard ranks % parallel.tensor == 0 else {
             return [
                 ConfigurationProblem(
-                    "parallel.data", "\(data) is not the number of ranks, \(ranks); use auto or \(ranks)")
+                    "parallel.tensor",
+                    "\(parallel.tensor) does not divide the number of ranks, \(ranks); "
+                        + "use \(nearest(to: parallel.tensor, in: 1...ranks, where: tensorDivides))")
+            ]
+        }
+        let data = ranks / parallel.tensor
+        if let wanted = parallel.data, wanted != data {
+            let share = parallel.tensor == 1 ? "" : " / tensor \(parallel.tensor)"
+            return [
+                ConfigurationProblem(
+                    "parallel.data", "\(wanted) is not the number of ranks, \(ranks)\(share); use auto or \(data)")
             ]
         }
         let microBatches = batch.globalSequences / batch.microSequences
-        guard microBatches < ranks else { return [] }
+        if microBatches < data {
+            return [
+                ConfigurationProblem(
+                    "batch.global_sequences",
+                    "\(batch.globalSequences) sequences in micro-batches of \(batch.microSequences) are too few for "
+                        + "\(data) ranks; use at least \(data * batch.microSequences), or at most \(microBatches) ranks"
+                )
+            ]
+        }
+        let isPower = { (number: Int) in number & (number - 1) == 0 }
+        guard parallel.reduction == .elastic, !isPower(microBatches) || !isPower(data) else { return [] }
         return [
             ConfigurationProblem(
-                "batch.global_sequences",
-                "\(batch.globalSequences) sequences in micro-batches of \(batch.microSequences) are too few for "
-                    + "\(ranks) ranks; use at least \(ranks * batch.microSequences), or at most \(microBatches) ranks")
+                "parallel.reduction",
+                "elastic needs powers of two, not \(microBatches) micro-batches on \(data) data-parallel ranks; use "
+                    + "\(nearest(to: microBatches, in: 1...2 * microBatches, where: isPower)) micro-batches and "
+                    + "\(nearest(to: data, in: 1...2 * data, where: isPower)) ranks, or fast")
         ]
     }
 

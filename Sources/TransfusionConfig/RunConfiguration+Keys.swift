@@ -110,7 +110,15 @@ extension ConfigurationKey {
     private static let executionKeys: [ConfigurationKey] = [
         ConfigurationKey(
             "parallel.data", \.parallel.data, .either("auto", or: .integer(1...1_048_576)), mayChange: true,
-            "Data-parallel ranks. With auto, all ranks that run."),
+            "Data-parallel ranks. With auto, what parallel.tensor leaves of the ranks that run."),
+        ConfigurationKey(
+            "parallel.tensor", \.parallel.tensor, .integer(1...4096), mayChange: true,
+            "Ranks that hold one model together, each a part of the heads and of the feed-forward width. They share a host."
+        ),
+        ConfigurationKey(
+            "parallel.reduction", \.parallel.reduction, .choice, mayChange: true,
+            "How gradients are added up: fast, or elastic, which gives the same bits on 1, 2, 4 … data-parallel ranks "
+                + "and takes a gradient buffer more each time a rank's number of micro-batches doubles."),
         ConfigurationKey(
             "parallel.threads", \.parallel.threads, .either("auto", or: .integer(1...4096)), mayChange: true,
             "Threads of each rank. With auto, the processors that the rank may use, shared fairly on its host."),

@@ -99,8 +99,17 @@ public struct RunConfiguration: Sendable, Equatable {
             case full
         }
 
-        /// Data-parallel ranks; nil takes all that run.
+        /// How the gradients of the micro-batches are added up.
+        public enum Reduction: String, Sendable, CaseIterable {
+            case fast
+            case elastic
+        }
+
+        /// Data-parallel ranks; nil takes what `tensor` leaves.
         public var data: Int?
+        /// Ranks that hold one model together.
+        public var tensor = 1
+        public var reduction = Reduction.fast
         /// Threads of each rank; nil takes the processors that the rank may use.
         public var threads: Int?
         public var recompute = Recompute.none

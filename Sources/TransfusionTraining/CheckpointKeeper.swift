@@ -3,6 +3,7 @@ internal import TransfusionCheckpoint
 internal import TransfusionConfig
 internal import TransfusionCore
 internal import TransfusionData
+internal import TransfusionParallel
 internal import TransfusionTelemetry
 
 /// Decides when a run saves, saves, and finds what to continue from.
@@ -131,7 +132,8 @@ final class CheckpointKeeper {
         let manifest = setup.source.dataset.manifest
         return CheckpointMetadata(
             model: try JSONValue(encoding: setup.modelConfiguration), tokenizer: manifest.tokens.tokenizer,
-            data: manifest.digest, layout: ["data": group.size], scalars: state.counters)
+            data: manifest.digest, layout: ["data": setup.mesh.shape.data, "tensor": setup.mesh.shape.tensor],
+            scalars: state.counters)
     }
 }
 

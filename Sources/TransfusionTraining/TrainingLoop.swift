@@ -115,7 +115,9 @@ public final class TrainingLoop {
         while state.step < lastStep {
             timer.begin(step: state.step)
             let counts = try setup.source.counts(step: state.step)
-            let local = try accumulateGradients(counts)
+            let local = try accumulateGradients(counts) { slot, count in
+                try state.optimizer.backward(setup.context, slot: slot, of: count)
+            }
             try timer.measure(.wait) { try group.barrier(site: "end of backward") }
             let norm = try timer.measure(.communication) { try state.optimizer.reduceGradients() }
             let step = try total(local, counts, norm)
@@ -159,51 +161,58 @@ public final class TrainingLoop {
     private func slots(of step: Int) -> [BatchPrefetcher.Address] {
         let micro = configuration.batch.microSequences
         let slots = configuration.batch.globalSequences / micro
-        let mine = slots * group.rank / group.size..<slots * (group.rank + 1) / group.size
+        let data = setup.mesh.data
+        let mine = slots * data.rank / data.size..<slots * (data.rank + 1) / data.size
         return mine.map { BatchPrefetcher.Address(step: step, sequences: $0 * micro..<($0 + 1) * micro) }
     }
 
     /// Forward and backward of this rank's micro-batches. Losses are divided by the counts of the whole global batch.
-    private func accumulateGradients(_ counts: (targets: Int, images: Int)) throws -> LocalStep {
+    ///
+    /// - Parameter backward: The backward pass of the n-th of this rank's micro-batches.
+    private func accumulateGradients(
+        _ counts: (targets: Int, images: Int), backward: (_ slot: Int, _ count: Int) throws -> Void
+    ) throws -> LocalStep {
         let weights = TransfusionModel.LossWeights(
             targets: counts.targets, images: counts.images, imageLossWeight: configuration.objective.imageLossWeight)
         let addresses = slots(of: state.step)
         var local = LocalStep()
+        var losses: [TransfusionModel.Losses] = []
         for (index, address) in addresses.enumerated() {
             let next = index + 1 < addresses.count ? addresses[index + 1] : slots(of: state.step + 1).first
             let batch = try timer.measure(.data) { try batches.take(address, next: next) }
             local.operations += work.operations(batch.layout)
-            let losses = try computeGradients(batch, weights)
-            local.losses.text += losses.text
-            local.losses.image += losses.image
+            losses.append(try recordLosses(batch, weights))
+            try backward(index, addresses.count)
         }
+        local.losses.text = ReductionOrder.treeSum(losses.map(\.text))
+        local.losses.image = ReductionOrder.treeSum(losses.map(\.image))
         return local
     }
 
-    private func computeGradients(
+    private func recordLosses(
         _ batch: PreparedBatch, _ weights: TransfusionModel.LossWeights
     ) throws -> TransfusionModel.Losses {
         let context = setup.context
-        let images = batch.timesteps.isEmpty
+        let images =
+            batch.timesteps.isEmpty
             ? nil
             : NoisedImages(
                 latents: batch.latents, noise: batch.noise, timesteps: batch.timesteps, schedule: noiseSchedule,
                 configuration: setup.modelConfiguration, context)
-        let losses = try context.record {
+        return try context.record {
             try state.model.losses(batch.layout, images: images, weights: weights, context)
         }
-        try context.backward()
-        return losses
     }
 
-    /// Sums what the ranks have found, and makes the losses of the global batch of it.
+    /// Sums what the data-parallel ranks have found, and makes the losses of the global batch of it.
     private func total(
         _ local: LocalStep, _ counts: (targets: Int, images: Int), _ norm: Double
     ) throws -> StepSummary {
-        let sums = try group.sum([local.losses.text, local.losses.image, local.operations], site: "losses")
+        let sums = try setup.mesh.data.sum([local.losses.text, local.losses.image, local.operations], site: "losses")
         return StepSummary(
             step: state.step, lossText: sums[0] / Double(max(1, counts.targets)),
-            lossImage: sums[1] / Double(max(1, counts.images)), imageLossWeight: configuration.objective.imageLossWeight,
+            lossImage: sums[1] / Double(max(1, counts.images)),
+            imageLossWeight: configuration.objective.imageLossWeight,
             gradientNorm: norm, learningRate: schedule.learningRate(state.step), operations: sums[2])
     }
 
@@ -214,7 +223,7 @@ public final class TrainingLoop {
     private func stopEverywhereUnlessFinite(_ step: StepSummary, _ counts: (targets: Int, images: Int)) throws {
         guard !step.loss.isFinite || !step.gradientNorm.isFinite else { return }
         state.model.parameters.gradients?.fill(0)
-        let again = try accumulateGradients(counts)
+        let again = try accumulateGradients(counts) { _, _ in try setup.context.backward() }
         var finding = ""
         if let parameter = state.model.parameters.firstNonFiniteGradient() {
             finding = "rank \(group.rank): the gradient of \(parameter.name)"
@@ -229,7 +238,9 @@ public final class TrainingLoop {
 
     /// Draws the fixed prompts when the configuration wants them after this step.
     private func drawSamplesIfDue() throws {
-        guard let every = configuration.samples.everySteps, state.step % every == 0 || state.step == lastStep else { return }
+        guard let every = configuration.samples.everySteps, state.step % every == 0 || state.step == lastStep else {
+            return
+        }
         // Weights are whole on every rank, so one draws while the others wait at the next collective.
         guard group.rank == 0 else { return }
     }

@@ -6,6 +6,7 @@ internal import TransfusionParallel
 
 /// What a run trains with, made of its configuration: data, threads, model and optimizer.
 struct TrainingSetup {
+    let mesh: ProcessMesh
     let context: Context
     let source: BatchSource
     let modelConfiguration: ModelConfiguration
@@ -26,6 +27,13 @@ struct TrainingSetup {
         source = opened.source
         modelConfiguration = opened.model
 
+        try group.agree("arranging the ranks") {
+            _ = try MeshShape(
+                hosts: group.hosts, data: configuration.parallel.data, tensor: configuration.parallel.tensor)
+        }
+        mesh = try ProcessMesh(group, data: configuration.parallel.data, tensor: configuration.parallel.tensor)
+        let data = mesh.data
+
         let cpu = CPUReport()
         let threads = configuration.parallel.threads ?? max(1, cpu.cpuCount / ranksOnHost)
         let pool = ThreadPool(threads: threads)
@@ -38,28 +46,28 @@ struct TrainingSetup {
             case .bf16: .bf16
             }
         let allocator = CachingAllocator()
-        context = Context(pool: pool, type: type, allocator: allocator)
+        context = Context(pool: pool, type: type, allocator: allocator, tensorParallel: mesh.tensor)
         let model = try TransfusionModel(
             modelConfiguration, context,
             recomputation: TransfusionModel.Recomputation(configuration.parallel.recompute)
         ) { count in
             // Where ranks share a host they add up each other's gradients in place.
-            let buffer = try group.allocateShared(byteCount: count * ElementType.f32.byteCount)
+            let buffer = try data.allocateShared(byteCount: count * ElementType.f32.byteCount)
             return Tensor([count], .f32, wrapping: buffer.bytes) { withExtendedLifetime(buffer) {} }
         }
         let settings = configuration.optimizer
         let optimizer = ShardedAdamW(
-            model.parameters, group: group,
+            model.parameters, group: mesh.data, tensor: mesh.tensor,
             settings: AdamW.Settings(
                 beta1: Float(settings.beta1), beta2: Float(settings.beta2), epsilon: Float(settings.epsilon),
                 weightDecay: Float(settings.weightDecay)),
-            pool: pool, allocator: allocator)
-        state = TrainingState(model: model, optimizer: optimizer)
+            order: ReductionOrder(configuration.parallel.reduction), pool: pool, allocator: allocator)
+        state = TrainingState(model: model, optimizer: optimizer, savesWholeParameters: mesh.tensor.rank == 0)
 
         try group.barrier(site: "peak rate")
         peakRate = try group.sum([context.measuredPeakRate()], site: "peak rate")[0]
         report = Self.report(
-            model: model, optimizer: optimizer, dataset: source.dataset, context: context, cpu: cpu, ranks: group.size,
+            model: model, optimizer: optimizer, dataset: source.dataset, context: context, cpu: cpu, mesh: mesh,
             ranksOnHost: ranksOnHost, peakRate: peakRate)
     }
 
@@ -87,7 +95,7 @@ struct TrainingSetup {
 
     private static func report(
         model: TransfusionModel, optimizer: ShardedAdamW, dataset: PackedDataset, context: Context, cpu: CPUReport,
-        ranks: Int, ranksOnHost: Int, peakRate: Double
+        mesh: ProcessMesh, ranksOnHost: Int, peakRate: Double
     ) -> [String] {
         func megabytes(_ bytes: Int) -> String { String(format: "%.1f MB", Double(bytes) / 1e6) }
         let store = model.parameters, configuration = model.configuration
@@ -98,7 +106,7 @@ struct TrainingSetup {
                 + "\(configuration.vocabulary) tokens",
             "data: \(dataset.path), digest \(dataset.manifest.digest.prefix(12))",
             "processor: \(cpu.summary)",
-            "compute: \(context.type.rawValue), \(ranks) \(ranks == 1 ? "rank" : "ranks") × "
+            "compute: \(context.type.rawValue), \(mesh.world.size) \(mesh.world.size == 1 ? "rank" : "ranks") (\(mesh.shape)) × "
                 + "\(context.pool.threadCount) threads, matrix products at \(Int(peakRate / 1e9)) GFLOP/s together",
             "memory per rank: weights \(megabytes(store.matrices.byteCount + store.vectors.byteCount)), "
                 + "gradients \(megabytes(store.gradients?.byteCount ?? 0)), "
@@ -110,6 +118,15 @@ struct TrainingSetup {
                     + "set parallel.threads or start fewer ranks")
         }
         return lines
+    }
+}
+
+extension ReductionOrder {
+    init(_ reduction: RunConfiguration.Parallel.Reduction) {
+        switch reduction {
+        case .fast: self = .fast
+        case .elastic: self = .elastic
+        }
     }
 }
 

@@ -9,13 +9,16 @@ internal import TransfusionParallel
 final class TrainingState {
     let model: TransfusionModel
     let optimizer: ShardedAdamW
+    /// Whether this rank saves the parameters that every tensor-parallel rank holds.
+    private let savesWholeParameters: Bool
     /// Steps done.
     var step = 0
     /// Tokens trained on, patches included.
     var tokens = 0
     var images = 0
 
-    init(model: TransfusionModel, optimizer: ShardedAdamW) {
+    init(model: TransfusionModel, optimizer: ShardedAdamW, savesWholeParameters: Bool) {
+        self.savesWholeParameters = savesWholeParameters
         self.model = model
         self.optimizer = optimizer
     }
@@ -35,7 +38,7 @@ final class TrainingState {
     func pieces() -> [ShardPiece] {
         model.parameters.parameters.flatMap { parameter -> [ShardPiece] in
             let owned = parameter.ownedRange
-            guard !owned.isEmpty else { return [] }
+            guard !owned.isEmpty, savesWholeParameters || parameter.shard != .replicated else { return [] }
             let weight = Self.box(parameter, named: parameter.name)
             let master = MasterWeights(parameter)
             var start = owned.lowerBound

@@ -16,6 +16,7 @@ struct ConfigurationChecksTests {
         ("schedule.minimum_learning_rate=0.1", "schedule.minimum_learning_rate: 0.1 is above the learning_rate 0.0003"),
         ("schedule.warmup_steps=4000", "schedule.warmup_steps: 4000 steps of warm-up do not fit into 2000 steps"),
         ("batch.micro_sequences=3", "batch.micro_sequences: 3 does not divide the 16 global_sequences; use 2 or 4"),
+        ("parallel.tensor=3", "parallel.tensor: 3 ranks do not divide the 4 heads of the model; use 2 or 4"),
         ("samples.every_steps=10", "samples.prompts: is empty; give prompts, or turn samples.every_steps off"),
     ]) func impossibleCombinationsAreRefusedOnReading(_ override: String, _ message: String) {
         let found = problems(in: minimal, overrides: [override])
@@ -30,6 +31,24 @@ struct ConfigurationChecksTests {
         #expect(try configuration("parallel.data=2").problems(ranks: 2).isEmpty)
         let other = try configuration("parallel.data=2").problems(ranks: 3)
         #expect(other.map(\.description) == ["parallel.data: 2 is not the number of ranks, 3; use auto or 3"])
+    }
+
+    @Test func ranksMustFitTheLayout() throws {
+        #expect(try configuration("parallel.tensor=2").problems(ranks: 8).isEmpty)
+        let odd = try configuration("parallel.tensor=2").problems(ranks: 3)
+        #expect(odd.map(\.description) == ["parallel.tensor: 2 does not divide the number of ranks, 3; use 1"])
+        let product = try configuration("parallel.tensor=2", "parallel.data=3").problems(ranks: 8)
+        #expect(
+            product.map(\.description) == [
+                "parallel.data: 3 is not the number of ranks, 8 / tensor 2; use auto or 4"
+            ])
+        #expect(try configuration("parallel.reduction=elastic").problems(ranks: 4).isEmpty)
+        let elastic = try configuration("parallel.reduction=elastic", "batch.global_sequences=12").problems(ranks: 3)
+        #expect(
+            elastic.map(\.description) == [
+                "parallel.reduction: elastic needs powers of two, not 12 micro-batches on 3 data-parallel ranks; "
+                    + "use 8 or 16 micro-batches and 2 or 4 ranks, or fast"
+            ])
     }
 
     @Test func patchesMustFitTheImagesAndTheSequence() throws {

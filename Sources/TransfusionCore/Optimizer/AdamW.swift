@@ -72,7 +72,8 @@ public final class AdamW {
                 guard !common.isEmpty else { continue }
                 parameter.ownedRange = common.lowerBound - parameter.offset..<common.upperBound - parameter.offset
                 if parameter.value.type == .bf16, let lowerHalves {
-                    parameter.lowerHalves = UnsafeMutableRawPointer(lowerHalves.halfPointer)
+                    parameter.lowerHalves =
+                        UnsafeMutableRawPointer(lowerHalves.halfPointer)
                         .assumingMemoryBound(to: Int16.self) + (start + common.lowerBound - range.lowerBound)
                 }
             }
@@ -98,26 +99,27 @@ public final class AdamW {
         return nil
     }
 
-    /// The sum of the squares of the owned gradients. Its order depends on the ranges only, not on threads.
-    public func squaredGradientNorm() -> Double {
-        guard let gradients = store.gradients else { return 0 }
-        var total = 0.0
-        for range in ownedRanges {
-            let parts = (range.count + Self.chunk - 1) / Self.chunk
-            var sums = [Double](repeating: 0, count: parts)
-            sums.withUnsafeMutableBufferPointer { sums in
-                let sums = sums.baseAddress
-                pool.parallel(parts) { chunks in
-                    for chunk in chunks {
-                        let start = range.lowerBound + chunk * Self.chunk
-                        let count = min(Self.chunk, range.upperBound - start)
-                        sums?[chunk] = tf_sum_of_squares(gradients.floatPointer + start, count)
-                    }
+    /// The sum of the squares of the gradients in each of `chunks` that is owned; 0 for the others. A chunk is owned as a
+    /// whole or not at all, and they ascend.
+    public func squaredNorms(of chunks: [Range<Int>]) -> [Double] {
+        var sums = [Double](repeating: 0, count: chunks.count)
+        guard let gradients = store.gradients else { return sums }
+        var rangesAhead = ownedRanges[...]
+        let owned = chunks.indices.filter { chunk in
+            let start = chunks[chunk].lowerBound
+            while let range = rangesAhead.first, range.upperBound <= start { rangesAhead.removeFirst() }
+            return rangesAhead.first?.contains(start) ?? false
+        }
+        sums.withUnsafeMutableBufferPointer { sums in
+            let sums = sums.baseAddress
+            pool.parallel(owned.count) { part in
+                for chunk in owned[part] {
+                    sums?[chunk] = tf_sum_of_squares(
+                        gradients.floatPointer + chunks[chunk].lowerBound, chunks[chunk].count)
                 }
             }
-            total += sums.reduce(0, +)
         }
-        return total
+        return sums
     }
 
     /// One step for all owned elements, in one pass: clip, decay, moments, weight, and the gradient set to zero.
@@ -125,7 +127,10 @@ public final class AdamW {
     /// - Parameters:
     ///   - step: The number of the step, from 0.
     ///   - gradientFactor: What gradients are multiplied by first (clipping).
-    public func update(step: Int, learningRate: Double, gradientFactor: Double) {
+    ///   - finished: Called after each owned range, with its number.
+    public func update(
+        step: Int, learningRate: Double, gradientFactor: Double, finished: (_ range: Int) -> Void = { _ in }
+    ) {
         var constants = tf_adamw_step()
         constants.learning_rate = Float(learningRate)
         constants.beta1 = settings.beta1
@@ -135,7 +140,7 @@ public final class AdamW {
         constants.correction2 = Float(1 - pow(Double(settings.beta2), Double(step + 1)))
         constants.gradient_factor = Float(gradientFactor)
         var start = 0
-        for range in ownedRanges {
+        for (number, range) in ownedRanges.enumerated() {
             let matrices = range.clamped(to: 0..<store.vectorStart)
             let vectors = range.clamped(to: store.vectorStart..<store.count)
             constants.weight_decay = settings.weightDecay
@@ -143,6 +148,7 @@ public final class AdamW {
             constants.weight_decay = 0
             update(vectors, stateStart: start + matrices.count, constants)
             start += range.count
+            finished(number)
         }
     }
 
