@@ -122,7 +122,8 @@ public final class StepBenchmark {
             targets: layout.targetCount * settings.microBatches, images: layout.imageCount * settings.microBatches,
             imageLossWeight: 5)
         for _ in 0..<settings.microBatches {
-            let images = layout.imageCount == 0
+            let images =
+                layout.imageCount == 0
                 ? nil
                 : NoisedImages(
                     latents: batch.latents, noise: batch.noise, timesteps: batch.timesteps, schedule: NoiseSchedule(),

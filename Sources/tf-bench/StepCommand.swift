@@ -55,7 +55,10 @@ struct StepCommand: ParsableCommand {
         let checks: [(Bool, String)] = [
             (sequence > 0, "--sequence: must be positive"), (images >= 0, "--images: cannot be negative"),
             (patches > 0 && side * side == patches, "--patches: must be a square number, as in 256"),
-            (images * patches <= sequence, "--images: \(images) × \(patches) patches do not fit into \(sequence) tokens"),
+            (
+                images * patches <= sequence,
+                "--images: \(images) × \(patches) patches do not fit into \(sequence) tokens"
+            ),
             (microBatches > 0, "--micro-batches: must be positive"), (steps > 0, "--steps: must be positive"),
             (threads.map { $0 > 0 } ?? true, "--threads: must be positive"),
             (precision == .bf16 || precision == .f32, "--precision: bf16 or f32"),
@@ -145,7 +148,8 @@ private struct BaselineResult: Decodable {
             let result = try? JSONDecoder().decode(BaselineResult.self, from: Data(line.utf8))
         else {
             throw CommandFailure(
-                "--against: '\(command)' ended with \(process.terminationStatus) and no JSON line with tokens_per_s", .wrongUse)
+                "--against: '\(command)' ended with \(process.terminationStatus) and no JSON line with tokens_per_s",
+                .wrongUse)
         }
         self = result
     }

@@ -1,5 +1,5 @@
 internal import Foundation
-public import TransfusionCheckpoint
+internal import TransfusionCheckpoint
 public import TransfusionCore
 
 /// A small model with random weights in a directory: `config.json`, `model.safetensors` and the tokenizer of

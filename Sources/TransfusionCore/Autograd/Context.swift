@@ -117,8 +117,10 @@ public final class Context {
         precondition(x.type == sum.type && x.count == sum.count)
         pool.parallel(x.count, grain: Self.grain) { range in
             switch x.type {
-            case .f32: tf_accumulate_f32(x.floatPointer + range.lowerBound, sum.floatPointer + range.lowerBound, range.count)
-            default: tf_accumulate_bf16(x.halfPointer + range.lowerBound, sum.halfPointer + range.lowerBound, range.count)
+            case .f32:
+                tf_accumulate_f32(x.floatPointer + range.lowerBound, sum.floatPointer + range.lowerBound, range.count)
+            default:
+                tf_accumulate_bf16(x.halfPointer + range.lowerBound, sum.halfPointer + range.lowerBound, range.count)
             }
         }
     }

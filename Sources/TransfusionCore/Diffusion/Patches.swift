@@ -33,7 +33,8 @@ public struct Patches: Sendable {
             for patchRow in 0..<height / size {
                 for patchColumn in 0..<width / size {
                     for row in 0..<size {
-                        let line = (image &* channels &* height &+ patchRow &* size &+ row) &* width
+                        let line =
+                            (image &* channels &* height &+ patchRow &* size &+ row) &* width
                             &+ patchColumn &* size
                         for column in 0..<size {
                             for channel in 0..<channels {

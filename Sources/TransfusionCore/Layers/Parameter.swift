@@ -88,7 +88,8 @@ public final class Parameter {
         let splitAxis = shard.axis ?? 0
         let run = box.sizes[splitAxis...].reduce(1, *)
         let globalRun = globalShape[splitAxis...].reduce(1, *)
-        let runOffset = (box.offsets.isEmpty ? 0 : box.offsets[splitAxis]) * globalShape[(splitAxis + 1)...].reduce(1, *)
+        let runOffset =
+            (box.offsets.isEmpty ? 0 : box.offsets[splitAxis]) * globalShape[(splitAxis + 1)...].reduce(1, *)
         var scratch = [Float](repeating: initialization == .ones ? 1 : 0, count: min(run, 1 << 16))
         for row in 0..<(run == 0 ? 0 : count / run) {
             for start in stride(from: 0, to: run, by: scratch.count) {

@@ -62,7 +62,8 @@ public final class ParameterStore {
     ///   - type: `.f32` or `.bf16`, the type that matrices compute in.
     ///   - gradients: Makes the buffer for the gradients, given its length; nil when the model is not trained.
     public init(
-        _ builder: ParameterBuilder, type: ElementType, allocator: CachingAllocator, gradients: ((Int) throws -> Tensor)?
+        _ builder: ParameterBuilder, type: ElementType, allocator: CachingAllocator,
+        gradients: ((Int) throws -> Tensor)?
     ) rethrows {
         let matrixGroups = builder.groups.filter { $0[0].isMatrix }
         let vectorGroups = builder.groups.filter { !$0[0].isMatrix }

@@ -19,7 +19,8 @@ extension Context {
             let xs = x.floatPointer + start, weights = weight.value.floatPointer
             let inverses = inverseRMS.floatPointer + rows.lowerBound
             switch y.type {
-            case .f32: tf_rms_norm_forward_f32(xs, weights, epsilon, y.floatPointer + start, inverses, rows.count, width)
+            case .f32:
+                tf_rms_norm_forward_f32(xs, weights, epsilon, y.floatPointer + start, inverses, rows.count, width)
             default: tf_rms_norm_forward_bf16(xs, weights, epsilon, y.halfPointer + start, inverses, rows.count, width)
             }
         }
