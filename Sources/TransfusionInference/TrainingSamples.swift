@@ -31,15 +31,17 @@ public struct TrainingSamples {
     /// - Parameters:
     ///   - context: The context of the training; it must not be recording.
     ///   - contextLength: Rows of a training sequence.
+    ///   - run: Where the pictures go; nil on a rank that only lends its part of the model.
     /// - Returns: The pictures in the order of the prompts; none when the model's images are no RGB pictures.
     public func draw(
-        _ model: TransfusionModel, _ context: Context, contextLength: Int, step: Int, into run: RunDirectory
+        _ model: TransfusionModel, _ context: Context, contextLength: Int, step: Int, into run: RunDirectory?
     ) throws -> [Sample] {
         guard !prompts.isEmpty, model.configuration.imageChannels == 3 else { return [] }
         var settings = settings
         settings.clipsImage = true
         let drawn = try Generator(model, context, contextLength: contextLength)
             .pictures(of: prompts, seed: seed, settings)
+        guard let run else { return [] }
         let digits = String(step)
         let name = "step-" + String(repeating: "0", count: max(0, 8 - digits.count)) + digits
         let directory = try PictureDirectory(run.samples + "/" + name)

@@ -3,6 +3,7 @@ internal import TransfusionCheckpoint
 public import TransfusionConfig
 internal import TransfusionCore
 internal import TransfusionData
+internal import TransfusionInference
 public import TransfusionParallel
 internal import TransfusionTelemetry
 
@@ -237,12 +238,24 @@ public final class TrainingLoop {
     }
 
     /// Draws the fixed prompts when the configuration wants them after this step.
+    ///
+    /// A model is whole on the tensor-parallel ranks of one data-parallel rank: those draw, and the others wait at the
+    /// next collective. A picture that cannot be written costs no training.
     private func drawSamplesIfDue() throws {
-        guard let every = configuration.samples.everySteps, state.step % every == 0 || state.step == lastStep else {
-            return
+        guard let every = configuration.samples.everySteps, state.step % every == 0 || state.step == lastStep,
+            setup.mesh.data.rank == 0
+        else { return }
+        do {
+            let pictures = try setup.samples.draw(
+                state.model, setup.context, contextLength: configuration.batch.sequenceLength, step: state.step,
+                into: group.rank == 0 ? directory : nil)
+            for (number, picture) in pictures.enumerated() {
+                try reporter.reportSample(
+                    number, png: picture.png, width: picture.width, height: picture.height, step: state.step)
+            }
+        } catch {
+            reporter.log("warning: the samples of step \(state.step) could not be kept: \(error); training goes on")
         }
-        // Weights are whole on every rank, so one draws while the others wait at the next collective.
-        guard group.rank == 0 else { return }
     }
 }
 

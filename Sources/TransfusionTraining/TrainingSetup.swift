@@ -2,6 +2,7 @@ internal import Foundation
 internal import TransfusionConfig
 internal import TransfusionCore
 internal import TransfusionData
+internal import TransfusionInference
 internal import TransfusionParallel
 
 /// What a run trains with, made of its configuration: data, threads, model and optimizer.
@@ -11,6 +12,7 @@ struct TrainingSetup {
     let source: BatchSource
     let modelConfiguration: ModelConfiguration
     let state: TrainingState
+    let samples: TrainingSamples
     /// Floating-point operations per second that all ranks together can do, as measured.
     let peakRate: Double
     /// What a person should know at the start, a line each.
@@ -21,11 +23,12 @@ struct TrainingSetup {
     ///   - ranksOnHost: How many of them share this host's processors.
     /// - Throws: `CommandFailure` with one line for each problem of the configuration.
     init(_ configuration: RunConfiguration, group: any Communicator, ranksOnHost: Int) throws {
-        var opened: (source: BatchSource, model: ModelConfiguration)?
+        var opened: (source: BatchSource, model: ModelConfiguration, samples: TrainingSamples)?
         try group.agree("opening the data set") { opened = try Self.open(configuration, ranks: group.size) }
         guard let opened else { preconditionFailure("all ranks agreed on a data set that is not there") }
         source = opened.source
         modelConfiguration = opened.model
+        samples = opened.samples
 
         try group.agree("arranging the ranks") {
             _ = try MeshShape(
@@ -74,7 +77,7 @@ struct TrainingSetup {
     /// The data of a configuration, and the model that fits it.
     private static func open(
         _ configuration: RunConfiguration, ranks: Int
-    ) throws -> (source: BatchSource, model: ModelConfiguration) {
+    ) throws -> (source: BatchSource, model: ModelConfiguration, samples: TrainingSamples) {
         let dataset = try PackedDataset(configuration.data.path)
         let image = dataset.manifest.image, tokens = dataset.manifest.tokens
         let problems = configuration.problems(ranks: ranks, imageHeight: image.height, imageWidth: image.width)
@@ -90,7 +93,10 @@ struct TrainingSetup {
         settings.captionDropout = configuration.data.captionDropout
         settings.noiseCap = configuration.data.noiseCap
         settings.textToImageRatio = configuration.data.textImageRatio
-        return (try BatchSource(dataset: dataset, settings: settings, model: model), model)
+        return (
+            try BatchSource(dataset: dataset, settings: settings, model: model), model,
+            try TrainingSamples(configuration, tokenizer: dataset.tokenizer)
+        )
     }
 
     private static func report(
