@@ -1,7 +1,8 @@
 import ArgumentParser
+import TransfusionConfig
 
 @main
-struct DataCommand: ParsableCommand {
+struct DataCommand: TransfusionCommand {
     static let configuration = CommandConfiguration(
         commandName: "tf-data",
         abstract: "Makes, looks at and checks the data sets that transfusion trains on.",
@@ -9,8 +10,9 @@ struct DataCommand: ParsableCommand {
             EXAMPLES
               tf-data emoji --out data/shapes
               tf-data emoji --subset all --size 64 --out data/emoji
+              tf-data import --folder pictures --jsonl corpus.jsonl --out data/mine
               tf-data inspect data/shapes
               tf-data verify data/shapes
             """,
-        subcommands: [Emoji.self, Tokenizer.self, Inspect.self, Verify.self])
+        subcommands: [Emoji.self, Import.self, Tokenizer.self, Inspect.self, Verify.self])
 }

@@ -55,21 +55,18 @@ extension DataCommand {
         }
 
         func run() throws {
-            try reporting {
-                var settings = EmojiDataset(subset: subset)
-                settings.size = size
-                if !holdOut.isEmpty { settings.heldOut = holdOut == ["none"] ? [] : holdOut }
-                if let pieces { settings.pieces = pieces }
-                settings.tokenizerPath = tokenizer
-                if let font { settings.fontPath = font }
-                if let names { settings.namesPath = names }
-                if let wordnet { settings.wordNetDirectory = wordnet }
-                let progress = ProgressLine()
-                defer { progress.finish() }
-                let report = try settings.build(at: out, progress: progress.update)
-                progress.finish()
-                if json { try printJSON(report) } else { print(report) }
-            }
+            var settings = EmojiDataset(subset: subset)
+            settings.size = size
+            if !holdOut.isEmpty { settings.heldOut = holdOut == ["none"] ? [] : holdOut }
+            if let pieces { settings.pieces = pieces }
+            settings.tokenizerPath = tokenizer
+            if let font { settings.fontPath = font }
+            if let names { settings.namesPath = names }
+            if let wordnet { settings.wordNetDirectory = wordnet }
+            let progress = PhaseProgress()
+            let report = try settings.build(at: out, progress: progress.update)
+            progress.clear()
+            if json { try printJSON(report) } else { print(report) }
         }
 
         private func print(_ report: EmojiDataset.Report) {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import TransfusionConfig
 import TransfusionData
 
 extension DataCommand {
@@ -29,11 +30,9 @@ extension DataCommand {
         }
 
         func run() throws {
-            try reporting {
-                let inspection = try DatasetInspection(
-                    of: try PackedDataset(dataset), split: split, samples: samples)
-                if json { try printJSON(inspection) } else { print(inspection) }
-            }
+            let inspection = try DatasetInspection(
+                of: try PackedDataset(dataset), split: split, samples: samples)
+            if json { try printJSON(inspection) } else { print(inspection) }
         }
     }
 
@@ -51,17 +50,10 @@ extension DataCommand {
         var dataset: String
 
         func run() throws {
-            let progress = ProgressLine()
-            let problems = PackedDataset.verify(dataset) { file, bytes in
-                progress.update("reading \(file) (\(bytes >> 20) MiB)", 0)
-            }
-            progress.finish()
-            guard problems.isEmpty else {
-                try reporting {
-                    throw DataError(problems.map(\.description).joined(separator: "\nerror: "))
-                }
-                return
-            }
+            let progress = PhaseProgress()
+            let problems = PackedDataset.verify(dataset, progress: progress.update)
+            progress.clear()
+            guard problems.isEmpty else { throw CommandFailure(problems.map(\.description), .failure) }
             print("\(dataset): every file is as it was written")
         }
     }

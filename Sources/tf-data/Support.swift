@@ -1,16 +1,5 @@
-import ArgumentParser
 import Foundation
-import TransfusionData
-
-/// Turns a library error into the one line and the exit code the commands promise.
-func reporting(_ body: () throws -> Void) throws {
-    do {
-        try body()
-    } catch let error as DataError {
-        FileHandle.standardError.write(Data("error: \(error.description)\n".utf8))
-        throw ExitCode(1)
-    }
-}
+import TransfusionConfig
 
 func printJSON(_ value: some Encodable) throws {
     let encoder = JSONEncoder()
@@ -18,32 +7,19 @@ func printJSON(_ value: some Encodable) throws {
     print(String(decoding: try encoder.encode(value), as: UTF8.self))
 }
 
-/// One line on a terminal that says what is being done, how far it is and how long it will take.
-final class ProgressLine {
-    private let isShown = isatty(2) != 0
+/// The progress lines of work that has several phases, one after the other.
+final class PhaseProgress {
     private var phase = ""
-    private var began = Date()
-    private var shownAt = Date.distantPast
+    private var line = ProgressLine("", total: 0)
 
-    func update(_ phase: String, _ fraction: Double) {
-        guard isShown else { return }
-        let now = Date()
+    func update(_ phase: String, _ done: Int, _ total: Int) {
         if phase != self.phase {
+            line.clear()
             self.phase = phase
-            began = now
-        } else if now.timeIntervalSince(shownAt) < 0.1 {
-            return
+            line = ProgressLine(phase, total: total)
         }
-        shownAt = now
-        var line = phase
-        if fraction > 0 {
-            let left = now.timeIntervalSince(began) * (1 - fraction) / fraction
-            line += " \(Int(fraction * 100)) %, \(Int(left.rounded(.up))) s left"
-        }
-        FileHandle.standardError.write(Data("\r\u{1B}[K\(line)".utf8))
+        line.update(done)
     }
 
-    func finish() {
-        if isShown { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
-    }
+    func clear() { line.clear() }
 }

@@ -28,16 +28,14 @@ extension DataCommand {
             var out: String
 
             func run() throws {
-                try reporting {
-                    try DatasetWriter.refuseExisting(out)
-                    var lines: [String] = []
-                    for file in files {
-                        lines += try Files.readText(file).split(separator: "\n").map(String.init)
-                    }
-                    let tokenizer = try SentencePieceTokenizer.train(on: lines, pieces: pieces)
-                    try Files.write(tokenizer.model, to: out)
-                    print("\(out): \(tokenizer.pieceCount) pieces from \(lines.count) lines, \(tokenizer.digest)")
+                try DatasetWriter.refuseExisting(out)
+                var lines: [String] = []
+                for file in files {
+                    lines += try Files.readText(file).split(separator: "\n").map(String.init)
                 }
+                let tokenizer = try SentencePieceTokenizer.train(on: lines, pieces: pieces)
+                try Files.write(tokenizer.model, to: out)
+                print("\(out): \(tokenizer.pieceCount) pieces from \(lines.count) lines, \(tokenizer.digest)")
             }
         }
 
@@ -60,13 +58,11 @@ extension DataCommand {
             var text: String?
 
             func run() throws {
-                try reporting {
-                    let tokenizer = try SentencePieceTokenizer(path: model)
-                    if let text {
-                        try encode(text, tokenizer)
-                    } else {
-                        while let line = readLine() { try encode(line, tokenizer) }
-                    }
+                let tokenizer = try SentencePieceTokenizer(path: model)
+                if let text {
+                    try encode(text, tokenizer)
+                } else {
+                    while let line = readLine() { try encode(line, tokenizer) }
                 }
             }
 
@@ -99,22 +95,20 @@ extension DataCommand {
             var ids: [Int32] = []
 
             func run() throws {
-                try reporting {
-                    let tokenizer = try SentencePieceTokenizer(path: model)
-                    if !ids.isEmpty {
-                        print(try tokenizer.decode(ids))
-                        return
-                    }
-                    while let line = readLine() {
-                        let words = line.split(separator: " ")
-                        let ids = try words.map { word in
-                            guard let id = Int32(word) else {
-                                throw DataError("standard input: \"\(word)\" is no token id")
-                            }
-                            return id
+                let tokenizer = try SentencePieceTokenizer(path: model)
+                if !ids.isEmpty {
+                    print(try tokenizer.decode(ids))
+                    return
+                }
+                while let line = readLine() {
+                    let words = line.split(separator: " ")
+                    let ids = try words.map { word in
+                        guard let id = Int32(word) else {
+                            throw DataError("standard input: \"\(word)\" is no token id")
                         }
-                        print(try tokenizer.decode(ids))
+                        return id
                     }
+                    print(try tokenizer.decode(ids))
                 }
             }
         }

@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import _TestUtilities
 
 @testable import TransfusionData
 
@@ -105,6 +106,7 @@ import Testing
         ("\"documents\" : 60", "\"documents\" : -1"), ("\"height\" : 8", "\"height\" : 9223372036854775807"),
         ("\"first_pair\" : 37", "\"first_pair\" : 38"), ("\"vocabulary\" : 402", "\"vocabulary\" : 0"),
         ("\"bytes\" : 2", "\"bytes\" : 0"), ("\"version\" : 1", "\"version\" : 2"),
+        ("\"longest_caption\" : ", "\"longest_caption\" : 999999999999999999"),
         ("\"format\" : \"transfusion-dataset\"", "\"format\" : \"other\""), ("\"images\"", "\"pictures\""),
     ])
     func manifestsThatLieAreRefused(_ change: (from: String, to: String)) throws {

@@ -1,19 +1,8 @@
 import Foundation
 import TransfusionCore
+import _TestUtilities
 
 @testable import TransfusionData
-
-/// A directory that goes when the test ends.
-final class TemporaryDirectory {
-    let path: String
-
-    init() throws {
-        path = FileManager.default.temporaryDirectory.appending(path: "transfusion-data-\(UUID().uuidString)").path
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-}
 
 /// A small data set whose every caption and document is known.
 struct SyntheticDataset {

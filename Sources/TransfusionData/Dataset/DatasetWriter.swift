@@ -118,6 +118,7 @@ public final class DatasetWriter {
             let file = try MappedFile(temporary + "/" + name, expectedBytes: sink.count)
             manifest.files[name] = DatasetManifest.File(bytes: sink.count, sha256: SHA256.hex(file.bytes))
         }
+        manifest.splits.removeAll { $0.pairs == 0 && $0.documents == 0 }
         let (sealed, bytes) = try manifest.sealed()
         try Files.write(bytes, to: temporary + "/" + DatasetManifest.fileName)
         try Self.refuseExisting(path)

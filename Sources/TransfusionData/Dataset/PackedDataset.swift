@@ -234,7 +234,14 @@ public final class PackedDataset: Sendable {
         ] {
             try require((0..<limit).contains(count), "\(name): a count of \(count) is impossible")
         }
+        for (name, file) in manifest.files {
+            try require((0..<limit).contains(file.bytes), "\(name): a size of \(file.bytes) bytes is impossible")
+        }
         for split in manifest.splits {
+            let tokens = [split.captionTokens, split.longestCaption, split.textTokens]
+            try require(
+                tokens.allSatisfy { (0..<limit).contains($0) },
+                "the split \"\(split.name)\" has impossible token counts")
             let runs = [
                 (split.firstPair, split.pairs, manifest.pairs),
                 (split.firstDocument, split.documents, manifest.documents),

@@ -2,7 +2,7 @@ extension PackedDataset {
     /// Reads every byte of a data set: sizes, digests, and that every index stays inside the data.
     /// - Returns: Everything that is wrong, one line each; empty when the data set is as it was written.
     public static func verify(
-        _ path: String, progress: (_ file: String, _ bytes: Int) -> Void = { _, _ in }
+        _ path: String, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void = { _, _, _ in }
     ) -> [DataError] {
         let manifest: DatasetManifest
         do throws(DataError) {
@@ -14,12 +14,16 @@ extension PackedDataset {
         func attempt(_ check: () throws(DataError) -> Void) {
             do throws(DataError) { try check() } catch { problems.append(error) }
         }
-        for name in Set(FileName.all).union(manifest.files.keys).sorted() {
+        let names = Set(FileName.all).union(manifest.files.keys).sorted()
+        let size = { (name: String) in (manifest.files[name]?.bytes ?? 0) >> 20 }
+        var done = 0
+        for name in names {
+            progress("reading MiB", done, names.reduce(0) { $0 + size($1) })
+            done += size(name)
             attempt { () throws(DataError) in
                 guard let expected = manifest.files[name], !name.contains("/") else {
                     throw DataError(path + "/" + DatasetManifest.fileName, "does not list \(name)")
                 }
-                progress(name, expected.bytes)
                 let file = try MappedFile(path + "/" + name, expectedBytes: expected.bytes)
                 guard SHA256.hex(file.bytes) == expected.sha256 else {
                     throw DataError(file.path, "does not match its SHA-256; the data set is damaged, build it again")

@@ -52,9 +52,9 @@ public struct EmojiDataset {
         public var variantsWithoutBase: Int
     }
 
-    /// - Parameter progress: Told what is being done, and how much of it is done, from 0 to 1.
+    /// - Parameter progress: Told what is being done, how much of it is done, and of how much (0 when that is not known).
     public func build(
-        at path: String, progress: (_ phase: String, _ fraction: Double) -> Void = { _, _ in }
+        at path: String, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void = { _, _, _ in }
     ) throws(DataError) -> Report {
         guard (8...128).contains(size) else {
             throw DataError("--size: \(size) is outside 8 … 128, the size of the font's bitmaps")
@@ -65,7 +65,6 @@ public struct EmojiDataset {
         try checkHeldOut(chosen.map { list.emoji[$0].name })
         let texts = Self.shuffled(try WordNet.texts(wordNetDirectory))
 
-        progress("drawing", 0)
         let font = try EmojiFont(fontPath)
         var withoutPicture: [String] = []
         var pictures: [Int: Picture] = [:]
@@ -75,11 +74,11 @@ public struct EmojiDataset {
             } else {
                 withoutPicture.append(list.emoji[index].name)
             }
-            progress("drawing", Double(done + 1) / Double(chosen.count))
+            progress("drawing", done + 1, chosen.count)
         }
         guard !pictures.isEmpty else { throw DataError(fontPath, "has a picture of no emoji of the subset") }
 
-        progress("training the tokenizer", 0)
+        progress("training the tokenizer", 0, 0)
         let tokenizer: SentencePieceTokenizer
         if let tokenizerPath {
             tokenizer = try SentencePieceTokenizer(path: tokenizerPath)
@@ -116,7 +115,7 @@ public struct EmojiDataset {
             for (place, text) in texts.enumerated() {
                 let split = place % Self.validationEvery == Self.validationEvery - 1 ? "validation" : "train"
                 if split == writer.currentSplit { try writer.addDocument(text) }
-                if place % 1000 == 0 { progress("encoding \(split) text", Double(place) / Double(texts.count)) }
+                if place % 1000 == 0 { progress("encoding \(split) text", place, texts.count) }
             }
         }
         let variantsWithoutBase = try addVariants(of: pairOf, list, font, to: writer)

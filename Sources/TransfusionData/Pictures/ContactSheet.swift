@@ -33,7 +33,7 @@ public struct ContactSheet {
             entry.pictures.map { $0.magnified(max(1, pictureSize / max($0.width, $0.height))) }
         }
         let contentWidth = pictures.map { $0.reduce(-gap) { $0 + $1.width + gap } }.max() ?? 0
-        let cellWidth = max(contentWidth, 96) + 2 * gap
+        let cellWidth = max(contentWidth, 144) + 2 * gap
         let pictureHeight = pictures.joined().map(\.height).max() ?? 0
         let cellHeight = pictureHeight + 2 * font.lineHeight + 3 * gap
         let rows = max(1, (entries.count + columns - 1) / columns)

@@ -1,0 +1,79 @@
+import ArgumentParser
+import TransfusionData
+
+extension DataCommand {
+    struct Import: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Makes a data set of your own pictures and texts.",
+            discussion: """
+                A folder holds PNG pictures and metadata.jsonl with lines {"file_name": "a.png", "text": "its caption"}; a text
+                file has lines {"text": "…"}. Pictures are cut to their centred square and resized.
+
+                EXAMPLES
+                  tf-data import --folder pictures --jsonl corpus.jsonl --size 64 --out data/mine
+                  tf-data import --jsonl corpus.jsonl --tokenizer tokenizer.model --out data/text
+                """)
+
+        @Option(help: "A folder of pictures with metadata.jsonl; may be given again.")
+        var folder: [String] = []
+
+        @Option(help: "A file of texts; may be given again.")
+        var jsonl: [String] = []
+
+        @Option(help: "The directory to make; it must not exist.")
+        var out: String
+
+        @Option(help: "Pixels on a side.")
+        var size = 32
+
+        @Option(help: "Pieces of the tokenizer to train (default: 4096).")
+        var pieces: Int?
+
+        @Option(help: "A SentencePiece .model to use instead of training one.")
+        var tokenizer: String?
+
+        @Option(help: "One in so many goes to the split 'validation'; 0 for none.")
+        var validationEvery = 50
+
+        @Flag(help: "Print the report as JSON.")
+        var json = false
+
+        func validate() throws {
+            if folder.isEmpty, jsonl.isEmpty {
+                throw ValidationError("--folder or --jsonl: name at least one folder of pictures or file of texts")
+            }
+            if pieces != nil, tokenizer != nil {
+                throw ValidationError("--pieces: a given --tokenizer is not trained; leave one of the two away")
+            }
+        }
+
+        func run() throws {
+            var settings = DatasetImport()
+            settings.folders = folder
+            settings.texts = jsonl
+            settings.size = size
+            settings.tokenizerPath = tokenizer
+            settings.validationEvery = validationEvery
+            if let pieces { settings.pieces = pieces }
+            let progress = PhaseProgress()
+            let report = try settings.build(at: out, progress: progress.update)
+            progress.clear()
+            if json { try printJSON(report) } else { print(report) }
+        }
+
+        private func print(_ report: DatasetImport.Report) {
+            Swift.print("\(report.path): data set \(report.digest.prefix(12))")
+            for split in report.pairs.keys.sorted() {
+                let documents = report.documents[split] ?? 0
+                Swift.print("  \(split): \(report.pairs[split] ?? 0) pairs, \(documents) text documents")
+            }
+            Swift.print(
+                "  tokens: \(report.captionTokens) in captions (longest \(report.longestCaption)),"
+                    + " \(report.textTokens) in text; vocabulary \(report.vocabulary)")
+            if report.filesWithoutCaption > 0 {
+                Swift.print("  left out, PNG files that metadata.jsonl does not name: \(report.filesWithoutCaption)")
+            }
+            if report.emptyTexts > 0 { Swift.print("  left out, empty texts: \(report.emptyTexts)") }
+        }
+    }
+}

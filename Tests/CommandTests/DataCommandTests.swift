@@ -1,0 +1,97 @@
+import Foundation
+import Testing
+import _TestUtilities
+
+@Suite struct DataCommandTests {
+    let data = Command("tf-data")
+    let directory: TemporaryDirectory
+
+    init() throws { directory = try TemporaryDirectory() }
+
+    /// A failure is one line that says `error:` and names what is wrong.
+    func expectFailure(
+        _ arguments: [String], status: Int32, naming word: String, sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
+        let result = try data.run(arguments)
+        #expect(result.status == status, "\(result.errors)", sourceLocation: sourceLocation)
+        #expect(result.signal == nil, sourceLocation: sourceLocation)
+        #expect(result.errors.lowercased().hasPrefix("error: "), sourceLocation: sourceLocation)
+        #expect(result.errors.contains(word), "\(result.errors)", sourceLocation: sourceLocation)
+        if status == 1 {
+            #expect(result.errors.split(separator: "\n").count == 1, "\(result.errors)", sourceLocation: sourceLocation)
+        }
+    }
+
+    func importedDataset() throws -> String {
+        let lines = (0..<80).map { "{\"text\": \"line \($0) of a red circle\"}" }.joined(separator: "\n")
+        try lines.write(toFile: directory.file("text.jsonl"), atomically: true, encoding: .utf8)
+        let out = directory.file("set")
+        let result = try data.run("import", "--jsonl", directory.file("text.jsonl"), "--pieces", "280", "--out", out)
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.errors.isEmpty)
+        return out
+    }
+
+    @Test func importsInspectsAndVerifies() throws {
+        let out = try importedDataset()
+        let inspected = try data.run("inspect", out, "--samples", "2")
+        #expect(inspected.output.contains("train: 0 pairs"))
+        #expect(inspected.output.contains("document 0: line 0 of a red circle"))
+        let json = try data.run("inspect", out, "--json", "--split", "validation")
+        let object = try JSONSerialization.jsonObject(with: Data(json.output.utf8)) as? [String: Any]
+        let manifest = object?["manifest"] as? [String: Any]
+        #expect(manifest?["documents"] as? Int == 80)
+        #expect((object?["documents"] as? [Any])?.count == 1)
+        #expect(try data.run("verify", out).status == 0)
+
+        // One flipped bit is found; nothing else is printed.
+        var text = try Data(contentsOf: URL(filePath: out + "/text.tokens"))
+        text[10] ^= 1
+        try text.write(to: URL(filePath: out + "/text.tokens"))
+        try expectFailure(["verify", out], status: 1, naming: "text.tokens")
+    }
+
+    @Test func tokenizerGoesThereAndBack() throws {
+        let model = directory.file("t.model")
+        let text = (0..<50).map { "red circle \($0) and a blue square" }.joined(separator: "\n")
+        try text.write(toFile: directory.file("text.txt"), atomically: true, encoding: .utf8)
+        let train = ["tokenizer", "train", directory.file("text.txt"), "--pieces", "290", "--out", model]
+        #expect(try data.run(train).status == 0)
+        try expectFailure(train, status: 1, naming: "exists already")
+        let ids = try data.run("tokenizer", "encode", "--model", model, "blue circle 7").output
+        #expect(ids.split(separator: " ").count >= 3)
+        let words = ids.split(whereSeparator: \.isWhitespace).map(String.init)
+        #expect(try data.run(["tokenizer", "decode", "--model", model] + words).output == "blue circle 7\n")
+        let special = try data.run("tokenizer", "encode", "--model", model, "--parse-specials", "<s><boi><eoi></s>")
+        #expect(special.output == "1 290 291 2\n")
+        try expectFailure(["tokenizer", "decode", "--model", model, "292"], status: 1, naming: "292")
+        try expectFailure(["tokenizer", "encode", "--model", "/nowhere", "x"], status: 1, naming: "/nowhere")
+    }
+
+    @Test func wrongUseExitsWithTwo() throws {
+        try expectFailure(["import", "--out", directory.file("x")], status: 2, naming: "--folder")
+        try expectFailure(["emoji", "--out", "x", "--subset", "owls"], status: 2, naming: "owls")
+        try expectFailure(["emoji"], status: 2, naming: "--out")
+        try expectFailure(["inspect", "x", "--samples", "-1"], status: 2, naming: "samples")
+    }
+
+    @Test func badInputIsOneLine() throws {
+        try expectFailure(["inspect", directory.file("none")], status: 1, naming: "tf-data emoji")
+        try expectFailure(["verify", directory.file("none")], status: 1, naming: "manifest.json")
+        try expectFailure(
+            ["emoji", "--out", directory.file("x"), "--font", "/nowhere.ttf"], status: 1,
+            naming: "fonts-noto-color-emoji")
+        let out = try importedDataset()
+        try expectFailure(["inspect", out, "--split", "test"], status: 1, naming: "train, validation")
+        try expectFailure(
+            ["import", "--jsonl", directory.file("text.jsonl"), "--out", out], status: 1, naming: "exists already")
+    }
+
+    @Test func helpHasExamples() throws {
+        for command in [[], ["emoji"], ["import"], ["inspect"], ["verify"], ["tokenizer"]] {
+            let help = try data.run(command + ["--help"])
+            #expect(help.status == 0)
+            #expect(help.output.contains("EXAMPLES"))
+        }
+    }
+}
