@@ -95,7 +95,7 @@ let package = Package(
 
         // Tests mirror the sources.
         .target(
-            name: "_TestUtilities", dependencies: ["TransfusionCore", "TransfusionCheckpoint"],
+            name: "_TestUtilities", dependencies: ["TransfusionCore", "TransfusionData", "TransfusionCheckpoint"],
             path: "Tests/_TestUtilities",
             swiftSettings: swiftSettings),
         tests("TransfusionCore", []),

@@ -19,6 +19,21 @@ public struct Command: Sendable {
             .appendingPathComponent(name)
     }
 
+    /// A program of the system.
+    public static func onPath(_ name: String) throws -> Command {
+        let places = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map { "\($0)/\(name)" }
+        guard let place = places.first(where: FileManager.default.isExecutableFile(atPath:)) else {
+            throw CocoaError(.fileNoSuchFile, userInfo: [NSFilePathErrorKey: name])
+        }
+        return Command(executable: URL(filePath: place))
+    }
+
+    private init(executable: URL) {
+        self.executable = executable
+    }
+
+    public var path: String { executable.path }
+
     /// Runs the command to its end.
     public func run(_ arguments: [String], environment: [String: String] = [:]) throws -> Result {
         let process = Process()

@@ -1,0 +1,127 @@
+import Foundation
+import Testing
+import TransfusionCheckpoint
+import TransfusionConfig
+import TransfusionCore
+import TransfusionParallel
+import _TestUtilities
+
+@testable import TransfusionTraining
+
+@Suite struct TrainingLoopTests {
+    @Test(.timeLimit(.minutes(5))) func ranksShareOneRun() throws {
+        let run = try TrainingRun()
+        for ranks in [1, 2, 3, 4] { try run.train("\(ranks)", ranks: ranks) }
+        let alone = try run.losses("1")
+        #expect(alone.count == 20)
+        #expect(try #require(alone.last) < 0.8 * alone[0], "the model learns nothing: \(alone)")
+        for ranks in [2, 3, 4] {
+            #expect(largestRelativeDifference(try run.losses("\(ranks)"), alone) < 1e-5)
+            let norms = try run.records("\(ranks)").map(\.gradientNorm)
+            #expect(largestRelativeDifference(norms, try run.records("1").map(\.gradientNorm)) < 1e-5)
+        }
+    }
+
+    @Test(.timeLimit(.minutes(5)), arguments: ["f32", "bf16"], [1, 2])
+    func aResumedRunGivesTheSameBits(_ precision: String, _ ranks: Int) throws {
+        let run = try TrainingRun()
+        let set = ["precision=\(precision)", "batch.micro_sequences=2"]
+        try run.train("whole", ranks: ranks, set: set)
+        // Inside the warm-up, and twice.
+        try run.train("parts", ranks: ranks, lastStep: 3, set: set)
+        try run.train("parts", ranks: ranks, lastStep: 11, set: set)
+        try run.train("parts", ranks: ranks, set: set)
+        #expect(try run.losses("parts") == run.losses("whole"))
+        #expect(try run.tensors("parts", step: 20) == run.tensors("whole", step: 20))
+        #expect(try run.records("parts").map(\.tokens) == run.records("whole").map(\.tokens))
+    }
+
+    @Test(.timeLimit(.minutes(5))) func anAsynchronousSaveGivesTheSameBits() throws {
+        let run = try TrainingRun()
+        let set = ["checkpoint.every_steps=4", "checkpoint.keep.last=9"]
+        try run.train("still", ranks: 2, set: set)
+        try run.train("beside", ranks: 2, set: set + ["checkpoint.asynchronous=true"])
+        for step in [4, 8, 12, 16, 20] {
+            #expect(try run.tensors("beside", step: step) == run.tensors("still", step: step))
+        }
+    }
+
+    @Test(.timeLimit(.minutes(5))) func recomputationChangesNoBits() throws {
+        let run = try TrainingRun()
+        try run.train("none")
+        try run.train("full", set: ["parallel.recompute=full"])
+        #expect(try run.losses("full") == run.losses("none"))
+        #expect(try run.tensors("full", step: 20) == run.tensors("none", step: 20))
+    }
+
+    @Test(.timeLimit(.minutes(5))) func anotherNumberOfRanksGoesOn() throws {
+        let run = try TrainingRun()
+        try run.train("whole")
+        try run.train("mixed", ranks: 3, lastStep: 7)
+        try run.train("mixed", ranks: 2)
+        #expect(largestRelativeDifference(try run.losses("mixed"), try run.losses("whole")) < 1e-5)
+    }
+
+    @Test(.timeLimit(.minutes(5))) func aNumberThatIsNoneStopsAllRanksBeforeTheUpdate() throws {
+        let run = try TrainingRun()
+        // An endless learning rate makes the weights infinite in the first update, and the loss of the second step NaN.
+        let set = ["schedule.learning_rate=1e38", "schedule.warmup_steps=0", "optimizer.clip_norm=0"]
+        #expect {
+            try run.train("wild", ranks: 2, set: set)
+        } throws: { error in
+            let text = "\(error)"
+            return text.contains("rank") && text.contains("gradient of") && text.contains("not finite")
+        }
+        let checkpoints = CheckpointStore(run.path("wild").checkpoints)
+        #expect(try checkpoints.steps().isEmpty, "a broken state was saved")
+    }
+
+    @Test func impossibleRunsAreRefused() throws {
+        let run = try TrainingRun()
+        func refusal(_ name: String, ranks: Int = 1, resume: TrainingLoop.Options.Resume = .automatic, _ set: String...)
+            -> String
+        {
+            do {
+                try run.train(name, ranks: ranks, lastStep: 1, resume: resume, set: set)
+                return "nothing was refused"
+            } catch {
+                return "\(error)"
+            }
+        }
+        #expect(refusal("ranks", ranks: 3, "batch.global_sequences=2").contains("batch.global_sequences"))
+        #expect(refusal("patch", "model.patch=3").contains("model.patch"))
+        #expect(refusal("data", "data.path=/nowhere").contains("/nowhere"))
+        try run.train("taken", lastStep: 1)
+        #expect(refusal("taken", resume: .never).contains("--resume auto"))
+        #expect(refusal("taken", "model.width=64").contains("model.width"))
+        #expect(refusal("other", resume: .from("/nowhere")).contains("/nowhere"))
+        let narrow = run.path("taken").checkpoints + "/step-00000001"
+        #expect(refusal("wider", resume: .from(narrow), "model.width=64").contains("another model"))
+    }
+
+    @Test func aChangedDataSetIsRefused() throws {
+        let run = try TrainingRun()
+        try run.train("run", lastStep: 2)
+        let other = try SmallDataset(shift: 1)
+        try FileManager.default.removeItem(atPath: run.dataset.path)
+        try FileManager.default.copyItem(atPath: other.path, toPath: run.dataset.path)
+        #expect {
+            try run.train("run")
+        } throws: { "\($0)".contains(run.dataset.path) && "\($0)".contains("digest") }
+    }
+
+    @Test func aDamagedCheckpointIsPassedOver() throws {
+        let run = try TrainingRun()
+        let set = ["checkpoint.every_steps=5", "checkpoint.keep.last=9"]
+        try run.train("run", lastStep: 15, set: set)
+        let shard = run.path("run").checkpoints + "/step-00000015/rank-00000.shard"
+        var bytes = try Data(contentsOf: URL(filePath: shard))
+        bytes[bytes.count / 2] ^= 1
+        try bytes.write(to: URL(filePath: shard))
+        try run.train("run", set: set)
+        try run.train("whole", set: set)
+        #expect(try run.tensors("run", step: 20) == run.tensors("whole", step: 20))
+        #expect(FileManager.default.fileExists(atPath: run.path("run").checkpoints + "/step-00000015.corrupt"))
+        #expect(try run.losses("run") == run.losses("whole"))
+    }
+}
