@@ -87,7 +87,8 @@ import _TestUtilities
     }
 
     @Test func wrongUseIsOneLineEach() throws {
-        func expect(_ arguments: [String], _ status: Int32, _ part: String, environment: [String: String] = [:]) throws {
+        func expect(_ arguments: [String], _ status: Int32, _ part: String, environment: [String: String] = [:]) throws
+        {
             let result = try worker.run(arguments, environment: environment)
             #expect(result.status == status, "\(arguments): \(result.errors)")
             #expect(result.errors.contains(part), "\(arguments): \(result.errors)")
