@@ -1,4 +1,4 @@
-public import TransfusionData
+internal import TransfusionData
 
 /// A data set of a few coloured 8 × 8 pictures and short texts, for tests that train.
 public struct SmallDataset {
