@@ -13,6 +13,10 @@ extension ConfigurationKey {
         ConfigurationKey(
             "seed", \.seed, .integer(0...Int.max),
             "Decides initial weights, sample order, noise and dropout. The same seed gives the same run."),
+        ConfigurationKey(
+            "precision", \.precision, .choice,
+            "Type of products and activations. Weights, moments and sums are f32 always. "
+                + "With auto, bf16 where the processor multiplies it."),
     ]
 
     private static let modelKeys: [ConfigurationKey] = [
@@ -125,10 +129,6 @@ extension ConfigurationKey {
         ConfigurationKey(
             "parallel.recompute", \.parallel.recompute, .choice, mayChange: true,
             "What the backward pass computes again instead of keeping it: nothing, or every block."),
-        ConfigurationKey(
-            "precision", \.precision, .choice,
-            "Type of products and activations. Weights, moments and sums are f32 always. "
-                + "With auto, bf16 where the processor multiplies it."),
     ]
 
     private static let outputKeys: [ConfigurationKey] = [

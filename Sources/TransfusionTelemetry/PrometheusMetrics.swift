@@ -3,7 +3,6 @@ public import TransfusionConfig
 
 /// What a run tells Prometheus, as text for the textfile collector of its node exporter.
 public struct PrometheusMetrics: Sendable {
-    private let version: String
     private var latest: StepRecord?
     /// Steps that took at most so many seconds; the last counts all.
     private var stepCounts = [Int](repeating: 0, count: bounds.count + 1)
@@ -12,10 +11,7 @@ public struct PrometheusMetrics: Sendable {
 
     private static let bounds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250]
 
-    /// - Parameter version: Of the program.
-    public init(version: String) {
-        self.version = version
-    }
+    public init() {}
 
     public mutating func observe(_ record: StepRecord) {
         latest = record
@@ -38,7 +34,6 @@ public struct PrometheusMetrics: Sendable {
     /// The text format 0.0.4.
     public var text: String {
         var text = PrometheusText()
-        text.family("build_info", "gauge", "The program that runs.", [(["version": version], 1)])
         if let record = latest {
             text.family("train_step", "gauge", "Steps done.", Double(record.step))
             text.family(

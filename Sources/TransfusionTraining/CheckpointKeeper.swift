@@ -19,7 +19,7 @@ final class CheckpointKeeper {
 
     init(
         _ settings: RunConfiguration.Checkpoint, directory: RunDirectory, group: any Collectives,
-        log: @escaping (String) -> Void
+        log: @escaping (String) -> Void, onSave: @escaping (_ seconds: Double) -> Void
     ) {
         self.settings = settings
         self.group = group
@@ -29,7 +29,10 @@ final class CheckpointKeeper {
         saver = CheckpointSaver(
             store, collectives: group, retention: Retention(last: settings.keepLast, every: settings.keepEvery),
             asynchronous: settings.asynchronous
-        ) { log(Self.line($0)) }
+        ) { event in
+            log(Self.line(event))
+            if case .saved(let report) = event { onSave(report.writeSeconds) }
+        }
     }
 
     /// What the run shall continue from; nil to begin.

@@ -1,8 +1,9 @@
+internal import Foundation
 internal import TransfusionConfig
 internal import TransfusionCore
 internal import TransfusionTelemetry
 
-/// Tells what training does: metrics.jsonl, TensorBoard and the console on rank 0, heartbeats on every rank.
+/// Tells what training does: metrics.jsonl, TensorBoard, Prometheus and the console on rank 0, heartbeats on every rank.
 final class StepReporter {
     private let configuration: RunConfiguration
     private let directory: RunDirectory
@@ -12,6 +13,7 @@ final class StepReporter {
     private var console: StepConsole
     private var metrics: MetricsLog?
     private var events: TensorBoardEvents?
+    private var prometheus = PrometheusMetrics()
     private var heartbeats: HeartbeatWriter?
     private var lastReport = ContinuousClock.now
     private var stepsSinceReport = 0
@@ -71,12 +73,19 @@ final class StepReporter {
         guard rank == 0 else { return }
         try metrics?.append(record)
         try events?.append(record)
+        prometheus.observe(record)
+        try prometheus.write(to: directory.prometheus)
         log(console.line(record))
     }
 
     /// Puts a picture of a fixed prompt into the TensorBoard log.
     func reportSample(_ number: Int, png: [UInt8], width: Int, height: Int, step: Int) throws {
         try events?.appendImage("samples/prompt_\(number)", png: png, width: width, height: height, step: step)
+    }
+
+    /// Takes note of a checkpoint that is complete now and took `seconds`.
+    func reportCheckpoint(seconds: Double) {
+        prometheus.observeCheckpoint(time: Date().timeIntervalSince1970, seconds: seconds)
     }
 
     /// Writes the last heartbeat.

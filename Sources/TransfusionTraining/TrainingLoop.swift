@@ -78,7 +78,8 @@ public final class TrainingLoop {
         let reporter = StepReporter(configuration, directory: directory, rank: group.rank, timer: timer, print: log)
         self.reporter = reporter
         checkpoints = CheckpointKeeper(
-            configuration.checkpoint, directory: directory, group: group, log: reporter.log)
+            configuration.checkpoint, directory: directory, group: group, log: reporter.log,
+            onSave: reporter.reportCheckpoint)
         work = FloatingPointWork(setup.modelConfiguration)
         setup.report.forEach(reporter.log)
     }
