@@ -157,6 +157,8 @@ extension Manifest {
 
 extension Manifest {
     static let chunkByteLimit = 1 << 26
+    /// What encryption adds to a chunk.
+    static let encryptionBytes = 28
     private static let rankLimit = 8
     private static let boxLimit = 1 << 14
 
@@ -190,14 +192,17 @@ extension Manifest {
         func fail(_ problem: String) -> CheckpointError { CheckpointError(path, "tensor \(name): \(problem)") }
         guard let fileBytes = files[box.file] else { throw fail("lies in the file '\(box.file)', which is not listed") }
         guard let count = Self.count(of: box.sizes) else { throw fail("has a box of impossible size \(box.sizes)") }
-        guard box.chunks.count == (count * tensor.type.byteCount + chunkBytes - 1) / chunkBytes else {
+        let byteCount = count * tensor.type.byteCount
+        guard box.chunks.count == (byteCount + chunkBytes - 1) / chunkBytes else {
             throw fail("has \(box.chunks.count) chunks for a box of \(box.sizes)")
         }
         guard box.offset >= 0, box.offset <= fileBytes else { throw fail("begins outside of \(box.file)") }
         var end = box.offset
-        for chunk in box.chunks {
-            guard chunk.bytes > 0, chunk.bytes <= fileBytes - end else {
-                throw fail("has a chunk of \(chunk.bytes) bytes that leaves \(box.file)")
+        for (index, chunk) in box.chunks.enumerated() {
+            // What does not become smaller is stored as it is.
+            let rawBytes = min(chunkBytes, byteCount - index * chunkBytes)
+            guard chunk.bytes > 0, chunk.bytes <= rawBytes + Self.encryptionBytes, chunk.bytes <= fileBytes - end else {
+                throw fail("has a chunk of \(chunk.bytes) bytes for \(rawBytes) in \(box.file)")
             }
             end += chunk.bytes
         }

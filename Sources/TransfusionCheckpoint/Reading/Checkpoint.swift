@@ -92,6 +92,12 @@ extension Checkpoint {
         try Pipeline.run(count: reads.count, threads: options.threads) { index in
             let read = reads[index]
             guard let file = files[read.chunk.file] else { return }
+            if read.chunk.stored.encoding == .raw, read.copies.count == 1,
+                let place = read.copies[0].wholeTarget(of: read.chunk.rawRange)
+            {
+                let memory = requests[read.copies[0].request].memory[place]
+                return try fill(UnsafeMutableRawBufferPointer(rebasing: memory), from: read.chunk, file)
+            }
             try withRawChunk(read.chunk, file) { raw in
                 for copy in read.copies {
                     copy.run(from: raw, at: read.chunk.rawRange.lowerBound, to: requests[copy.request].memory)
@@ -142,11 +148,21 @@ extension Checkpoint {
     ) throws {
         let stored = UnsafeMutableRawBufferPointer.allocate(byteCount: chunk.stored.bytes, alignment: 64)
         defer { stored.deallocate() }
-        try file.readAll(stored, at: chunk.fileOffset, path: Path.join(path, chunk.file))
-        guard SHA256.hexDigest(UnsafeRawBufferPointer(stored)) == chunk.stored.sha256 else {
+        try fill(stored, from: chunk, file)
+        try body(UnsafeRawBufferPointer(stored))
+    }
+
+    /// Reads a chunk as it is stored, and verifies it.
+    private func fill(
+        _ memory: UnsafeMutableRawBufferPointer, from chunk: ChunkPlace, _ file: any ReadableFile
+    ) throws {
+        guard memory.count == chunk.stored.bytes else {
+            throw chunk.error(in: path, "has \(chunk.stored.bytes) bytes instead of \(memory.count)")
+        }
+        try file.readAll(memory, at: chunk.fileOffset, path: Path.join(path, chunk.file))
+        guard SHA256.hexDigest(UnsafeRawBufferPointer(memory)) == chunk.stored.sha256 else {
             throw chunk.error(in: path, "does not match its SHA-256")
         }
-        try body(UnsafeRawBufferPointer(stored))
     }
 }
 

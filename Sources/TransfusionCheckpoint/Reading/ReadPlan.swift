@@ -102,6 +102,16 @@ struct BoxCopy: Sendable {
         return copy
     }
 
+    /// Where in the target's memory the bytes `range` of the source go, when all of them go to one place in order.
+    func wholeTarget(of range: Range<Int>) -> Range<Int>? {
+        guard sizes.dropLast().allSatisfy({ $0 == 1 }) else { return nil }
+        let first = range.lowerBound / width
+        let end = range.upperBound / width
+        guard sourceStart <= first, end <= sourceStart + sizes[sizes.count - 1] else { return nil }
+        let start = (targetStart + first - sourceStart) * width
+        return start..<start + range.count
+    }
+
     private static func ceilingDivision(_ a: Int, _ b: Int) -> Int {
         a >= 0 ? (a + b - 1) / b : -(-a / b)
     }

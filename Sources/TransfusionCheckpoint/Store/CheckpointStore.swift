@@ -25,7 +25,7 @@ public struct CheckpointOptions: Sendable {
 public struct CheckpointStore: Sendable {
     public let directory: String
     public var options: CheckpointOptions
-    let fileSystem: any FileSystem
+    public let fileSystem: any FileSystem
 
     public init(
         _ directory: String, options: CheckpointOptions = CheckpointOptions(),

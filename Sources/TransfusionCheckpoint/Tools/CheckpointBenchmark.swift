@@ -1,0 +1,225 @@
+internal import Glibc
+internal import TransfusionCore
+
+/// What saving and loading cost on this machine, beside plain copies, writes and reads of the same bytes.
+public struct CheckpointBenchmark {
+    /// Seconds, and bytes where the name says so. Rates are `tensorBytes` by seconds.
+    public struct Measurement: Codable, Sendable {
+        public let tensorBytes: Int
+        /// Copying the state once, from memory to memory, on one thread.
+        public let copySeconds: Double
+        /// How long an asynchronous save keeps training waiting.
+        public let stallSeconds: Double
+        /// From the beginning of an asynchronous save until its files are written.
+        public let asynchronousSeconds: Double
+        /// A synchronous save without compression, hashed, flushed and committed.
+        public let writeSeconds: Double
+        /// Writing the same bytes to one file in blocks of 1 MiB, and flushing it: what `dd conv=fsync` does.
+        public let plainWriteSeconds: Double
+        /// Loading every tensor, verified, from the disk.
+        public let readSeconds: Double
+        /// Reading the same bytes from the disk in blocks of 1 MiB: what `dd` does.
+        public let plainReadSeconds: Double
+        /// A synchronous save with zstd level 1.
+        public let compressedSeconds: Double
+        public let compressedBytes: Int
+        /// Loading the compressed checkpoint.
+        public let compressedReadSeconds: Double
+    }
+
+    private let directory: String
+    private let parameters: Int
+    private let repetitions: Int
+    private let options = CheckpointOptions()
+
+    /// - Parameters:
+    ///   - directory: A new directory on the disk to be measured. It needs room for three times 12 bytes a parameter.
+    ///   - parameters: The size of the synthetic model; its state has three numbers for each.
+    ///   - repetitions: How often everything is measured; the medians count.
+    public init(directory: String, parameters: Int, repetitions: Int = 3) {
+        precondition(parameters > 0 && repetitions > 0)
+        self.directory = directory
+        self.parameters = parameters
+        self.repetitions = repetitions
+    }
+
+    /// Measures everything, and removes what it wrote.
+    /// - Parameter progress: Called with what is being measured, and the numbers of measurements done and in all.
+    public func run(progress: (String, Int, Int) -> Void = { _, _, _ in }) throws -> Measurement {
+        let files = POSIXFileSystem()
+        try files.createDirectory(directory)
+        defer { try? files.removeDirectory(directory) }
+        let state = State(parameters: parameters)
+        let copy = try StagingBuffer(capacity: state.byteCount)
+        copy.populate()
+        var seconds: [String: [Double]] = [:]
+        var compressedBytes = 0
+        var done = 0
+        func measure(_ name: String, _ body: () throws -> Double?) throws {
+            progress(name, done, repetitions * 6)
+            let begin = ContinuousClock.now
+            let own = try body()
+            seconds[name, default: []].append(own ?? begin.duration(to: .now).seconds)
+            done += 1
+        }
+        let plain = Path.join(directory, "plain")
+        let store = CheckpointStore(Path.join(directory, "checkpoints"), options: options)
+        var packedOptions = options
+        packedOptions.compressionLevel = 1
+        let packed = CheckpointStore(Path.join(directory, "packed"), options: packedOptions)
+        defer {
+            for path in [store.path(1), store.directory, packed.path(1), packed.directory] {
+                try? files.removeTree(path)
+            }
+            try? files.removeFile(plain)
+        }
+        for _ in 0..<repetitions {
+            try measure("copy") {
+                copy.reset()
+                let begin = ContinuousClock.now
+                let target = try copy.reserve(0, byteCount: state.byteCount)
+                target.copyMemory(from: UnsafeRawBufferPointer(state.memory))
+                return begin.duration(to: .now).seconds
+            }
+            try measure("plain write") {
+                try? files.removeFile(plain)
+                let begin = ContinuousClock.now
+                try state.writePlainly(to: plain)
+                return begin.duration(to: .now).seconds
+            }
+            try measure("plain read") {
+                Self.evict(plain)
+                return try state.readPlainly(plain)
+            }
+            try files.removeFile(plain)
+            try measure("write") {
+                try store.save(step: 1, metadata: State.metadata, pieces: state.pieces)
+                return nil
+            }
+            try measure("read") { try load(store, state) }
+            try measure("compressed write") {
+                compressedBytes = try packed.save(step: 1, metadata: State.metadata, pieces: state.pieces).storedBytes
+                return nil
+            }
+            try measure("compressed read") { try load(packed, state) }
+        }
+        let asynchronous = try measureAsynchronously(state, Path.join(directory, "asynchronous"))
+        func median(_ name: String) -> Double { Self.median(seconds[name] ?? []) }
+        return Measurement(
+            tensorBytes: state.byteCount, copySeconds: median("copy"), stallSeconds: asynchronous.stall,
+            asynchronousSeconds: asynchronous.write, writeSeconds: median("write"),
+            plainWriteSeconds: median("plain write"), readSeconds: median("read"),
+            plainReadSeconds: median("plain read"), compressedSeconds: median("compressed write"),
+            compressedBytes: compressedBytes, compressedReadSeconds: median("compressed read"))
+    }
+
+    private func load(_ store: CheckpointStore, _ state: State) throws -> Double {
+        let checkpoint = try store.open(step: 1)
+        for name in checkpoint.files.keys { Self.evict(Path.join(checkpoint.path, name)) }
+        let begin = ContinuousClock.now
+        try checkpoint.read(state.requests)
+        return begin.duration(to: .now).seconds
+    }
+
+    private func measureAsynchronously(_ state: State, _ directory: String) throws -> (stall: Double, write: Double) {
+        let store = CheckpointStore(directory, options: options)
+        defer {
+            try? store.fileSystem.removeTree(store.path(1))
+            try? store.fileSystem.removeDirectory(directory)
+        }
+        var stalls: [Double] = []
+        var writes: [Double] = []
+        var failure: CheckpointError?
+        let saver = CheckpointSaver(store) { event in
+            switch event {
+            case .saved(let report):
+                stalls.append(report.stallSeconds)
+                writes.append(report.writeSeconds)
+            case .failed(_, let error): failure = error
+            case .skipped: break
+            }
+        }
+        try saver.prepare(for: state.pieces)
+        for _ in 0..<repetitions {
+            try saver.save(step: 1, metadata: State.metadata, pieces: state.pieces)
+            try saver.finish()
+            if let failure { throw failure }
+        }
+        return (Self.median(stalls), Self.median(writes))
+    }
+
+    /// Makes the kernel forget a file's pages, so that the next read comes from the disk.
+    private static func evict(_ path: String) {
+        let descriptor = Glibc.open(path, O_RDONLY)
+        guard descriptor >= 0 else { return }
+        fsync(descriptor)
+        posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED)
+        close(descriptor)
+    }
+
+    private static func median(_ values: [Double]) -> Double {
+        values.isEmpty ? 0 : values.sorted()[values.count / 2]
+    }
+
+    /// Weights and moments of a model: matrices of 4 M elements and a few vectors, normal numbers.
+    private final class State {
+        static let metadata = CheckpointMetadata(model: .object([:]))
+        static let block = 1 << 20
+
+        let memory: UnsafeMutableRawBufferPointer
+        let boxes: [TensorBox]
+        var byteCount: Int { memory.count }
+
+        init(parameters: Int) {
+            let rows = 2048
+            let matrix = rows * rows
+            var boxes: [TensorBox] = []
+            for prefix in ["", "optimizer.exp_avg.", "optimizer.exp_avg_sq."] {
+                for index in 0..<max(1, parameters / matrix) {
+                    boxes.append(TensorBox(name: "\(prefix)matrix.\(index)", type: .f32, shape: [rows, rows]))
+                    boxes.append(TensorBox(name: "\(prefix)vector.\(index)", type: .f32, shape: [rows]))
+                }
+            }
+            self.boxes = boxes
+            memory = .allocate(byteCount: boxes.reduce(0) { $0 + $1.byteCount }, alignment: 4096)
+            Philox(seed: 1, purpose: .weights).fillNormal(memory.bindMemory(to: Float.self), standardDeviation: 0.02)
+        }
+
+        deinit { memory.deallocate() }
+
+        private func parts() -> [(TensorBox, UnsafeMutableRawBufferPointer)] {
+            var offset = 0
+            return boxes.map { box in
+                defer { offset += box.byteCount }
+                return (box, UnsafeMutableRawBufferPointer(rebasing: memory[offset..<offset + box.byteCount]))
+            }
+        }
+
+        var pieces: [ShardPiece] { parts().map { ShardPiece($0, memory: UnsafeRawBufferPointer($1)) } }
+        var requests: [ReadRequest] { parts().map { ReadRequest($0, into: $1) } }
+
+        func writePlainly(to path: String) throws {
+            let descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_EXCL, 0o666)
+            guard descriptor >= 0 else { throw FileSystemError("create", path, errno) }
+            defer { close(descriptor) }
+            for start in stride(from: 0, to: memory.count, by: Self.block) {
+                let part = memory[start..<min(start + Self.block, memory.count)]
+                guard write(descriptor, memory.baseAddress! + start, part.count) == part.count else {
+                    throw FileSystemError("write", path, errno)
+                }
+            }
+            if fsync(descriptor) != 0 { throw FileSystemError("flush", path, errno) }
+        }
+
+        func readPlainly(_ path: String) throws -> Double {
+            let file = try POSIXFileSystem().open(path)
+            let block = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.block, alignment: 4096)
+            defer { block.deallocate() }
+            let begin = ContinuousClock.now
+            for offset in stride(from: 0, to: file.byteCount, by: Self.block) {
+                _ = try file.read(block, at: offset)
+            }
+            return begin.duration(to: .now).seconds
+        }
+    }
+}
