@@ -103,7 +103,7 @@ import _TestUtilities
     @Test(arguments: scenarios) func everyOperationFails(_ scenario: Scenario) throws {
         let operations = try Self.operations(scenario)
         print(
-            "crash points, \(scenario.testDescription): \(operations) operations, each failing with EIO, ENOSPC and a full disk"
+            "crash points, \(scenario.testDescription): \(operations) operations, each fails: EIO, ENOSPC, full disk"
         )
         #expect(operations > 20)
         for operation in 0..<operations {

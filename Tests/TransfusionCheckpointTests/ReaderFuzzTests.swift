@@ -8,17 +8,10 @@ import _TestUtilities
 /// Mutations of real files through every reader: each input is accepted or refused with an error, never a crash, a
 /// hang or a large allocation.
 @Suite struct ReaderFuzzTests {
-    /// 100,000 inputs in all; an unoptimised build, which is many times slower, tries a part of them.
-    private static let scale: Int = {
-        var isDebug = false
-        assert({ isDebug = true }() == ())
-        return isDebug ? 4 : 1
-    }()
-
     @Test func safetensorsHeaders() throws {
         let good = Array(try Data(contentsOf: URL(fileURLWithPath: Fixtures.path("checkpoint/types.safetensors"))))
         var accepted = 0
-        let count = 50_000 / Self.scale
+        let count = 50_000
         try fuzz(good, count: count, seed: 1) { bytes in
             let file = try SafetensorsFile("x", fileSystem: OneFile(bytes))
             accepted += 1
@@ -39,7 +32,7 @@ import _TestUtilities
         try store.save(step: 1, metadata: exampleMetadata, pieces: SyntheticState.small.pieces())
         let good = try files.contents("/c/step-00000001/manifest.json", limit: 1 << 20)
         var accepted = 0
-        let count = 25_000 / Self.scale
+        let count = 25_000
         try fuzz(good, count: count, seed: 2) { bytes in
             let bytes = repaired ? Self.withRepairedDigest(bytes) : bytes
             let manifest = try Manifest(decoding: bytes, path: "m")
@@ -57,7 +50,7 @@ import _TestUtilities
             try values.withUnsafeBytes { try ChunkCodec.encode($0, type: .f32, level: 3) }?.bytes)
         let raw = UnsafeMutableRawBufferPointer.allocate(byteCount: 256, alignment: 16)
         defer { raw.deallocate() }
-        try fuzz(packed, count: 25_000 / Self.scale, seed: 3) { bytes in
+        try fuzz(packed, count: 25_000, seed: 3) { bytes in
             for encoding in [ChunkEncoding.raw, .zstd, .shuffledZstd] {
                 try? bytes.withUnsafeBytes { try ChunkCodec.decode($0, encoding, type: .f32, into: raw) }
             }
