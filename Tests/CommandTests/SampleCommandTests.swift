@@ -1,0 +1,120 @@
+import Foundation
+import Testing
+import TransfusionCore
+import _TestUtilities
+
+/// `tf-sample` as a process: what it prints, and that bad input is one line and an exit code.
+struct SampleCommandTests {
+    private let command = Command("tf-sample")
+    private let model: ModelOnDisk
+    private let directory: TemporaryDirectory
+
+    init() throws {
+        model = try ModelOnDisk()
+        directory = try TemporaryDirectory()
+    }
+
+    private func image(_ arguments: String...) throws -> Command.Result {
+        try command.run(["image", "--checkpoint", model.path, "--threads", "1", "--steps", "2"] + arguments)
+    }
+
+    /// Runs a command that cannot work: one line on standard error, and nothing at `out`.
+    private func expectRefusal(
+        _ arguments: [String], code: Int32, _ hint: String, location: SourceLocation = #_sourceLocation
+    ) throws {
+        let result = try command.run(arguments)
+        #expect(result.signal == nil && result.status == code, "\(result.errors)", sourceLocation: location)
+        #expect(result.output.isEmpty, sourceLocation: location)
+        let lines = result.errors.split(separator: "\n")
+        #expect(lines.count == 1, "\(result.errors)", sourceLocation: location)
+        #expect(result.errors.contains(hint), "\(result.errors)", sourceLocation: location)
+    }
+
+    @Test func drawsWritesAndDescribes() throws {
+        let out = directory.file("red.png")
+        let drawn = try image("--prompt", "red circle", "--out", out, "--json")
+        #expect(drawn.status == 0, "\(drawn.errors)")
+        let report = try #require(
+            try JSONSerialization.jsonObject(with: Data(drawn.output.utf8)) as? [String: Any])
+        #expect((report["pictures"] as? [[String: Any]])?.first?["prompt"] as? String == "red circle")
+
+        let caption = try command.run(
+            "caption", "--checkpoint", model.path, "--max-tokens", "4", "--json", out)
+        #expect(caption.status == 0, "\(caption.errors)")
+        #expect(caption.output.hasPrefix(#"{"caption":""#))
+
+        let text = try command.run(
+            "text", "--checkpoint", model.path, "--prompt", "a plant", "--max-tokens", "4", "--temperature", "0.7")
+        #expect(text.status == 0, "\(text.errors)")
+        #expect(text.output.hasPrefix("a plant"))
+    }
+
+    @Test func aSeedBelowZeroIsChosenAndReported() throws {
+        let seeds = try (0..<2).map { number in
+            let result = try image(
+                "--prompt", "red", "--out", directory.file("\(number).png"), "--seed=-1", "--json")
+            let report = try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any]
+            return try #require((report?["pictures"] as? [[String: Any]])?.first?["seed"] as? Int)
+        }
+        #expect(seeds[0] != seeds[1])
+    }
+
+    @Test func wrongUseIsOneLineAndExitCode2() throws {
+        let base = ["image", "--checkpoint", model.path, "--prompt", "red", "--out", directory.file("x.png")]
+        for (extra, hint) in [
+            (["--steps", "0"], "--steps"), (["--steps", "1001"], "--steps"), (["--steps", "many"], "--steps"),
+            (["--sampler", "euler"], "euler"), (["--spacing", "odd"], "odd"), (["--eta", "2"], "--eta"),
+            (["--sampler", "ddpm", "--eta", "1"], "--eta"), (["--cfg-scale", "inf"], "--cfg-scale"),
+            (["--precision", "f64"], "f64"), (["--threads", "0"], "--threads"), (["--prompts", "x"], "--prompt"),
+            (["--limit", "3"], "--limit"), (["--grid"], "--grid"), (["--colour"], "--colour"),
+        ] {
+            try expectRefusal(base + extra, code: 2, hint)
+        }
+        try expectRefusal(["image", "--checkpoint", model.path, "--out", "x.png"], code: 2, "--prompt")
+        try expectRefusal(
+            ["text", "--checkpoint", model.path, "--prompt", "a", "--top-p", "0"], code: 2, "--top-p")
+        try expectRefusal(
+            ["text", "--checkpoint", model.path, "--prompt", "a", "--images", "1"], code: 2, "--out")
+        let long = String(repeating: "word ", count: 6000)
+        try expectRefusal(
+            ["image", "--checkpoint", model.path, "--prompt", long, "--out", directory.file("x.png")], code: 2,
+            "shorten the prompt")
+        try expectRefusal(["caption", "--checkpoint", model.path], code: 2, "--help")
+        #expect(!FileManager.default.fileExists(atPath: directory.file("x.png")))
+    }
+
+    @Test func whatIsThereIsNotOverwritten() throws {
+        let out = directory.file("old.png")
+        try Data("kept".utf8).write(to: URL(filePath: out))
+        let arguments = ["image", "--checkpoint", model.path, "--prompt", "red", "--out"]
+        try expectRefusal(arguments + [out], code: 2, "exists already")
+        #expect(try String(contentsOfFile: out, encoding: .utf8) == "kept")
+        try expectRefusal(arguments + [directory.path], code: 2, "exists already")
+        try expectRefusal(arguments + ["/proc/new.png"], code: 2, "/proc/new.png")
+        try expectRefusal(arguments + [out + "/inside.png"], code: 2, "cannot be written")
+    }
+
+    @Test func damagedInputIsOneLineAndExitCode1() throws {
+        let out = directory.file("x.png")
+        try expectRefusal(
+            ["image", "--checkpoint", "/no/such/run", "--prompt", "a", "--out", out], code: 1, "/no/such/run")
+        try expectRefusal(
+            ["image", "--checkpoint", model.path, "--prompts", "/no/prompts", "--out", directory.file("d")], code: 1,
+            "/no/prompts")
+        try expectRefusal(
+            ["image", "--checkpoint", model.path, "--data", directory.path, "--out", directory.file("d")], code: 1,
+            "is no data set")
+        try expectRefusal(
+            ["caption", "--checkpoint", model.path, model.file("config.json")], code: 1, "is not a PNG picture")
+        try expectRefusal(
+            ["caption", "--checkpoint", model.path, "/no/such.png"], code: 1, "/no/such.png")
+        let weights = URL(filePath: model.file("model.safetensors"))
+        try Data(contentsOf: weights).dropLast(64).write(to: weights)
+        try expectRefusal(
+            ["text", "--checkpoint", model.path, "--prompt", "a"], code: 1, "model.safetensors")
+        try FileManager.default.removeItem(atPath: model.file("tokenizer.model"))
+        try expectRefusal(
+            ["text", "--checkpoint", model.path, "--prompt", "a"], code: 1, "model.safetensors")
+        #expect(!FileManager.default.fileExists(atPath: out))
+    }
+}
