@@ -63,9 +63,9 @@ public struct EmojiDataset {
         let list = try EmojiList(namesPath)
         let chosen = list.emoji.indices.filter { !list.emoji[$0].hasSkinTone && belongs(list.emoji[$0]) }
         try checkHeldOut(chosen.map { list.emoji[$0].name })
+        let font = try EmojiFont(fontPath)
         let texts = Self.shuffled(try WordNet.texts(wordNetDirectory))
 
-        let font = try EmojiFont(fontPath)
         var withoutPicture: [String] = []
         var pictures: [Int: Picture] = [:]
         for (done, index) in chosen.enumerated() {
