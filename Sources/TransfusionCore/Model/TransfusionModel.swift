@@ -27,7 +27,7 @@ public final class TransfusionModel {
             let tableShape = [configuration.vocabulary, configuration.width]
             let deviation = Parameter.Initialization.normal(standardDeviation: configuration.initialDeviation)
             let rotary = RotaryTable(headWidth: configuration.headWidth, base: configuration.ropeBase)
-            embedding = builder.parameter("model.embed_tokens.weight", tableShape, deviation)
+            embedding = builder.parameter("model.embed_tokens.weight", tableShape, .normal(standardDeviation: 1))
             patchEncoder = PatchEncoder(configuration, in: builder)
             blocks = (0..<configuration.layers).map { TransformerBlock($0, configuration, rotary: rotary, in: builder) }
             norm = RMSNorm("model.norm", width: configuration.width, epsilon: configuration.rmsNormEpsilon, in: builder)
