@@ -107,10 +107,10 @@ struct RunConfigurationTests {
                 "run.yaml:3: model.widht: there is no such key; did you mean model.width?",
                 "run.yaml:7: optimizer.learning_rate: there is no such key; did you mean schedule.learning_rate?",
                 "run.yaml:8: shedule: there is no such key; did you mean schedule?",
+                "run.yaml:10: precision: must be one of auto | f32 | bf16, not a list",
                 "run.yaml:2: model.preset: must be one of tiny | 0.16b | 0.37b | 0.76b | 1.4b | 7b, not \"large\"",
                 "run.yaml:6: optimizer.beta1: must be a number from 0 to below 1, not \"1.5\"",
                 "run.yaml:9: batch.global_sequences: must be an integer from 1 to 1048576, not \"16\"",
-                "run.yaml:10: precision: must be one of auto | f32 | bf16, not a list",
             ])
     }
 

@@ -4,6 +4,7 @@ import TransfusionCheckpoint
 import TransfusionConfig
 import TransfusionCore
 import TransfusionParallel
+import TransfusionTelemetry
 import _TestUtilities
 
 @testable import TransfusionTraining
