@@ -32,7 +32,8 @@ struct ModelArchiveTests {
                 for prefix in ["", "optimizer.mean."] {
                     let values = prefix.isEmpty ? tensor.values.map { $0 + Float(step) } : tensor.values
                     pieces.append(
-                        ShardPiece(TensorBox(name: prefix + tensor.name, type: .f32, shape: tensor.shape)) { range, buffer in
+                        ShardPiece(TensorBox(name: prefix + tensor.name, type: .f32, shape: tensor.shape)) {
+                            range, buffer in
                             values.withUnsafeBytes {
                                 buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[range]))
                             }
