@@ -49,7 +49,8 @@ struct EvalCommandTests {
         for (changes, code, hint) in [
             (["--checkpoint": "/no/such/model"], 1, "/no/such/model"),
             (["--batch": "/no/such/batch"], 1, "/no/such/batch"), (["--batch": damaged], 1, "damaged.safetensors"),
-            (["--batch": outside], 1, "tokens[1] is 97"), (["--out": "/no/such/directory/x"], 1, "/no/such/directory/x"),
+            (["--batch": outside], 1, "tokens[1] is 97"),
+            (["--out": "/no/such/directory/x"], 1, "/no/such/directory/x"),
             (["--threads": "0"], 2, "--threads"), (["--precision": "f8"], 2, "f8"), (["--shape": "1"], 2, "--shape"),
         ] as [([String: String], Int32, String)] {
             let result = try forward(changes)
