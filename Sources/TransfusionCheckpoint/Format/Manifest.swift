@@ -157,8 +157,6 @@ extension Manifest {
 
 extension Manifest {
     static let chunkByteLimit = 1 << 26
-    /// What encryption adds to a chunk.
-    static let encryptionBytes = 28
     private static let rankLimit = 8
     private static let boxLimit = 1 << 14
 
@@ -186,6 +184,9 @@ extension Manifest {
                 tensor.boxes.map { ($0.offsets, $0.sizes) }, covers: tensor.shape, count: count, tensor: name, path)
         }
         try validateFileRanges(path)
+        if let encryption {
+            try require(encryption.cipher == EncryptionKey.cipher, "asks for the unknown cipher '\(encryption.cipher)'")
+        }
     }
 
     private func validate(_ box: StoredBox, of name: String, _ tensor: StoredTensor, _ path: String) throws {
@@ -201,7 +202,8 @@ extension Manifest {
         for (index, chunk) in box.chunks.enumerated() {
             // What does not become smaller is stored as it is.
             let rawBytes = min(chunkBytes, byteCount - index * chunkBytes)
-            guard chunk.bytes > 0, chunk.bytes <= rawBytes + Self.encryptionBytes, chunk.bytes <= fileBytes - end else {
+            let limit = rawBytes + (encryption == nil ? 0 : EncryptionKey.addedBytes)
+            guard chunk.bytes > 0, chunk.bytes <= limit, chunk.bytes <= fileBytes - end else {
                 throw fail("has a chunk of \(chunk.bytes) bytes for \(rawBytes) in \(box.file)")
             }
             end += chunk.bytes

@@ -88,17 +88,18 @@ extension Checkpoint {
     /// requests is a few chunks.
     public func read(_ requests: [ReadRequest]) throws {
         let reads = try ReadPlan(requests, manifest, path).chunks
+        let key = try decryptionKey()
         let files = try openFiles(Set(reads.map(\.chunk.file)))
         try Pipeline.run(count: reads.count, threads: options.threads) { index in
             let read = reads[index]
             guard let file = files[read.chunk.file] else { return }
-            if read.chunk.stored.encoding == .raw, read.copies.count == 1,
+            if key == nil, read.chunk.stored.encoding == .raw, read.copies.count == 1,
                 let place = read.copies[0].wholeTarget(of: read.chunk.rawRange)
             {
                 let memory = requests[read.copies[0].request].memory[place]
                 return try fill(UnsafeMutableRawBufferPointer(rebasing: memory), from: read.chunk, file)
             }
-            try withRawChunk(read.chunk, file) { raw in
+            try withRawChunk(read.chunk, file, key) { raw in
                 for copy in read.copies {
                     copy.run(from: raw, at: read.chunk.rawRange.lowerBound, to: requests[copy.request].memory)
                 }
@@ -128,19 +129,44 @@ extension Checkpoint {
 
     /// Reads, verifies and unpacks a chunk.
     private func withRawChunk(
-        _ chunk: ChunkPlace, _ file: any ReadableFile, _ body: (UnsafeRawBufferPointer) -> Void
+        _ chunk: ChunkPlace, _ file: any ReadableFile, _ key: EncryptionKey?, _ body: (UnsafeRawBufferPointer) -> Void
     ) throws {
         try withStoredChunk(chunk, file) { stored in
-            if chunk.stored.encoding == .raw, stored.count == chunk.rawRange.count { return body(stored) }
-            let raw = UnsafeMutableRawBufferPointer.allocate(byteCount: chunk.rawRange.count, alignment: 64)
-            defer { raw.deallocate() }
+            guard let key else { return try unpack(stored, chunk, body) }
+            let opened: [UInt8]
             do {
-                try ChunkCodec.decode(stored, chunk.stored.encoding, type: chunk.type, into: raw)
+                opened = try key.open(stored, place: chunk.name)
             } catch {
                 throw chunk.error(in: path, "\(error)")
             }
-            body(UnsafeRawBufferPointer(raw))
+            try opened.withUnsafeBytes { try unpack($0, chunk, body) }
         }
+    }
+
+    /// The key of an encrypted checkpoint; `nil` when it is in the clear.
+    private func decryptionKey() throws -> EncryptionKey? {
+        guard let encryption = manifest.encryption else { return nil }
+        guard let key = try options.encryptionKey() else {
+            throw CheckpointError(path, "is encrypted; name the file with its key in TRANSFUSION_KEY_FILE")
+        }
+        guard key.check == encryption.keyCheck else {
+            throw CheckpointError(path, "is encrypted with another key than the one in \(options.keyFile ?? "")")
+        }
+        return key
+    }
+
+    private func unpack(
+        _ stored: UnsafeRawBufferPointer, _ chunk: ChunkPlace, _ body: (UnsafeRawBufferPointer) -> Void
+    ) throws {
+        if chunk.stored.encoding == .raw, stored.count == chunk.rawRange.count { return body(stored) }
+        let raw = UnsafeMutableRawBufferPointer.allocate(byteCount: chunk.rawRange.count, alignment: 64)
+        defer { raw.deallocate() }
+        do {
+            try ChunkCodec.decode(stored, chunk.stored.encoding, type: chunk.type, into: raw)
+        } catch {
+            throw chunk.error(in: path, "\(error)")
+        }
+        body(UnsafeRawBufferPointer(raw))
     }
 
     func withStoredChunk(
@@ -170,6 +196,8 @@ extension Checkpoint {
 struct ChunkPlace: Sendable {
     let tensor: String
     let type: ElementType
+    /// What the chunk is, for encryption.
+    let name: String
     let file: String
     let fileOffset: Int
     /// The number of the chunk in its box.
@@ -182,6 +210,12 @@ struct ChunkPlace: Sendable {
         CheckpointError(Path.join(directory, file), "chunk \(index) of \(tensor) \(problem)")
     }
 
+    static func name(of box: TensorBox, index: Int) -> String { name(of: box.name, box.offsets, index) }
+
+    private static func name(of tensor: String, _ offsets: [Int], _ index: Int) -> String {
+        "\(tensor) \(offsets.map(String.init).joined(separator: ",")) \(index)"
+    }
+
     /// The chunks of a stored box, in order.
     static func all(of box: StoredBox, tensor: String, type: ElementType, chunkBytes: Int) -> [ChunkPlace] {
         let byteCount = box.sizes.reduce(1, *) * type.byteCount
@@ -190,7 +224,8 @@ struct ChunkPlace: Sendable {
             defer { fileOffset += stored.bytes }
             let start = index * chunkBytes
             return ChunkPlace(
-                tensor: tensor, type: type, file: box.file, fileOffset: fileOffset, index: index,
+                tensor: tensor, type: type, name: name(of: tensor, box.offsets, index), file: box.file,
+                fileOffset: fileOffset, index: index,
                 rawRange: start..<min(start + chunkBytes, byteCount), stored: stored)
         }
     }

@@ -106,6 +106,9 @@ extension CheckpointStore {
                 manifest.tensors[entry.name, default: new].boxes.append(entry.box)
             }
         }
+        manifest.encryption = try options.encryptionKey().map {
+            Manifest.Encryption(cipher: EncryptionKey.cipher, keyCheck: $0.check)
+        }
         try manifest.validate(path)
         return manifest
     }

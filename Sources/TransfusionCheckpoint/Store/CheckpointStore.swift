@@ -1,3 +1,4 @@
+public import Glibc
 public import TransfusionCore
 
 /// How checkpoints are written and read.
@@ -8,13 +9,22 @@ public struct CheckpointOptions: Sendable {
     public var chunkBytes: Int
     /// Threads that hash and compress, or verify and unpack.
     public var threads: Int
+    /// The file with the key that checkpoints are encrypted with, or `nil` to write them in the clear. Every command
+    /// takes it from the environment variable `TRANSFUSION_KEY_FILE`.
+    public var keyFile: String?
 
-    public init(compressionLevel: Int? = nil, chunkBytes: Int = 8 << 20, threads: Int? = nil) {
+    public init(
+        compressionLevel: Int? = nil, chunkBytes: Int = 8 << 20, threads: Int? = nil,
+        keyFile: String? = getenv("TRANSFUSION_KEY_FILE").map { String(cString: $0) }
+    ) {
         precondition(chunkBytes > 0 && chunkBytes % 8 == 0 && chunkBytes <= Manifest.chunkByteLimit)
         self.compressionLevel = compressionLevel
         self.chunkBytes = chunkBytes
         self.threads = threads ?? Pipeline.defaultThreads
+        self.keyFile = keyFile
     }
+
+    func encryptionKey() throws -> EncryptionKey? { try keyFile.map { try EncryptionKey(file: $0) } }
 }
 
 /// The checkpoints of a run: `step-NNNNNNNN` directories in one directory.

@@ -60,8 +60,12 @@ struct ShardWriter {
         let file = try fileSystem.create(Path.join(directory, name))
         var table = ShardTable(file: name, bytes: 0, entries: [])
         let level = options.compressionLevel
+        let key = try options.encryptionKey()
+        let chunkBytes = options.chunkBytes
         try Pipeline.run(count: chunks.count, threads: options.threads) { index in
-            try Self.encode(try source(index), type: boxes[chunks[index].piece].type, level: level)
+            let box = boxes[chunks[index].piece]
+            let place = ChunkPlace.name(of: box, index: chunks[index].range.lowerBound / chunkBytes)
+            return try Self.encode(try source(index), type: box.type, level: level, key: key, place: place)
         } consume: { index, encoded in
             try encoded.payload.withBytes { try file.appendAll($0) }
             if chunks[index].range.lowerBound == 0 {
@@ -83,10 +87,11 @@ struct ShardWriter {
     }
 
     private static func encode(
-        _ payload: Payload, type: ElementType, level: Int?
+        _ payload: Payload, type: ElementType, level: Int?, key: EncryptionKey?, place: String
     ) throws -> (payload: Payload, stored: StoredChunk) {
         let packed = try payload.withBytes { try ChunkCodec.encode($0, type: type, level: level) }
-        let payload = packed.map { Payload.bytes($0.bytes) } ?? payload
+        var payload = packed.map { Payload.bytes($0.bytes) } ?? payload
+        if let key { payload = .bytes(try payload.withBytes { try key.seal($0, place: place) }) }
         let stored = payload.withBytes {
             StoredChunk(encoding: packed?.encoding ?? .raw, bytes: $0.count, sha256: SHA256.hexDigest($0))
         }
