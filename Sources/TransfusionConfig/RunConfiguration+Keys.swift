@@ -120,6 +120,9 @@ extension ConfigurationKey {
             "Ranks that hold one model together, each a part of the heads and of the feed-forward width. They share a host."
         ),
         ConfigurationKey(
+            "parallel.sequence_parallel", \.parallel.sequenceParallel, .flag, mayChange: true,
+            "With parallel.tensor: each rank keeps its share of the rows of norms and residuals, which saves memory."),
+        ConfigurationKey(
             "parallel.reduction", \.parallel.reduction, .choice, mayChange: true,
             "How gradients are added up: fast, or elastic, which gives the same bits on 1, 2, 4 … data-parallel ranks "
                 + "and takes a gradient buffer more each time a rank's number of micro-batches doubles."),

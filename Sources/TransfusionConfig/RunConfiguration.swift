@@ -109,6 +109,8 @@ public struct RunConfiguration: Sendable, Equatable {
         public var data: Int?
         /// Ranks that hold one model together.
         public var tensor = 1
+        /// Whether the ranks of one model share out the rows of the residual stream between its split layers.
+        public var sequenceParallel = true
         public var reduction = Reduction.fast
         /// Threads of each rank; nil takes the processors that the rank may use.
         public var threads: Int?

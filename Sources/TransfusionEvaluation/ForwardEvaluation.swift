@@ -105,7 +105,7 @@ public struct ForwardEvaluation: Sendable {
             while done < bytes.upperBound {
                 let first = done / rowBytes
                 let last = min((bytes.upperBound + rowBytes - 1) / rowBytes, first + 64)
-                let rows = model.logits(hidden, rows: Array(Int32(first)..<Int32(last)), context)
+                let rows = try model.logits(hidden, rows: Array(Int32(first)..<Int32(last)), context)
                 let part = done - first * rowBytes..<min(bytes.upperBound, last * rowBytes) - first * rowBytes
                 UnsafeMutableRawBufferPointer(rebasing: buffer[(done - bytes.lowerBound)...])
                     .copyMemory(from: UnsafeRawBufferPointer(rebasing: rows.bytes[part]))

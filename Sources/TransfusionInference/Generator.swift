@@ -133,7 +133,7 @@ public final class Generator {
         let sampler = TokenSampler(settings.text, seed: seed)
         while writer.tokens < settings.text.maximumTokens, batch.room(of: 0) > 0 {
             let mayDraw = writer.images < settings.maximumImages && batch.room(of: 0) >= imageRows
-            let token = sampler.choose(from: batch.lastLogits(rows)[0], at: batch.count(of: 0)) {
+            let token = try sampler.choose(from: batch.lastLogits(rows)[0], at: batch.count(of: 0)) {
                 // BOS begins and EOI ends what the model does not write itself.
                 $0 != configuration.beginOfText && $0 != configuration.endOfImage
                     && (mayDraw || $0 != configuration.beginOfImage)

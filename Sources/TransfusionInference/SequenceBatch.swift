@@ -77,8 +77,8 @@ final class SequenceBatch {
     }
 
     /// The logits of the last row of each sequence: `[sequences][vocabulary]`.
-    func lastLogits(_ rows: Rows) -> [[Float]] {
-        let logits = model.logits(rows.hidden, rows: rows.ends, context).floats()
+    func lastLogits(_ rows: Rows) throws -> [[Float]] {
+        let logits = try model.logits(rows.hidden, rows: rows.ends, context).floats()
         let vocabulary = model.configuration.vocabulary
         return rows.ends.indices.map { Array(logits[$0 * vocabulary..<($0 + 1) * vocabulary]) }
     }

@@ -49,7 +49,9 @@ struct TrainingSetup {
             case .bf16: .bf16
             }
         let allocator = CachingAllocator()
-        context = Context(pool: pool, type: type, allocator: allocator, tensorParallel: mesh.tensor)
+        context = Context(
+            pool: pool, type: type, allocator: allocator, tensorParallel: mesh.tensor,
+            sequenceParallel: configuration.parallel.sequenceParallel)
         let model = try TransfusionModel(
             modelConfiguration, context,
             recomputation: TransfusionModel.Recomputation(configuration.parallel.recompute)

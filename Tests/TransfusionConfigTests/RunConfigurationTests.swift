@@ -67,7 +67,7 @@ struct RunConfigurationTests {
             optimizer: {beta1: 0, beta2: 0.999, epsilon: 1e-06, weight_decay: 0, clip_norm: 0.5}
             schedule: {steps: 250_000, learning_rate: 2e-3, minimum_learning_rate: 0, warmup_steps: 0}
             batch: {sequence_length: 256, global_sequences: 12, micro_sequences: 4}
-            parallel: {data: 3, tensor: 2, reduction: elastic, threads: 2, recompute: full}
+            parallel: {data: 3, tensor: 2, sequence_parallel: false, reduction: elastic, threads: 2, recompute: full}
             precision: bf16
             checkpoint: {every_steps: off, every_minutes: 7.5, keep: {last: 1, every: 500}, compression: off,
               asynchronous: false}

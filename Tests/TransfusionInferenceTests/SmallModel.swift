@@ -71,7 +71,7 @@ struct Recomputation {
     }
 
     func lastLogits() throws -> [Float] {
-        small.model.logits(try hidden(), rows: [Int32(tokens.count - 1)], small.context).floats()
+        try small.model.logits(try hidden(), rows: [Int32(tokens.count - 1)], small.context).floats()
     }
 
     /// What noise the model finds in an image that would come next.

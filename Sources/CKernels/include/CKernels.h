@@ -13,3 +13,4 @@
 #include "rows.h"
 #include "shared_memory.h"
 #include "thread_wait.h"
+#include "vocabulary.h"

@@ -9,6 +9,10 @@ public final class Context {
     /// The type of activations and of the matrices they meet: `.f32` or `.bf16`. The residual stream is always f32.
     public let type: ElementType
     public let tensorParallel: any Collectives
+    /// Whether tensor-parallel ranks share out the rows of the residual stream (sequence parallelism).
+    let sharesRows: Bool
+    /// Where each rank's rows begin, and the end, in the pass under way; nil when each rank has all rows.
+    var rowOffsets: [Int]?
     let matmul: Matmul
     let attentionKernel: SpanAttentionKernel
 
@@ -20,12 +24,13 @@ public final class Context {
 
     public init(
         pool: ThreadPool, type: ElementType, allocator: CachingAllocator = CachingAllocator(),
-        tensorParallel: any Collectives = SingleRank()
+        tensorParallel: any Collectives = SingleRank(), sequenceParallel: Bool = false
     ) {
         self.pool = pool
         self.type = type
         self.allocator = allocator
         self.tensorParallel = tensorParallel
+        sharesRows = sequenceParallel
         matmul = Matmul(pool: pool)
         attentionKernel = SpanAttentionKernel(pool: pool, allocator: allocator)
     }

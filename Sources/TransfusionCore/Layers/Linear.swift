@@ -33,7 +33,7 @@ struct Linear {
     func callAsFunction(_ x: Tensor, _ context: Context, result: ElementType? = nil) throws -> Tensor {
         switch split {
         case .whole: context.linear(x, weights, bias: bias, result: result)
-        case .outputs: context.linear(context.enterTensorParallel(x), weights, result: result)
+        case .outputs: context.linear(try context.enterTensorParallel(x), weights, result: result)
         case .inputs: try context.leaveTensorParallel(context.linear(x, weights, result: result))
         }
     }

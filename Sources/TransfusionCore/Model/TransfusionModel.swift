@@ -27,11 +27,13 @@ public final class TransfusionModel {
             let tableShape = [configuration.vocabulary, configuration.width]
             let deviation = Parameter.Initialization.normal(standardDeviation: configuration.initialDeviation)
             let rotary = RotaryTable(headWidth: configuration.headWidth, base: configuration.ropeBase)
-            embedding = builder.parameter("model.embed_tokens.weight", tableShape, .normal(standardDeviation: 1))
+            // Unit rows, like those of the patches beside them.
+            embedding = builder.parameter(
+                "model.embed_tokens.weight", tableShape, splitAlong: 0, .normal(standardDeviation: 1))
             patchEncoder = PatchEncoder(configuration, in: builder)
             blocks = (0..<configuration.layers).map { TransformerBlock($0, configuration, rotary: rotary, in: builder) }
             norm = RMSNorm("model.norm", width: configuration.width, epsilon: configuration.rmsNormEpsilon, in: builder)
-            head = builder.parameter("lm_head.weight", tableShape, deviation)
+            head = builder.parameter("lm_head.weight", tableShape, splitAlong: 0, deviation)
             patchDecoder = PatchDecoder(configuration, in: builder)
         }
     }
@@ -69,19 +71,21 @@ public final class TransfusionModel {
         tokens: [Int32], images: NoisedImages?, imageStarts: [Int32], rows: AttentionRows, _ context: Context
     ) throws -> Tensor {
         let patches = try images.map { try layers.patchEncoder($0, context) }
-        var x = context.embed(tokens, embedding: layers.embedding, patches: patches, imageStarts: imageStarts)
+        var x = context.shareRows(
+            try context.embed(tokens, embedding: layers.embedding, patches: patches, imageStarts: imageStarts))
         for block in layers.blocks {
             switch recomputation {
             case .none: x = try block(x, rows, context)
             case .full: x = try context.checkpointed(x) { try block($0, rows, context) }
             }
         }
-        return layers.norm(x, context)
+        return try context.collectRows(layers.norm(x, context))
     }
 
     /// The logits of the given rows: `[rows, vocabulary]`, f32.
-    public func logits(_ hidden: Tensor, rows: [Int32], _ context: Context) -> Tensor {
-        context.linear(context.gather(hidden, rows: rows), [layers.head], result: .f32)
+    public func logits(_ hidden: Tensor, rows: [Int32], _ context: Context) throws -> Tensor {
+        try context.wholeLogits(
+            context.linear(context.gather(hidden, rows: rows), [layers.head], result: .f32), layers.head)
     }
 
     /// The noise that the model finds in the images at `imageStarts`: `[images, channels, height, width]`.
@@ -135,7 +139,7 @@ public final class TransfusionModel {
             losses.image = sums.reduce(0) { $0 + $1 / Double(elements) }
         }
         let due = layout.targets.indices.filter { layout.targets[$0] >= 0 }
-        losses.text = context.linearCrossEntropy(
+        losses.text = try context.linearCrossEntropy(
             context.gather(hidden, rows: due.map { Int32($0) }), weight: layers.head,
             targets: due.map { layout.targets[$0] }, scale: Float(weights.text))
         return losses

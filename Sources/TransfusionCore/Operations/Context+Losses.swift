@@ -10,28 +10,36 @@ extension Context {
     /// kept and the weight's gradient is added to at once. A backward pass of its own would compute all logits again.
     /// - Parameters:
     ///   - x: `[rows, width]` in the context's type.
-    ///   - weight: `[vocabulary, width]`.
+    ///   - weight: `[vocabulary, width]`, whole or this rank's part of the rows.
     ///   - targets: One token a row.
     ///   - scale: What the sum is multiplied by in the total loss.
     /// - Returns: Σ −log softmax(x · weightᵀ)[target], unscaled.
-    func linearCrossEntropy(_ x: Tensor, weight: Parameter, targets: [Int32], scale: Float) -> Double {
+    func linearCrossEntropy(_ x: Tensor, weight: Parameter, targets: [Int32], scale: Float) throws -> Double {
         let vocabulary = weight.value.rows
+        let isSplit = weight.shard != .replicated
         precondition(x.rows == targets.count, "\(targets.count) targets for \(x.rows) rows")
         guard x.rows > 0 else {
             if isRecording { recordRoot { [self] _ in parameterIsReady?(weight) } }
             return 0
         }
         let dx = isRecording ? empty(x.shape) : nil
-        let ids = integers(targets)
+        let ids = integers(localTokens(targets, in: weight))
         let losses = empty([x.rows], .f32)
-        let chunk = min(x.rows, max(16, Self.logitLimit / vocabulary))
+        // All ranks take the same steps, though their parts may differ by a row.
+        let longestPart = (weight.globalShape[0] + weight.shard.count - 1) / weight.shard.count
+        let chunk = min(x.rows, max(16, Self.logitLimit / longestPart))
         for first in stride(from: 0, to: x.rows, by: chunk) {
             let rows = min(chunk, x.rows - first)
             let part = x.view(at: first * x.width, [rows, x.width])
             let logits = empty([rows, vocabulary], .f32)
             matmul.multiply(MatrixView(part), MatrixView(weight.value).transposed, into: MatrixView(logits))
             let dlogits = dx == nil ? nil : (type == .f32 ? logits : empty(logits.shape))
-            pool.parallel(rows) { range in
+            if isSplit {
+                try vocabularyParallelCrossEntropy(
+                    logits, targets: ids.integerPointer + first, scale: scale, losses: losses.floatPointer + first,
+                    dlogits: dlogits)
+            }
+            pool.parallel(isSplit ? 0 : rows) { range in
                 let start = range.lowerBound * vocabulary
                 let ids = ids.integerPointer + first + range.lowerBound
                 let losses = losses.floatPointer + first + range.lowerBound
@@ -57,7 +65,8 @@ extension Context {
         }
         if let dx {
             recordRoot { [self] gradients in
-                gradients.add(dx, to: x)
+                gradients.add(
+                    isSplit ? try summedOverRanks(dx, site: "gradient of the last rows") : dx, to: x)
                 parameterIsReady?(weight)
             }
         }

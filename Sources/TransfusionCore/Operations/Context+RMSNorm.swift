@@ -24,6 +24,7 @@ extension Context {
             default: tf_rms_norm_forward_bf16(xs, weights, epsilon, y.halfPointer + start, inverses, rows.count, width)
             }
         }
+        let rowsAreShared = rowOffsets != nil
         return record(y) { [self] dy, gradients in
             // Each part of the rows has its own sum for the weight; they are added in order, so the bits do not depend
             // on which thread is faster.
@@ -48,7 +49,18 @@ extension Context {
                     }
                 }
             }
-            if let dweight = weight.gradient { addColumnSums(of: partialSums, to: dweight) }
+            if let dweight = weight.gradient {
+                if rowsAreShared {
+                    // Each rank has the sum over its rows.
+                    let sums = empty([width], .f32)
+                    sums.fill(0)
+                    addColumnSums(of: partialSums, to: sums)
+                    try tensorParallel.allReduceSum(sums.f32, site: "gradient of a norm")
+                    accumulate(sums, into: dweight)
+                } else {
+                    addColumnSums(of: partialSums, to: dweight)
+                }
+            }
             parameterIsReady?(weight)
         }
     }

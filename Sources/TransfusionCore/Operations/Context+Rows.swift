@@ -6,14 +6,16 @@ extension Context {
     ///
     /// - Parameters:
     ///   - tokens: The token of each row, -1 at patches.
-    ///   - embedding: `[vocabulary, width]`.
+    ///   - embedding: `[vocabulary, width]`, whole or this rank's part of the rows.
     ///   - patches: `[images · patchesPerImage, width]` in the context's type, or nil without images.
     ///   - imageStarts: The first row of each image.
     /// - Returns: `[rows, width]`, f32.
-    func embed(_ tokens: [Int32], embedding: Parameter, patches: Tensor?, imageStarts: [Int32]) -> Tensor {
+    func embed(_ tokens: [Int32], embedding: Parameter, patches: Tensor?, imageStarts: [Int32]) throws -> Tensor {
         let width = embedding.value.width
-        let ids = integers(tokens)
+        let ids = integers(localTokens(tokens, in: embedding))
         let x = empty([tokens.count, width], .f32)
+        let isSplit = embedding.shard != .replicated
+        if isSplit { x.fill(0) }
         pool.parallel(tokens.count, grain: Self.rowGrain(width)) { rows in
             let ids = ids.integerPointer + rows.lowerBound, xs = x.floatPointer + rows.lowerBound * width
             switch embedding.value.type {
@@ -21,6 +23,8 @@ extension Context {
             default: tf_embedding_forward_bf16(embedding.value.halfPointer, ids, xs, rows.count, width)
             }
         }
+        // Each row comes from one rank, and zeros from the others.
+        if isSplit { try tensorParallel.allReduceSum(x.f32, site: "embedding") }
         let patchesPerImage = patches.map { $0.rows / max(imageStarts.count, 1) } ?? 0
         if let patches {
             for (image, start) in imageStarts.enumerated() {

@@ -58,7 +58,7 @@ private struct ModelFixture {
         let hidden = try model.hiddenStates(
             tokens: fixture.layout.tokens, images: fixture.images(context), imageStarts: fixture.layout.imageStarts,
             rows: AttentionRows(fixture.layout, context), context)
-        let logits = model.logits(hidden, rows: Array(0..<Int32(fixture.layout.count)), context)
+        let logits = try model.logits(hidden, rows: Array(0..<Int32(fixture.layout.count)), context)
         #expect(logits.shape == fixture.reference["logits"].shape)
         #expect(relativeError(logits.floats(), fixture.reference["logits"].floats) < 2e-6)
         let noise = try model.predictedNoise(hidden, imageStarts: fixture.layout.imageStarts, context)

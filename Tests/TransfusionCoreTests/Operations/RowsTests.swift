@@ -10,8 +10,8 @@ import _TestUtilities
         let weight = context.parameter(fixture["weight"])
         let patches = fixture.values["patches"].map { context.tensor($0) }
         let starts = fixture.values["image_starts"]?.integers ?? []
-        let x = context.record {
-            context.embed(fixture["tokens"].integers, embedding: weight, patches: patches, imageStarts: starts)
+        let x = try context.record {
+            try context.embed(fixture["tokens"].integers, embedding: weight, patches: patches, imageStarts: starts)
         }
         #expect(x.type == .f32)
         #expect(relativeError(x.floats(), fixture["y"].floats) < type.tolerance)

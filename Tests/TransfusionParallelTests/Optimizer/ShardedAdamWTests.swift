@@ -17,9 +17,14 @@ import TransfusionParallel
     func everyLayoutTrainsTheSame(_ data: Int, _ tensor: Int) throws {
         let single = try Self.single.get()
         for recomputation in TransfusionModel.Recomputation.allCases {
-            let split = try ToyTraining(data: data, tensor: tensor, recomputation: recomputation).run()
-            #expect(split.losses.relativeDifference(from: single.losses) < 2e-5, "recompute \(recomputation)")
-            #expect(split.norms.relativeDifference(from: single.norms) < 2e-5, "recompute \(recomputation)")
+            for sequenceParallel in [false, true] {
+                let split = try ToyTraining(
+                    data: data, tensor: tensor, sequenceParallel: sequenceParallel, recomputation: recomputation
+                ).run()
+                let what: Comment = "recompute \(recomputation), sequence parallel \(sequenceParallel)"
+                #expect(split.losses.relativeDifference(from: single.losses) < 2e-5, what)
+                #expect(split.norms.relativeDifference(from: single.norms) < 2e-5, what)
+            }
         }
     }
 

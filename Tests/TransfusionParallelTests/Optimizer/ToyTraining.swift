@@ -13,6 +13,7 @@ struct ToyTraining {
 
     var data = 1
     var tensor = 1
+    var sequenceParallel = false
     var order = ReductionOrder.fast
     var type = ElementType.f32
     var steps = 20
@@ -37,7 +38,9 @@ struct ToyTraining {
         let mesh = try ProcessMesh(world, data: data, tensor: tensor)
         let allocator = CachingAllocator()
         let pool = ThreadPool(threads: 1)
-        let context = Context(pool: pool, type: type, allocator: allocator, tensorParallel: mesh.tensor)
+        let context = Context(
+            pool: pool, type: type, allocator: allocator, tensorParallel: mesh.tensor,
+            sequenceParallel: sequenceParallel)
         let model = TransfusionModel(Self.configuration, context, recomputation: recomputation) {
             Tensor([$0], .f32, allocator: allocator)
         }
