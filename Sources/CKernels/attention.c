@@ -1,33 +1,15 @@
 #include "include/attention.h"
-#include "bf16.h"
+#include "level_common.h"
 #include "math.h"
-#include <string.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
-// Queries and keys of a tile of scores, keys whose gradients are summed while they stay in the cache, and columns of a
-// panel: the operand of a product that is read along its depth. Key tiles lie on a grid that starts at key 0, so that a
-// row's sums have the same order whatever rows come with it.
-enum { QUERY_TILE = 64, KEY_TILE = 128, KEY_BLOCK = 512, PANEL = 64 };
-
-static size_t at_most(size_t a, size_t b) { return a < b ? a : b; }
-static size_t round_up(size_t x, size_t unit) { return (x + unit - 1) / unit * unit; }
-static size_t round_down(size_t x, size_t unit) { return x / unit * unit; }
-
-/// Hands out parts of a scratch memory; with a null base it counts them.
-typedef struct { char *base; size_t used; } arena;
-
-static void *take(arena *a, size_t bytes) {
-    char *part = a->base ? a->base + a->used : NULL;
-    a->used += round_up(bytes, 64);
-    return part;
-}
+// Queries and keys of a tile of scores, and keys whose gradients are summed while they stay in the cache. Key tiles lie on
+// a grid that starts at key 0, so that a row's sums have the same order whatever rows come with it.
+enum { QUERY_TILE = 64, KEY_TILE = 128, KEY_BLOCK = 512 };
 
 /// Scratch memory of the forward pass. `words` are f32 numbers or pairs of bf16, both 4 bytes.
 typedef struct {
     void *keys, *values, *queries, *weights;
-    float *scores, *sums, *maximum, *total, *factor;
+    float *scores, *sums, *maximum, *total;
     int *low, *high;
 } forward_memory;
 
@@ -43,7 +25,6 @@ static forward_memory forward_layout(const tf_attention_head *h, arena *a) {
         .sums = take(a, QUERY_TILE * columns * 4),
         .maximum = take(a, QUERY_TILE * 4),
         .total = take(a, QUERY_TILE * 4),
-        .factor = take(a, QUERY_TILE * 4),
         .low = take(a, QUERY_TILE * sizeof(int)),
         .high = take(a, QUERY_TILE * sizeof(int)),
     };
@@ -130,16 +111,6 @@ static void visible_range(const tf_attention_head *h, size_t first, size_t end, 
         if ((size_t)h->visible_end[i] > *high) *high = (size_t)h->visible_end[i];
     }
 }
-
-TF_INLINE float element(const void *x, size_t index, int is_bf16) {
-    return is_bf16 ? tf_load_bf16(((const uint16_t *)x)[index]) : ((const float *)x)[index];
-}
-
-TF_INLINE uint32_t pair_of(uint16_t low, uint16_t high) { return (uint32_t)low | (uint32_t)high << 16; }
-
-#define JOIN_(a, b) a##b
-#define JOIN(a, b) JOIN_(a, b)
-#define NAME(x) JOIN(x, SUFFIX)
 
 #define SUFFIX _baseline
 #define LANES 4

@@ -1,29 +1,5 @@
-// The attention kernels for one instruction set; attention.c includes this once for each, after defining
-//   SUFFIX         what the names end with
-//   LANES          floats in a vector
-//   BLOCK_VECTORS  vectors side by side in a block of results that stays in registers
-//   PAIRS          1 when operands of products are pairs of bf16, 0 when they are f32 (bf16 input is widened)
-
-#if PAIRS
-#define WORD uint32_t
-#else
-#define WORD float
-#endif
-#define VECTOR NAME(vector)
-#define INTEGERS NAME(integers)
-typedef float VECTOR __attribute__((vector_size(4 * LANES)));
-typedef int32_t INTEGERS __attribute__((vector_size(4 * LANES)));
-
-// A word holds this many numbers of the axis along which a product sums.
-enum { NAME(depth_of_word) = PAIRS ? 2 : 1 };
-#define DEPTH_OF_WORD NAME(depth_of_word)
-
-TF_INLINE VECTOR NAME(load)(const float *x) { return *(const VECTOR *)x; }
-TF_INLINE void NAME(store)(float *x, VECTOR value) { *(VECTOR *)x = value; }
-TF_INLINE VECTOR NAME(all)(float x) { return x - (VECTOR){}; }
-TF_INLINE VECTOR NAME(choose)(INTEGERS condition, VECTOR yes, VECTOR no) {
-    return (VECTOR)(((INTEGERS)yes & condition) | ((INTEGERS)no & ~condition));
-}
+// The attention kernels for one instruction set; see level.h.
+#include "level.h"
 
 TF_INLINE float NAME(largest)(VECTOR x) {
 #if LANES == 16
@@ -63,55 +39,6 @@ TF_INLINE VECTOR NAME(exponential)(VECTOR x) {
     return (VECTOR)((INTEGERS)p + ((INTEGERS)shifted << 23));
 }
 
-// MARK: products
-
-/// `c (+)= a · b` for `rows` by `vectors` vectors of c. a is read by words at `a_row` and `a_step`, b by rows of `b_step`.
-TF_INLINE void NAME(block)(const int rows, const int vectors, const WORD *restrict a, size_t a_row, size_t a_step,
-                           const WORD *restrict b, size_t b_step, size_t depth, float *restrict c, size_t c_row,
-                           const int accumulate) {
-    VECTOR sum[6][4];
-#pragma clang loop unroll(full)
-    for (int r = 0; r < rows; r++)
-#pragma clang loop unroll(full)
-        for (int v = 0; v < vectors; v++)
-            sum[r][v] = accumulate ? NAME(load)(c + r * c_row + v * LANES) : (VECTOR){};
-#pragma clang loop unroll(disable)
-    for (size_t p = 0; p < depth; p++) {
-        VECTOR column[4];
-#pragma clang loop unroll(full)
-        for (int v = 0; v < vectors; v++) column[v] = NAME(load)((const float *)(b + p * b_step) + v * LANES);
-#pragma clang loop unroll(full)
-        for (int r = 0; r < rows; r++) {
-            const WORD word = a[r * a_row + p * a_step];
-#pragma clang loop unroll(full)
-            for (int v = 0; v < vectors; v++) {
-#if PAIRS
-                sum[r][v] = _mm512_dpbf16_ps(sum[r][v], (__m512bh)_mm512_set1_epi32((int)word), (__m512bh)column[v]);
-#else
-                sum[r][v] += NAME(all)(word) * column[v];
-#endif
-            }
-        }
-    }
-#pragma clang loop unroll(full)
-    for (int r = 0; r < rows; r++)
-#pragma clang loop unroll(full)
-        for (int v = 0; v < vectors; v++) NAME(store)(c + r * c_row + v * LANES, sum[r][v]);
-}
-
-TF_INLINE void NAME(strip)(const int vectors, size_t rows, size_t depth, const WORD *a, size_t a_row, size_t a_step,
-                           const WORD *b, size_t b_step, float *c, size_t c_row, const int accumulate) {
-    size_t r = 0;
-    for (; r + 6 <= rows; r += 6)
-        NAME(block)(6, vectors, a + r * a_row, a_row, a_step, b, b_step, depth, c + r * c_row, c_row, accumulate);
-    if (r + 4 <= rows) {
-        NAME(block)(4, vectors, a + r * a_row, a_row, a_step, b, b_step, depth, c + r * c_row, c_row, accumulate);
-        r += 4;
-    }
-    for (; r < rows; r++)
-        NAME(block)(1, vectors, a + r * a_row, a_row, a_step, b, b_step, depth, c + r * c_row, c_row, accumulate);
-}
-
 /// `c (+)= a · b`. b lies in panels of 64 columns (the last may be narrower, in steps of 16) of `panel_depth` words.
 static void NAME(product)(size_t rows, size_t columns, size_t depth, const WORD *a, size_t a_row, size_t a_step,
                           const WORD *b, size_t panel_depth, size_t first_depth, float *c, size_t c_row, int accumulate) {
@@ -131,8 +58,6 @@ static void NAME(product)(size_t rows, size_t columns, size_t depth, const WORD 
     }
 }
 
-// MARK: operands
-
 /// Rows of a head as the first operand: [rows, width] words, zero beyond `count`.
 static void NAME(pack_rows)(const void *x, size_t stride, int is_bf16, size_t first, size_t count, size_t rows,
                             size_t width, WORD *to) {
@@ -145,55 +70,6 @@ static void NAME(pack_rows)(const void *x, size_t stride, int is_bf16, size_t fi
 #endif
     }
     if (count < rows) memset(to + count * words, 0, (rows - count) * words * 4);
-}
-
-/// Rows `from ..< end` of a head as columns of panels whose depth is the head's width. The panels start at row `base`
-/// and go on to `base + rows`; rows outside the range are zero.
-static void NAME(pack_across)(const void *x, size_t stride, int is_bf16, size_t base, size_t rows, size_t from,
-                              size_t end, size_t width, WORD *to) {
-    const size_t words = width / DEPTH_OF_WORD;
-    for (size_t panel = 0; panel < rows; panel += PANEL, to += PANEL * words) {
-        for (size_t n = 0; n < PANEL; n++) {
-            const size_t row = base + panel + n;
-            if (row < from || row >= end) {
-                for (size_t p = 0; p < words; p++) to[p * PANEL + n] = 0;
-                continue;
-            }
-#if PAIRS
-            const uint16_t *source = (const uint16_t *)x + row * stride;
-            for (size_t p = 0; p < words; p++) memcpy(to + p * PANEL + n, source + 2 * p, 4);
-#else
-            for (size_t p = 0; p < words; p++) to[p * PANEL + n] = element(x, row * stride + p, is_bf16);
-#endif
-        }
-    }
-}
-
-/// Rows `from ..< end` of a head as the depth of panels over the head's columns. The panels start at row `base` and are
-/// `rows` deep; rows outside the range and columns beyond `width` are zero.
-static void NAME(pack_down)(const void *x, size_t stride, int is_bf16, size_t base, size_t rows, size_t from, size_t end,
-                            size_t width, WORD *to) {
-    const size_t columns = round_up(width, 16), words = rows / DEPTH_OF_WORD;
-    for (size_t first = 0; first < columns; first += PANEL) {
-        const size_t panel = at_most(PANEL, columns - first), used = at_most(panel, width - first);
-        for (size_t p = 0; p < words; p++, to += panel) {
-            const size_t row = base + p * DEPTH_OF_WORD;
-#if PAIRS
-            const uint16_t *even = (const uint16_t *)x + row * stride + first, *odd = even + stride;
-            const int has_even = row >= from && row < end, has_odd = row + 1 >= from && row + 1 < end;
-            if (has_even && has_odd)
-                for (size_t c = 0; c < used; c++) to[c] = pair_of(even[c], odd[c]);
-            else
-                for (size_t c = 0; c < used; c++) to[c] = pair_of(has_even ? even[c] : 0, has_odd ? odd[c] : 0);
-#else
-            if (row >= from && row < end)
-                for (size_t c = 0; c < used; c++) to[c] = element(x, row * stride + first + c, is_bf16);
-            else
-                for (size_t c = 0; c < used; c++) to[c] = 0;
-#endif
-            for (size_t c = used; c < panel; c++) to[c] = 0;
-        }
-    }
 }
 
 /// `to[c] = factor · from[c]` in the type of the head.
@@ -258,7 +134,7 @@ static void NAME(forward)(const tf_attention_head *h, const forward_memory *m) {
     WORD *weights = PAIRS ? (WORD *)m->weights : (WORD *)m->scores;
     const size_t weight_row = KEY_TILE / DEPTH_OF_WORD;
     NAME(pack_across)(h->key, h->key_stride, h->is_bf16, base, keys, h->first_key, h->key_end, width, m->keys);
-    NAME(pack_down)(h->value, h->value_stride, h->is_bf16, base, keys, h->first_key, h->key_end, width, m->values);
+    NAME(pack_down)(h->value, h->value_stride, h->is_bf16, base, keys, h->first_key, h->key_end, width, PANEL, m->values);
 
     for (size_t q = h->first_query; q < h->query_end; q += QUERY_TILE) {
         const size_t count = at_most(QUERY_TILE, h->query_end - q);
@@ -470,8 +346,8 @@ static void NAME(backward_tile)(const tf_attention_head *h, const backward_memor
     NAME(pack_rows)(h->query, h->query_stride, h->is_bf16, q, count, padded, width, m->queries);
     NAME(pack_rows)(h->output_gradient, h->output_gradient_stride, h->is_bf16, q, count, padded, width,
                     m->output_gradients);
-    NAME(pack_down)(h->query, h->query_stride, h->is_bf16, q, padded, q, q + count, width, m->queries_down);
-    NAME(pack_down)(h->output_gradient, h->output_gradient_stride, h->is_bf16, q, padded, q, q + count, width,
+    NAME(pack_down)(h->query, h->query_stride, h->is_bf16, q, padded, q, q + count, width, PANEL, m->queries_down);
+    NAME(pack_down)(h->output_gradient, h->output_gradient_stride, h->is_bf16, q, padded, q, q + count, width, PANEL,
                     m->output_gradients_down);
     m->low[padded - 1] = m->high[padded - 1] = 0;
     const size_t start = first_visible > block ? first_visible : block;
@@ -542,7 +418,7 @@ static void NAME(backward)(const tf_attention_head *h, const backward_memory *m)
         const size_t end = at_most(h->key_end, block + KEY_BLOCK);
         NAME(pack_across)(h->key, h->key_stride, h->is_bf16, block, KEY_BLOCK, from, end, width, m->keys_across);
         NAME(pack_across)(h->value, h->value_stride, h->is_bf16, block, KEY_BLOCK, from, end, width, m->values_across);
-        NAME(pack_down)(h->key, h->key_stride, h->is_bf16, block, KEY_BLOCK, from, end, width, m->keys_down);
+        NAME(pack_down)(h->key, h->key_stride, h->is_bf16, block, KEY_BLOCK, from, end, width, PANEL, m->keys_down);
         memset(m->key_gradients, 0, KEY_BLOCK * columns * 4);
         memset(m->value_gradients, 0, KEY_BLOCK * columns * 4);
         for (size_t q = h->first_query; q < h->query_end; q += QUERY_TILE) {
@@ -564,11 +440,4 @@ static void NAME(backward)(const tf_attention_head *h, const backward_memory *m)
                         (h->first_query + i) * h->query_gradient_stride, h->is_bf16);
 }
 
-#undef SUFFIX
-#undef LANES
-#undef BLOCK_VECTORS
-#undef PAIRS
-#undef WORD
-#undef VECTOR
-#undef INTEGERS
-#undef DEPTH_OF_WORD
+#include "level_end.h"

@@ -1,5 +1,5 @@
 #include "include/gemm.h"
-#include "bf16.h"
+#include "level_common.h"
 
 TF_KERNEL void tf_widen_rows(const uint16_t *from, size_t from_stride, float *to, size_t to_stride, size_t rows,
                              size_t columns) {
@@ -66,6 +66,82 @@ TF_KERNEL void tf_narrow_rows(const float *from, size_t from_stride, uint16_t *t
         }                                                                                                              \
     }
 TF_FOR_EACH_TYPE(FEW_ROWS)
+
+// Rows whose results of one panel stay in the cache; words of depth of a panel that does; and rows of a transposed first
+// operand that lie together, a multiple of the rows of a block of results.
+enum { ROW_BLOCK = 1024, DEPTH_BLOCK = 512, ROW_PANEL = 48 };
+
+typedef struct {
+    void *a, *b;
+    float *c;
+} gemm_memory;
+
+/// Whether the words of the first operand's rows can be read where they lie.
+static int reads_rows_in_place(const tf_gemm_problem *g) {
+    return !g->is_bf16 || (g->depth % 2 == 0 && g->a_stride % 2 == 0 && (uintptr_t)g->a % 4 == 0);
+}
+
+static gemm_memory gemm_layout(const tf_gemm_problem *g, arena *a) {
+    const size_t words = g->is_bf16 ? (g->depth + 1) / 2 : g->depth, rows = at_most(round_up(g->rows, 16), ROW_BLOCK);
+    const int packs_a = g->a_transposed || !reads_rows_in_place(g);
+    return (gemm_memory){
+        .a = take(a, packs_a ? rows * words * 4 : 0),
+        .b = take(a, at_most(words, DEPTH_BLOCK) * PANEL * 4),
+        .c = take(a, rows * PANEL * 4),
+    };
+}
+
+static void write_panel(const tf_gemm_problem *g, const float *from, size_t row, size_t rows, size_t column, size_t count) {
+    if (g->writes_bf16) {
+        tf_narrow_rows(from, PANEL, (uint16_t *)g->c + row * g->c_stride + column, g->c_stride, rows, count);
+        return;
+    }
+    float *to = (float *)g->c + row * g->c_stride + column;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < count; c++)
+            to[r * g->c_stride + c] = from[r * PANEL + c] + (g->accumulate ? to[r * g->c_stride + c] : 0);
+}
+
+size_t tf_gemm_scratch(const tf_gemm_problem *problem) {
+    arena a = {NULL, 0};
+    gemm_layout(problem, &a);
+    return a.used;
+}
+
+#if defined(__x86_64__) && !defined(TF_NO_CLONES)
+#define SUFFIX _avx512
+#define LANES 16
+#define BLOCK_VECTORS 4
+#define PAIRS 0
+#pragma clang attribute push(__attribute__((target("arch=x86-64-v4"))), apply_to = function)
+#include "gemm_level.h"
+#pragma clang attribute pop
+
+#define SUFFIX _avx512_bf16
+#define LANES 16
+#define BLOCK_VECTORS 4
+#define PAIRS 1
+#pragma clang attribute push(__attribute__((target("arch=x86-64-v4,avx512bf16"))), apply_to = function)
+#include "gemm_level.h"
+#pragma clang attribute pop
+
+int tf_gemm_is_available(int is_bf16) {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("x86-64-v4") && (!is_bf16 || __builtin_cpu_supports("avx512bf16"));
+}
+
+void tf_gemm(const tf_gemm_problem *problem, void *scratch) {
+    arena a = {scratch, 0};
+    const gemm_memory memory = gemm_layout(problem, &a);
+    if (problem->is_bf16)
+        gemm_avx512_bf16(problem, &memory);
+    else
+        gemm_avx512(problem, &memory);
+}
+#else
+int tf_gemm_is_available(int is_bf16) { return 0; }
+void tf_gemm(const tf_gemm_problem *problem, void *scratch) { __builtin_trap(); }
+#endif
 
 const char *tf_instruction_set(void) {
 #if defined(__x86_64__) && !defined(TF_NO_CLONES)

@@ -17,3 +17,22 @@ void tf_few_rows_f32(const float *x, size_t x_stride, size_t x_rows, const float
                      size_t width, float *y, size_t y_stride, int accumulate);
 void tf_few_rows_bf16(const uint16_t *x, size_t x_stride, size_t x_rows, const uint16_t *w, size_t w_stride, size_t w_rows,
                       size_t width, float *y, size_t y_stride, int accumulate);
+
+/// `c = a · b`, or `c += a · b` with `accumulate`. Strides count elements; a transposed operand is read with its rows and
+/// columns exchanged. With `is_bf16`, a and b are bf16. c is f32, or bf16 with `writes_bf16`, which excludes `accumulate`.
+typedef struct {
+    const void *a, *b;
+    void *c;
+    size_t a_stride, b_stride, c_stride;
+    size_t rows, columns, depth;
+    int a_transposed, b_transposed, is_bf16, writes_bf16, accumulate;
+} tf_gemm_problem;
+
+/// Whether `tf_gemm` can be called on this CPU (AVX-512), and with `is_bf16` (AVX-512 with bf16 units).
+int tf_gemm_is_available(int is_bf16);
+
+/// Bytes of 64-byte-aligned scratch memory that a product needs.
+size_t tf_gemm_scratch(const tf_gemm_problem *problem);
+
+/// Computes a product on the calling thread. An element of c is the same sum whatever other elements are computed with it.
+void tf_gemm(const tf_gemm_problem *problem, void *scratch);

@@ -39,11 +39,6 @@ public struct CPUReport: Sendable, Equatable, Codable {
         }
     }
 
-    /// Whether f32 products are faster through oneDNN, because OpenBLAS runs on kernels for an older CPU.
-    var prefersOneDNNForF32: Bool {
-        openBLASRemedy == "SkylakeX" && Self.oneDNNSupports(dnnl_cpu_isa_avx512_core)
-    }
-
     /// One line for the log.
     public var summary: String {
         let remedy = openBLASRemedy.map { " (slow; OPENBLAS_CORETYPE=\($0) is faster)" } ?? ""

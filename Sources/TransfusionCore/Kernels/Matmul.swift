@@ -3,30 +3,57 @@ internal import COneDNN
 internal import COpenBLAS
 internal import Glibc
 
-/// Matrix products on the threads of a pool: f32 through OpenBLAS, bf16 through oneDNN, few rows through an own kernel.
+/// Matrix products on the threads of a pool.
 ///
-/// Neither library gets to use threads of its own. The result is split into blocks, and each thread of the pool computes
-/// one block by a single-threaded product.
+/// The result is split into blocks, and each thread of the pool computes one block by a single-threaded product; no library
+/// gets to use threads of its own.
 public final class Matmul {
+    /// Who computes a block.
+    enum Backend: CaseIterable {
+        /// The project's kernels; they need AVX-512, and bf16 units for bf16.
+        case kernels
+        /// f32 only.
+        case openBLAS
+        /// bf16 only; needs bf16 units.
+        case oneDNN
+        /// bf16 only: OpenBLAS on operands widened to f32, which loses nothing.
+        case widened
+    }
+
     private let pool: ThreadPool
     private let engine: dnnl_engine_t?
     private var threads: [ThreadState] = []
-    private let usesBF16Units: Bool
-    /// OpenBLAS was started with kernels for an older CPU, and the other library has better ones.
-    private let prefersOneDNNForF32: Bool
+    private let f32Backend: Backend
+    private let bf16Backend: Backend
 
     /// Work (multiply-adds) for which another thread is worth waking.
     private static let grain = 250_000
 
-    public init(pool: ThreadPool) {
+    /// Uses what was measured to be fastest on such a CPU (docs/performance.md).
+    public convenience init(pool: ThreadPool) {
+        let report = CPUReport()
+        // OpenBLAS may have been started with kernels for an older CPU.
+        let f32: Backend = report.openBLASRemedy != nil && tf_gemm_is_available(0) != 0 ? .kernels : .openBLAS
+        let bf16: Backend =
+            if !report.hasBF16Units {
+                .widened
+            } else if report.hasTileUnits || tf_gemm_is_available(1) == 0 {
+                .oneDNN
+            } else {
+                .kernels
+            }
+        self.init(pool: pool, f32: f32, bf16: bf16)
+    }
+
+    init(pool: ThreadPool, f32: Backend, bf16: Backend) {
         self.pool = pool
+        f32Backend = f32
+        bf16Backend = bf16
         openblas_set_num_threads(1)
         var engine: dnnl_engine_t?
         let status = dnnl_engine_create(&engine, dnnl_cpu, 0)
         precondition(status == dnnl_success, "oneDNN offers no CPU engine: status \(status.rawValue)")
         self.engine = engine
-        usesBF16Units = CPUReport.hasBF16Units
-        prefersOneDNNForF32 = CPUReport().prefersOneDNNForF32
         threads = (0..<pool.threadCount).map { _ in ThreadState(engine: engine) }
     }
 
@@ -113,14 +140,23 @@ public final class Matmul {
             return
         }
         if a.rows <= Int(TF_FEW_ROWS), b.isTransposed, !a.isTransposed {
-            multiplyFewRows(a, b, c, accumulate)
-        } else if a.type == .f32, !prefersOneDNNForF32 {
-            multiplyF32(a, b, c, accumulate)
-        } else if usesBF16Units || a.type == .f32 {
-            threads[pool.currentThread].multiply(a, b, c, accumulate)
-        } else {
-            multiplyConverted(a, b, c, accumulate)
+            return multiplyFewRows(a, b, c, accumulate)
         }
+        switch a.type == .f32 ? f32Backend : bf16Backend {
+        case .kernels: multiplyByKernels(a, b, c, accumulate)
+        case .openBLAS: multiplyF32(a, b, c, accumulate)
+        case .oneDNN: threads[pool.currentThread].multiply(a, b, c, accumulate)
+        case .widened: multiplyWidened(a, b, c, accumulate)
+        }
+    }
+
+    private func multiplyByKernels(_ a: MatrixView, _ b: MatrixView, _ c: MatrixView, _ accumulate: Bool) {
+        var problem = tf_gemm_problem(
+            a: a.address, b: b.address, c: c.address, a_stride: a.rowStride, b_stride: b.rowStride,
+            c_stride: c.rowStride, rows: c.rows, columns: c.columns, depth: a.columns,
+            a_transposed: a.isTransposed ? 1 : 0, b_transposed: b.isTransposed ? 1 : 0,
+            is_bf16: a.type == .bf16 ? 1 : 0, writes_bf16: c.type == .bf16 ? 1 : 0, accumulate: accumulate ? 1 : 0)
+        tf_gemm(&problem, threads[pool.currentThread].scratch.take(tf_gemm_scratch(&problem)))
     }
 
     /// A few rows times a weight, as in text decoding: bound by reading the weight, for which neither library is made.
@@ -155,8 +191,7 @@ public final class Matmul {
             accumulate ? 1 : 0, c.address.assumingMemoryBound(to: Float.self), blasint(c.rowStride))
     }
 
-    /// bf16 on a CPU without units for it: the operands are widened, which loses nothing, and OpenBLAS multiplies.
-    private func multiplyConverted(_ a: MatrixView, _ b: MatrixView, _ c: MatrixView, _ accumulate: Bool) {
+    private func multiplyWidened(_ a: MatrixView, _ b: MatrixView, _ c: MatrixView, _ accumulate: Bool) {
         let aCount = a.rows * a.columns, bCount = b.rows * b.columns
         let cCount = c.type == .bf16 ? c.rows * c.columns : 0
         let scratch = threads[pool.currentThread].scratch.take((aCount + bCount + cCount) * 4)

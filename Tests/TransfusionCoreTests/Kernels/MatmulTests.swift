@@ -1,3 +1,4 @@
+import CKernels
 import Testing
 
 @testable import TransfusionCore
@@ -77,39 +78,65 @@ import Testing
 
     static let shapes = [
         (1, 1, 1), (1, 64, 33), (2, 5, 3), (17, 1, 9), (31, 33, 65), (64, 64, 64), (130, 257, 48), (257, 129, 255),
-        (1, 300, 500), (3, 1000, 257), (4, 63, 130), (0, 4, 4), (4, 0, 4), (4, 4, 0),
+        (1, 300, 500), (3, 1000, 257), (4, 63, 130), (49, 65, 1100), (1030, 17, 20), (0, 4, 4), (4, 0, 4), (4, 4, 0),
     ]
+
+    /// Everything that can multiply this type here.
+    static func backends(_ type: ElementType) -> [Matmul.Backend] {
+        switch type {
+        case .f32: tf_gemm_is_available(0) != 0 ? [.openBLAS, .kernels] : [.openBLAS]
+        default:
+            (CPUReport.hasBF16Units ? [.widened, .oneDNN] : [.widened])
+                + (tf_gemm_is_available(1) != 0 ? [.kernels] : [])
+        }
+    }
+
+    /// The elements by rows, in double precision.
+    static func doubles(_ matrix: Matrix) -> [Double] {
+        (0..<matrix.view.rows).flatMap { row in
+            (0..<matrix.view.columns).map { Double(matrix[row, $0]) }
+        }
+    }
+
+    static func product(_ a: [Double], _ b: [Double], _ m: Int, _ n: Int, _ k: Int) -> [Double] {
+        var result = [Double](repeating: 0, count: m * n)
+        a.withUnsafeBufferPointer { a in
+            b.withUnsafeBufferPointer { b in
+                result.withUnsafeMutableBufferPointer { c in
+                    for i in 0..<m {
+                        for l in 0..<k {
+                            let factor = a[i &* k &+ l]
+                            for j in 0..<n { c[i &* n &+ j] += factor * b[l &* n &+ j] }
+                        }
+                    }
+                }
+            }
+        }
+        return result
+    }
 
     @Test(arguments: Types.all)
     func agreesWithADoubleLoop(types: Types) {
-        for threads in [1, 3] {
-            let matmul = Matmul(pool: ThreadPool(threads: threads))
-            for (m, n, k) in Self.shapes {
-                for variant in 0..<4 {
-                    let a = Matrix(m, k, types.input, transposed: variant & 1 == 1, padding: variant * 3, seed: 1)
-                    let b = Matrix(k, n, types.input, transposed: variant & 2 == 2, padding: variant, seed: 2)
+        for (m, n, k) in Self.shapes {
+            for variant in 0..<4 {
+                let a = Matrix(m, k, types.input, transposed: variant & 1 == 1, padding: variant * 3, seed: 1)
+                let b = Matrix(k, n, types.input, transposed: variant & 2 == 2, padding: variant, seed: 2)
+                let product = Self.product(Self.doubles(a), Self.doubles(b), m, n, k)
+                let tolerance = types.output == .bf16 ? 4e-3 : 2e-6
+                for (threads, backend) in [1, 3].flatMap({ t in Self.backends(types.input).map { (t, $0) } }) {
+                    let matmul = Matmul(pool: ThreadPool(threads: threads), f32: backend, bf16: backend)
                     let c = Matrix(m, n, types.output, padding: variant * 5, seed: 3)
-                    var expected = [Double](repeating: 0, count: m * n)
-                    for i in 0..<m {
-                        for j in 0..<n {
-                            var sum = types.accumulate ? Double(c[i, j]) : 0
-                            for l in 0..<k { sum += Double(a[i, l]) * Double(b[l, j]) }
-                            expected[i * n + j] = sum
-                        }
-                    }
+                    let before = Self.doubles(c)
                     matmul.multiply(a.view, b.view, into: c.view, accumulate: types.accumulate)
-                    let tolerance = types.output == .bf16 ? 4e-3 : 2e-6
-                    for i in 0..<m {
-                        for j in 0..<n {
-                            let error = abs(Double(c[i, j]) - expected[i * n + j])
-                            let bound = tolerance * (abs(expected[i * n + j]) + Double(k).squareRoot() + 1)
-                            guard error <= bound else {
-                                Issue.record("\(m)x\(n)x\(k) variant \(variant) [\(i), \(j)]: error \(error)")
-                                return
-                            }
-                        }
+                    let wrong = zip(Self.doubles(c), zip(before, product)).first { value, other in
+                        let expected = other.1 + (types.accumulate ? other.0 : 0)
+                        return !(abs(value - expected) <= tolerance * (abs(expected) + Double(k).squareRoot() + 1))
                     }
-                    #expect(c.paddingIsUntouched)
+                    let comment = Comment(
+                        rawValue: "\(m)x\(n)x\(k), variant \(variant), \(backend), \(threads) threads")
+                    let isRight = wrong == nil
+                    #expect(isRight, comment)
+                    #expect(c.paddingIsUntouched, comment)
                 }
             }
         }
@@ -117,16 +144,18 @@ import Testing
 
     @Test(arguments: Types.all)
     func notANumberPropagates(types: Types) {
-        let matmul = Matmul(pool: ThreadPool(threads: 2))
-        for (m, n, k) in [(1, 40, 70), (66, 70, 130)] {
-            let a = Matrix(m, k, types.input, seed: 1)
-            let b = Matrix(k, n, types.input, transposed: true, seed: 2)
-            let c = Matrix(m, n, types.output, seed: 3)
-            a[m - 1, k / 2] = .nan
-            b[k - 1, 3] = .infinity
-            matmul.multiply(a.view, b.view, into: c.view, accumulate: types.accumulate)
-            #expect((0..<n).allSatisfy { c[m - 1, $0].isNaN })
-            #expect((0..<(m - 1)).allSatisfy { !c[$0, 3].isFinite && c[$0, 4].isFinite })
+        for backend in Self.backends(types.input) {
+            let matmul = Matmul(pool: ThreadPool(threads: 2), f32: backend, bf16: backend)
+            for (m, n, k) in [(1, 40, 70), (66, 70, 130)] {
+                let a = Matrix(m, k, types.input, seed: 1)
+                let b = Matrix(k, n, types.input, transposed: true, seed: 2)
+                let c = Matrix(m, n, types.output, seed: 3)
+                a[m - 1, k / 2] = .nan
+                b[k - 1, 3] = .infinity
+                matmul.multiply(a.view, b.view, into: c.view, accumulate: types.accumulate)
+                #expect((0..<n).allSatisfy { c[m - 1, $0].isNaN })
+                #expect((0..<(m - 1)).allSatisfy { !c[$0, 3].isFinite && c[$0, 4].isFinite })
+            }
         }
     }
 

@@ -1,0 +1,76 @@
+// The matrix product for one instruction set; see level.h.
+#include "level.h"
+
+/// The first operand as words along the depth; sets from where and how a strip of rows reads them.
+static const WORD *NAME(first_operand)(const tf_gemm_problem *g, size_t first_row, size_t rows, WORD *packed, size_t *step) {
+    const size_t words = (g->depth + DEPTH_OF_WORD - 1) / DEPTH_OF_WORD, size = g->is_bf16 ? 2 : 4;
+    if (g->a_transposed) {
+        NAME(pack_down)((const char *)g->a + first_row * size, g->a_stride, g->is_bf16, 0, g->depth, 0, g->depth, rows,
+                        ROW_PANEL, packed);
+        return packed;
+    }
+    *step = words;
+    const char *from = (const char *)g->a + first_row * g->a_stride * size;
+    if (reads_rows_in_place(g)) {
+        *step = g->a_stride / DEPTH_OF_WORD;
+        return (const WORD *)from;
+    }
+    for (size_t r = 0; r < rows; r++) {
+        packed[r * words + words - 1] = 0;
+        memcpy(packed + r * words, from + r * g->a_stride * size, g->depth * size);
+    }
+    return packed;
+}
+
+/// `c (+)= a · panel` for `width` columns (in steps of 16) and `depth` words, with a as `first_operand` gave it.
+static void NAME(panel_product)(const tf_gemm_problem *g, size_t rows, const WORD *a, size_t step, size_t first_word,
+                                size_t depth, const WORD *panel, size_t b_step, size_t width, float *c,
+                                size_t c_stride, const int accumulate) {
+    const size_t words = (g->depth + DEPTH_OF_WORD - 1) / DEPTH_OF_WORD;
+    const size_t together = g->a_transposed ? ROW_PANEL : rows;
+    for (size_t r = 0; r < rows; r += together) {
+        const size_t count = at_most(together, rows - r), across = round_up(count, 16);
+        const WORD *from = g->a_transposed ? a + r * words + first_word * across : a + first_word;
+        const size_t a_row = g->a_transposed ? 1 : step, a_step = g->a_transposed ? across : 1;
+        float *to = c + r * c_stride;
+        size_t column = 0;
+        for (; column + 4 * LANES <= width; column += 4 * LANES)
+            NAME(strip)(4, count, depth, from, a_row, a_step, panel + column, b_step, to + column, c_stride, accumulate);
+        for (; column < width; column += LANES)
+            NAME(strip)(1, count, depth, from, a_row, a_step, panel + column, b_step, to + column, c_stride, accumulate);
+    }
+}
+
+static void NAME(gemm)(const tf_gemm_problem *g, const gemm_memory *m) {
+    const size_t words = (g->depth + DEPTH_OF_WORD - 1) / DEPTH_OF_WORD, size = g->is_bf16 ? 2 : 4;
+    for (size_t row = 0; row < g->rows; row += ROW_BLOCK) {
+        const size_t rows = at_most(ROW_BLOCK, g->rows - row);
+        size_t step = 0;
+        const WORD *a = NAME(first_operand)(g, row, rows, m->a, &step);
+        for (size_t column = 0; column < g->columns; column += PANEL) {
+            const size_t count = at_most(PANEL, g->columns - column), width = round_up(count, 16);
+            // Rows become columns of whole panels; columns may fill a narrower one.
+            const size_t b_step = g->b_transposed ? PANEL : width;
+            const int direct = !g->writes_bf16 && width == count;
+            float *c = direct ? (float *)g->c + row * g->c_stride + column : m->c;
+            const size_t c_stride = direct ? g->c_stride : PANEL;
+            for (size_t word = 0; word < words; word += DEPTH_BLOCK) {
+                const size_t depth = at_most(DEPTH_BLOCK, words - word), first = word * DEPTH_OF_WORD;
+                const size_t end = at_most(g->depth, first + depth * DEPTH_OF_WORD);
+                if (g->b_transposed)
+                    NAME(pack_across)((const char *)g->b + (column * g->b_stride + first) * size, g->b_stride, g->is_bf16,
+                                      0, PANEL, 0, count, end - first, m->b);
+                else
+                    NAME(pack_down)((const char *)g->b + column * size, g->b_stride, g->is_bf16, first, end - first, first,
+                                    end, count, PANEL, m->b);
+                if (word > 0 || (direct && g->accumulate))
+                    NAME(panel_product)(g, rows, a, step, word, depth, m->b, b_step, width, c, c_stride, 1);
+                else
+                    NAME(panel_product)(g, rows, a, step, word, depth, m->b, b_step, width, c, c_stride, 0);
+            }
+            if (!direct) write_panel(g, m->c, row, rows, column, count);
+        }
+    }
+}
+
+#include "level_end.h"

@@ -1,0 +1,11 @@
+#undef SUFFIX
+#undef LANES
+#undef BLOCK_VECTORS
+#undef PAIRS
+#undef WORD
+#undef VECTOR
+#undef INTEGERS
+#undef DEPTH_OF_WORD
+#undef NAME
+#undef JOIN
+#undef JOIN_
