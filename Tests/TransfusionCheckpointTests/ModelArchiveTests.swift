@@ -79,7 +79,7 @@ struct ModelArchiveTests {
         let names = try FileManager.default.contentsOfDirectory(atPath: newest)
         let shard = newest + "/" + (try #require(names.first { $0.hasSuffix(".shard") }))
         var bytes = try Data(contentsOf: URL(filePath: shard))
-        bytes[bytes.count / 2] ^= 1
+        bytes[0] ^= 1  // in a weight: what is of the optimizer is not read by a model
         try bytes.write(to: URL(filePath: shard))
         var skipped: [Int] = []
         #expect(try ModelArchive(run) { skipped.append($0.step) }.step == 1)
