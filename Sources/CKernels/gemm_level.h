@@ -1,7 +1,7 @@
 // The matrix product for one instruction set; see level.h.
 #include "level.h"
 
-/// The first operand as words along the depth; sets from where and how a strip of rows reads them.
+/// The first operand as words along the depth; `step` gets the words from one row to the next, unless it is transposed.
 static const WORD *NAME(first_operand)(const tf_gemm_problem *g, size_t first_row, size_t rows, WORD *packed, size_t *step) {
     const size_t words = (g->depth + DEPTH_OF_WORD - 1) / DEPTH_OF_WORD, size = g->is_bf16 ? 2 : 4;
     if (g->a_transposed) {

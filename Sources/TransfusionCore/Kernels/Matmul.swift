@@ -29,7 +29,7 @@ public final class Matmul {
     /// Work (multiply-adds) for which another thread is worth waking.
     private static let grain = 250_000
 
-    /// Uses what was measured to be fastest on such a CPU (docs/performance.md).
+    /// Uses what was measured to be fastest on such a CPU.
     public convenience init(pool: ThreadPool) {
         let report = CPUReport()
         // OpenBLAS may have been started with kernels for an older CPU.
