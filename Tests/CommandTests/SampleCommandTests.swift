@@ -90,7 +90,7 @@ struct SampleCommandTests {
         try expectRefusal(arguments + [out], code: 2, "exists already")
         #expect(try String(contentsOfFile: out, encoding: .utf8) == "kept")
         try expectRefusal(arguments + [directory.path], code: 2, "exists already")
-        try expectRefusal(arguments + ["/proc/new.png"], code: 2, "/proc/new.png")
+        try expectRefusal(arguments + ["/proc/new.png"], code: 1, "/proc/new.png")
         try expectRefusal(arguments + [out + "/inside.png"], code: 2, "cannot be written")
     }
 
