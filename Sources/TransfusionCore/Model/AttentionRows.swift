@@ -42,8 +42,8 @@ public struct AttentionRows {
 /// its rows stay inside that region.
 public final class KeyValueCache {
     struct Layer {
-        let keys: Tensor  // [capacity, width]
-        let values: Tensor  // [capacity, width]
+        let keys: Tensor  // [capacity, width of this rank's heads]
+        let values: Tensor  // [capacity, width of this rank's heads]
     }
 
     public let capacity: Int
@@ -52,10 +52,11 @@ public final class KeyValueCache {
     /// - Parameter capacity: How many rows fit, over all sequences.
     public init(_ configuration: ModelConfiguration, capacity: Int, _ context: Context) {
         self.capacity = capacity
+        let width = configuration.width / context.tensorParallel.size
         layers = (0..<configuration.layers).map { _ in
             let layer = Layer(
-                keys: context.empty([capacity, configuration.width]),
-                values: context.empty([capacity, configuration.width]))
+                keys: context.empty([capacity, width]),
+                values: context.empty([capacity, width]))
             // A tile of the attention may hold slots that no row sees: a zero weight times NaN would be NaN.
             layer.keys.fill(0)
             layer.values.fill(0)
