@@ -46,7 +46,7 @@ mpirun -n 2 --oversubscribe --bind-to none $bin/tf-worker --config "$config" --r
 
 stage "Pictures"
 rm -rf "$sheet"
-$bin/tf-sample image --checkpoint "$run" --data "$data" --steps 100 --cfg-scale 2 --out "$sheet"
+$bin/tf-sample image --checkpoint "$run" --data "$data" --sampler ddpm --steps 250 --cfg-scale 2 --out "$sheet"
 
 stage "A caption and a sentence"
 echo "picture $sheet/000000.png shows:"

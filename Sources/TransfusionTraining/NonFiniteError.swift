@@ -20,4 +20,12 @@ extension ParameterStore {
             return !gradient.f32.allSatisfy(\.isFinite)
         }
     }
+
+    /// The parameter with the largest element in its gradient, as far as its square overflows.
+    func largestGradient() -> Parameter? {
+        func largest(_ parameter: Parameter) -> Float {
+            parameter.gradient?.f32.reduce(0) { max($0, abs($1)) } ?? 0
+        }
+        return parameters.max { largest($0) < largest($1) }.flatMap { (largest($0) * largest($0)).isFinite ? nil : $0 }
+    }
 }

@@ -107,7 +107,8 @@ struct TextRequestTests {
     @Test func trainingDrawsItsPrompts() throws {
         let small = SmallModel()
         var configuration = try RunConfiguration(
-            yaml: "name: x\nmodel: {preset: tiny}\ndata: {path: d}\nschedule: {steps: 1, warmup_steps: 1}\nbatch: {global_sequences: 1}",
+            yaml: "name: x\nmodel: {preset: tiny}\ndata: {path: d}\nschedule: {steps: 1, warmup_steps: 1}\n"
+                + "batch: {global_sequences: 1}",
             file: "x.yaml")
         configuration.samples.prompts = ["re", "red circle"]
         configuration.samples.diffusionSteps = 2

@@ -29,10 +29,17 @@ struct PictureDirectory {
         if FileManager.default.fileExists(atPath: path), !isEmptyDirectory {
             throw CommandFailure("\(path): exists already; choose another --out", .wrongUse)
         }
-        var place = URL(filePath: path)
-        while !FileManager.default.fileExists(atPath: place.path), place.path != "/" { place.deleteLastPathComponent() }
-        guard isDirectory(place.path), FileManager.default.isWritableFile(atPath: place.path) else {
-            throw CommandFailure("\(path): cannot be written in \(place.path); choose another --out", .wrongUse)
+        // As text: each turn makes the path shorter, whatever it leads through.
+        var place = path as NSString
+        while !FileManager.default.fileExists(atPath: place as String), place.length > 0 {
+            guard place.lastPathComponent != ".." else {
+                throw CommandFailure("\(path): leads through a missing directory; choose another --out", .wrongUse)
+            }
+            place = place.deletingLastPathComponent as NSString
+        }
+        let parent = place.length > 0 ? place as String : "."
+        guard isDirectory(parent), FileManager.default.isWritableFile(atPath: parent) else {
+            throw CommandFailure("\(path): cannot be written in \(parent); choose another --out", .wrongUse)
         }
     }
 
