@@ -231,13 +231,13 @@ public final class TrainingLoop {
             finding = "rank \(group.rank): the gradient of \(parameter.name)"
         } else if !again.losses.text.isFinite || !again.losses.image.isFinite {
             finding = "rank \(group.rank): the loss"
-        } else if let parameter = state.model.parameters.largestGradient() {
-            finding = "rank \(group.rank): the gradient of \(parameter.name), too large for a norm, which"
         }
-        let findings = try group.gather(Array(finding.utf8), root: 0, site: "non-finite numbers")
+        let findings = try group.allGather(Array(finding.utf8), site: "non-finite numbers")
             .map { String(decoding: $0, as: UTF8.self) }.filter { !$0.isEmpty }
-        throw NonFiniteError(
-            step: state.step + 1, findings: findings.isEmpty ? ["the sum of the gradients over the ranks"] : findings)
+        try group.agree("non-finite numbers") {
+            throw NonFiniteError(
+                step: state.step + 1, findings: findings.isEmpty ? ["the sum of the gradients"] : findings)
+        }
     }
 
     /// Draws the fixed prompts when the configuration wants them after this step.

@@ -14,8 +14,8 @@ struct TrainingRun {
     let dataset: SmallDataset
     let directory: TemporaryDirectory
 
-    init() throws {
-        dataset = try SmallDataset()
+    init(hasBrokenPicture: Bool = false) throws {
+        dataset = try SmallDataset(hasBrokenPicture: hasBrokenPicture)
         directory = try TemporaryDirectory()
     }
 
