@@ -28,10 +28,6 @@ TF_KERNEL void tf_convert_bf16_to_f32(const uint16_t *restrict x, float *restric
     }
 TF_FOR_EACH_TYPE(DEFINE)
 
-TF_KERNEL void tf_scale_f32(float *y, float factor, size_t count) {
-    for (size_t i = 0; i < count; i++) y[i] *= factor;
-}
-
 TF_KERNEL double tf_sum_of_squares(const float *x, size_t count) {
     TF_REASSOCIATE
     double total = 0;
@@ -42,24 +38,4 @@ TF_KERNEL double tf_sum_of_squares(const float *x, size_t count) {
         total += block;
     }
     return total;
-}
-
-TF_KERNEL size_t tf_first_non_finite(const float *x, size_t count) {
-    for (size_t start = 0; start < count; start += 4096) {
-        const size_t end = start + 4096 < count ? start + 4096 : count;
-        uint32_t bad = 0;
-        for (size_t i = start; i < end; i++) {
-            union { float f; uint32_t i; } u = {x[i]};
-            bad |= (u.i & 0x7F800000u) == 0x7F800000u;
-        }
-        if (bad)
-            for (size_t i = start; i < end; i++)
-                if (!__builtin_isfinite(x[i])) return i;
-    }
-    return count;
-}
-
-TF_KERNEL void tf_add_noise(const float *restrict x0, const float *restrict noise, float signal, float deviation,
-                            float *restrict xt, size_t count) {
-    for (size_t i = 0; i < count; i++) xt[i] = signal * x0[i] + deviation * noise[i];
 }

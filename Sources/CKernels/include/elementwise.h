@@ -14,9 +14,6 @@ void tf_add_bf16(const float *restrict a, const uint16_t *restrict b, float *res
 void tf_accumulate_f32(const float *restrict x, float *restrict y, size_t count);
 void tf_accumulate_bf16(const uint16_t *restrict x, uint16_t *restrict y, size_t count);
 
-/// y *= factor.
-void tf_scale_f32(float *y, float factor, size_t count);
-
 /// Adds a row vector to each of `rows` rows of `width`: y[r, c] += bias[c].
 void tf_add_bias_f32(float *restrict y, const float *restrict bias, size_t rows, size_t width);
 void tf_add_bias_bf16(uint16_t *restrict y, const float *restrict bias, size_t rows, size_t width);
@@ -27,10 +24,3 @@ void tf_column_sums_bf16(const uint16_t *restrict x, float *restrict sums, size_
 
 /// Σ x², in double over blocks of floats; the order depends on nothing but `count`.
 double tf_sum_of_squares(const float *x, size_t count);
-
-/// The index of the first NaN or infinity, or `count`.
-size_t tf_first_non_finite(const float *x, size_t count);
-
-/// x_t = signal · x0 + deviation · noise.
-void tf_add_noise(const float *restrict x0, const float *restrict noise, float signal, float deviation,
-                  float *restrict xt, size_t count);
