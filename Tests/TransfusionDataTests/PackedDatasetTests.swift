@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import TransfusionCore
 import _TestUtilities
 
 @testable import TransfusionData
@@ -119,7 +120,7 @@ import _TestUtilities
         // Sealed again, so that only the lie itself can be what is found.
         let zeros = String(repeating: "0", count: 64)
         text = text.replacing(synthetic.dataset.manifest.digest, with: zeros)
-        text = text.replacing(zeros, with: SHA256.hex([UInt8](text.utf8)))
+        text = text.replacing(zeros, with: SHA256.hexDigest([UInt8](text.utf8)))
         try text.write(toFile: file, atomically: true, encoding: .utf8)
         #expect { try PackedDataset(synthetic.path) } throws: { "\($0)".contains(synthetic.path) }
     }

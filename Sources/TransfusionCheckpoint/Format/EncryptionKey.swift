@@ -1,5 +1,6 @@
 internal import COpenSSL
 internal import Glibc
+internal import TransfusionCore
 
 /// A key that chunks are encrypted with: AES-256-GCM.
 ///

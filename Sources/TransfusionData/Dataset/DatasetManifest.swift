@@ -1,4 +1,5 @@
 internal import Foundation
+internal import TransfusionCore
 
 /// What `manifest.json` says of a packed data set. docs/data-format.md describes the format for other readers.
 public struct DatasetManifest: Codable, Equatable, Sendable {
@@ -113,7 +114,7 @@ public struct DatasetManifest: Codable, Equatable, Sendable {
     func sealed() throws(DataError) -> (manifest: DatasetManifest, bytes: [UInt8]) {
         var manifest = self
         manifest.digest = Self.noDigest
-        manifest.digest = SHA256.hex(try manifest.encoded())
+        manifest.digest = SHA256.hexDigest(try manifest.encoded())
         return (manifest, try manifest.encoded())
     }
 
@@ -152,7 +153,7 @@ public struct DatasetManifest: Codable, Equatable, Sendable {
         }
         var zeroed = bytes
         zeroed.replaceSubrange(place, with: [UInt8](noDigest.utf8))
-        guard SHA256.hex(zeroed) == manifest.digest else {
+        guard SHA256.hexDigest(zeroed) == manifest.digest else {
             throw DataError(path, "does not match its own digest; it was changed or damaged, build the data set again")
         }
         return manifest

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import TransfusionCore
 
 /// Builds a packed data set in a directory beside its final place and renames it there when it is whole.
 public final class DatasetWriter {
@@ -116,7 +117,7 @@ public final class DatasetWriter {
         for (name, sink) in sinks {
             try sink.close()
             let file = try MappedFile(temporary + "/" + name, expectedBytes: sink.count)
-            manifest.files[name] = DatasetManifest.File(bytes: sink.count, sha256: SHA256.hex(file.bytes))
+            manifest.files[name] = DatasetManifest.File(bytes: sink.count, sha256: SHA256.hexDigest(file.bytes))
         }
         manifest.splits.removeAll { $0.pairs == 0 && $0.documents == 0 }
         let (sealed, bytes) = try manifest.sealed()

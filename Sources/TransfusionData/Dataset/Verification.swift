@@ -1,3 +1,5 @@
+internal import TransfusionCore
+
 extension PackedDataset {
     /// Reads every byte of a data set: sizes, digests, and that every index stays inside the data.
     /// - Returns: Everything that is wrong, one line each; empty when the data set is as it was written.
@@ -25,7 +27,7 @@ extension PackedDataset {
                     throw DataError(path + "/" + DatasetManifest.fileName, "does not list \(name)")
                 }
                 let file = try MappedFile(path + "/" + name, expectedBytes: expected.bytes)
-                guard SHA256.hex(file.bytes) == expected.sha256 else {
+                guard SHA256.hexDigest(file.bytes) == expected.sha256 else {
                     throw DataError(file.path, "does not match its SHA-256; the data set is damaged, build it again")
                 }
             }

@@ -1,4 +1,5 @@
 internal import CSentencePiece
+internal import TransfusionCore
 
 /// Text to token ids and back by a SentencePiece model, with two ids after its pieces for the borders of an image.
 ///
@@ -52,7 +53,7 @@ public final class SentencePieceTokenizer: @unchecked Sendable {
         self.beginOfText = beginOfText
         self.endOfText = endOfText
         pieceCount = Int(tf_sp_piece_count(loaded))
-        digest = SHA256.hex(model)
+        digest = SHA256.hexDigest(model)
     }
 
     deinit { tf_sp_free(handle) }
