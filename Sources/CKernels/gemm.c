@@ -125,6 +125,52 @@ size_t tf_gemm_scratch(const tf_gemm_problem *problem) {
 #include "gemm_level.h"
 #pragma clang attribute pop
 
+#pragma clang attribute push(__attribute__((target("arch=x86-64-v4,avx512bf16"))), apply_to = function)
+/// `x[i] · w` for `rows` rows of x. One row of w at a time, so that memory is read straight ahead.
+TF_INLINE void few_rows_pairs(const int rows, const uint16_t *x, size_t x_stride, const uint16_t *w, size_t width,
+                              float sums[TF_FEW_ROWS]) {
+    enum { VECTORS = 4 };
+    __m512 parts[TF_FEW_ROWS][VECTORS] = {};
+    size_t c = 0;
+    for (; c + 32 * VECTORS <= width; c += 32 * VECTORS)
+#pragma clang loop unroll(full)
+        for (int v = 0; v < VECTORS; v++) {
+            const __m512bh column = (__m512bh)_mm512_loadu_si512(w + c + 32 * v);
+#pragma clang loop unroll(full)
+            for (int i = 0; i < rows; i++) {
+                const __m512bh row = (__m512bh)_mm512_loadu_si512(x + i * x_stride + c + 32 * v);
+                parts[i][v] = _mm512_dpbf16_ps(parts[i][v], row, column);
+            }
+        }
+    for (; c < width; c += 32) {
+        const __mmask32 mask = width - c < 32 ? (1u << (width - c)) - 1 : ~0u;
+        const __m512bh column = (__m512bh)_mm512_maskz_loadu_epi16(mask, w + c);
+#pragma clang loop unroll(full)
+        for (int i = 0; i < rows; i++) {
+            const __m512bh row = (__m512bh)_mm512_maskz_loadu_epi16(mask, x + i * x_stride + c);
+            parts[i][0] = _mm512_dpbf16_ps(parts[i][0], row, column);
+        }
+    }
+#pragma clang loop unroll(full)
+    for (int i = 0; i < rows; i++)
+        sums[i] = _mm512_reduce_add_ps((parts[i][0] + parts[i][1]) + (parts[i][2] + parts[i][3]));
+}
+
+void tf_few_rows_pairs(const uint16_t *x, size_t x_stride, size_t x_rows, const uint16_t *w, size_t w_stride, size_t w_rows,
+                       size_t width, float *y, size_t y_stride, int accumulate) {
+    for (size_t j = 0; j < w_rows; j++, w += w_stride) {
+        float sums[TF_FEW_ROWS];
+        switch (x_rows) {
+        case 1: few_rows_pairs(1, x, x_stride, w, width, sums); break;
+        case 2: few_rows_pairs(2, x, x_stride, w, width, sums); break;
+        case 3: few_rows_pairs(3, x, x_stride, w, width, sums); break;
+        default: few_rows_pairs(4, x, x_stride, w, width, sums); break;
+        }
+        for (size_t i = 0; i < x_rows; i++) y[i * y_stride + j] = sums[i] + (accumulate ? y[i * y_stride + j] : 0);
+    }
+}
+#pragma clang attribute pop
+
 int tf_gemm_is_available(int is_bf16) {
     __builtin_cpu_init();
     return __builtin_cpu_supports("x86-64-v4") && (!is_bf16 || __builtin_cpu_supports("avx512bf16"));
@@ -140,6 +186,10 @@ void tf_gemm(const tf_gemm_problem *problem, void *scratch) {
 }
 #else
 int tf_gemm_is_available(int is_bf16) { return 0; }
+void tf_few_rows_pairs(const uint16_t *x, size_t x_stride, size_t x_rows, const uint16_t *w, size_t w_stride, size_t w_rows,
+                       size_t width, float *y, size_t y_stride, int accumulate) {
+    __builtin_trap();
+}
 void tf_gemm(const tf_gemm_problem *problem, void *scratch) { __builtin_trap(); }
 #endif
 

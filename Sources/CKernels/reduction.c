@@ -65,3 +65,11 @@ TF_KERNEL void tf_max_f32(float *out, const float *const *inputs, size_t inputs_
         memcpy(out + start, largest, length * sizeof(float));
     }
 }
+
+TF_KERNEL uint64_t tf_sum_words(const uint64_t *words, size_t count) {
+    // Two runs at a time, as the products of few rows read: enough streams for the prefetcher.
+    const size_t half = count / 2;
+    uint64_t sum = 0;
+    for (size_t i = 0; i < half; i++) sum += words[i] + words[half + i];
+    return sum + (count % 2 ? words[count - 1] : 0);
+}

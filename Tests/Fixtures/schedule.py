@@ -48,8 +48,10 @@ def trajectory(made, inference_steps, source, step):
 
 
 def ddim_step(eta):
+    # The noise goes with the clipped image, as in the ADM and DiT samplers.
     return lambda made, prediction, t, state, noise: made.step(
-        prediction, t, state, eta=eta, variance_noise=noise if eta > 0 else None).prev_sample
+        prediction, t, state, eta=eta, variance_noise=noise if eta > 0 else None,
+        use_clipped_model_output=made.config.clip_sample).prev_sample
 
 
 def ddpm_step(made, prediction, t, state, noise):

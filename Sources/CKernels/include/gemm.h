@@ -18,6 +18,10 @@ void tf_few_rows_f32(const float *x, size_t x_stride, size_t x_rows, const float
 void tf_few_rows_bf16(const uint16_t *x, size_t x_stride, size_t x_rows, const uint16_t *w, size_t w_stride, size_t w_rows,
                       size_t width, float *y, size_t y_stride, int accumulate);
 
+/// The same by bf16 units, which need no widening; only where `tf_gemm_is_available(1)`.
+void tf_few_rows_pairs(const uint16_t *x, size_t x_stride, size_t x_rows, const uint16_t *w, size_t w_stride, size_t w_rows,
+                       size_t width, float *y, size_t y_stride, int accumulate);
+
 /// `c = a · b`, or `c += a · b` with `accumulate`. Strides count elements; a transposed operand is read with its rows and
 /// columns exchanged. With `is_bf16`, a and b are bf16. c is f32, or bf16 with `writes_bf16`, which excludes `accumulate`.
 typedef struct {

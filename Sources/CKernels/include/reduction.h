@@ -11,3 +11,6 @@ void tf_tree_sum_f32(float *out, const float *const *inputs, size_t inputs_count
 void tf_tree_sum_f64(double *out, const double *const *inputs, size_t inputs_count, size_t count);
 /// A NaN in any input gives NaN.
 void tf_max_f32(float *out, const float *const *inputs, size_t inputs_count, size_t count);
+
+/// The sum, modulo 2⁶⁴, of `count` words, read as fast as memory gives them.
+uint64_t tf_sum_words(const uint64_t *words, size_t count);

@@ -19,6 +19,9 @@ public final class Context {
     /// Called when the gradient of a parameter has got all of its contributions of this backward pass.
     public var parameterIsReady: ((Parameter) -> Void)?
 
+    /// Whether `recomputable` tensors are made again in the backward pass instead of kept.
+    var recomputesCheapTensors = false
+
     private var tape: [(Gradients) throws -> Void] = []
     private(set) var isRecording = false
 
@@ -114,6 +117,22 @@ public final class Context {
             try unwind(to: length, inner)
             if let dx = inner.take(input) { gradients.add(dx, to: x) }
         }
+        return y
+    }
+
+    /// What `use` makes of a tensor that takes little work beside its memory. When the context says so, the tensor is
+    /// forgotten after `use`, and made again when the backward pass gets to it, with the same bits.
+    ///
+    /// - Parameter make: Makes the tensor, of its own memory, from tensors that do not change.
+    /// ### References
+    /// Korthikanti et al. 2022, "Reducing activation recomputation in large transformer models", section 5.
+    func recomputable(_ make: @escaping () -> Tensor, _ use: (Tensor) throws -> Tensor) rethrows -> Tensor {
+        let x = make()
+        let y = try use(x)
+        guard isRecording && recomputesCheapTensors else { return y }
+        x.forget()
+        // On the tape after what used it: so it is there again before that needs it.
+        tape.append { _ in x.restore(from: make()) }
         return y
     }
 

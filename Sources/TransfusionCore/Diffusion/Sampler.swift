@@ -19,7 +19,7 @@ public struct Sampler: Sendable {
 
     public let schedule: NoiseSchedule
     public let method: Method
-    /// Clamps the image that each step predicts to [−1, 1]. For pixels, not for latents.
+    /// Clamps the image that each step predicts to [−1, 1], and the predicted noise with it. For pixels, not for latents.
     public let clipsImage: Bool
     /// The timesteps to visit, descending.
     public let timesteps: [Int]
@@ -66,9 +66,15 @@ public struct Sampler: Sendable {
         let signal = Float(coefficients.signal), noiseShare = Float(coefficients.noise)
         for i in image.indices {
             var clean = (image[i] - noiseShare * noise[i]) / signal
-            if clipsImage { clean = min(max(clean, -1), 1) }
+            var noise = noise[i]
+            if clipsImage, abs(clean) > 1 {
+                // The noise that goes with the clamped image: what the clamp takes away must not stay in the next
+                // image as noise that no step removes.
+                clean = min(max(clean, -1), 1)
+                noise = (image[i] - signal * clean) / noiseShare
+            }
             image[i] =
-                Float(coefficients.fromClean) * clean + Float(coefficients.fromNoise) * noise[i]
+                Float(coefficients.fromClean) * clean + Float(coefficients.fromNoise) * noise
                 + Float(coefficients.fromImage) * image[i]
             if coefficients.deviation > 0 { image[i] += Float(coefficients.deviation) * added[i] }
         }

@@ -23,8 +23,11 @@ public final class Matmul {
     private let pool: ThreadPool
     private let engine: dnnl_engine_t?
     private var threads: [ThreadState] = []
+    private(set) var busy = BusyTime()
     private let f32Backend: Backend
     private let bf16Backend: Backend
+    /// Whether a few rows of bf16 are multiplied by bf16 units.
+    private let fewRowsUsePairs: Bool
 
     /// Work (multiply-adds) for which another thread is worth waking.
     private static let grain = 250_000
@@ -49,6 +52,7 @@ public final class Matmul {
         self.pool = pool
         f32Backend = f32
         bf16Backend = bf16
+        fewRowsUsePairs = bf16 != .widened && tf_gemm_is_available(1) != 0
         openblas_set_num_threads(1)
         var engine: dnnl_engine_t?
         let status = dnnl_engine_create(&engine, dnnl_cpu, 0)
@@ -69,6 +73,8 @@ public final class Matmul {
     ///   - b: `[k, n]`, in the type of `a`.
     ///   - c: `[m, n]`, not transposed; f32, or bf16 when `a` and `b` are and nothing is accumulated. Sums are f32.
     public func multiply(_ a: MatrixView, _ b: MatrixView, into c: MatrixView, accumulate: Bool = false) {
+        let start = ContinuousClock.now
+        defer { busy.add(since: start) }
         Self.validate(a, b, c, accumulate)
         let (down, across) = blocks(c.rows, c.columns, a.columns)
         guard down * across > 1 else { return multiplyOnThisThread(a, b, into: c, accumulate: accumulate) }
@@ -173,7 +179,8 @@ public final class Matmul {
                 b.address.assumingMemoryBound(to: Float.self), b.rowStride, b.columns, a.columns, sums, to.rowStride,
                 accumulate ? 1 : 0)
         } else {
-            tf_few_rows_bf16(
+            let product = fewRowsUsePairs ? tf_few_rows_pairs : tf_few_rows_bf16
+            product(
                 a.address.assumingMemoryBound(to: UInt16.self), a.rowStride, a.rows,
                 b.address.assumingMemoryBound(to: UInt16.self), b.rowStride, b.columns, a.columns, sums, to.rowStride,
                 accumulate ? 1 : 0)

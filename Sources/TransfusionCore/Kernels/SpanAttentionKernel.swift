@@ -32,6 +32,7 @@ public final class SpanAttentionKernel {
     private let allocator: CachingAllocator
     private let level: tf_attention_level
     private let scratch: [ScratchMemory]
+    private(set) var busy = BusyTime()
 
     /// - Parameter instructionSet: At most what to use, as `CPUReport.instructionSet` names it; for tests of the kernels
     ///   for other machines.
@@ -59,6 +60,8 @@ public final class SpanAttentionKernel {
     public func forward(
         _ shape: SpanAttentionShape, query: MatrixView, key: MatrixView, value: MatrixView, into output: MatrixView
     ) -> Tensor {
+        let start = ContinuousClock.now
+        defer { busy.add(since: start) }
         let spans = shape.spans, queries = spans.queryCount
         check(shape, rows: queries, query, output)
         check(shape, rows: key.rows, key, value)
@@ -90,6 +93,8 @@ public final class SpanAttentionKernel {
         logSumExp: Tensor, outputGradient: MatrixView, queryGradient: MatrixView, keyGradient: MatrixView,
         valueGradient: MatrixView
     ) {
+        let start = ContinuousClock.now
+        defer { busy.add(since: start) }
         let spans = shape.spans
         check(shape, rows: spans.queryCount, query, output, outputGradient, queryGradient)
         check(shape, rows: key.rows, key, value, keyGradient, valueGradient)

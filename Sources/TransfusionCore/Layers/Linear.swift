@@ -14,7 +14,7 @@ struct Linear {
 
     init(
         _ names: [String], inputs: Int, outputs: Int, split: Split = .whole, hasBias: Bool = false,
-        standardDeviation: Float, in builder: ParameterBuilder
+        standardDeviation: Float, biasDeviation: Float = 0, in builder: ParameterBuilder
     ) {
         self.split = split
         let axis: Int? =
@@ -26,7 +26,9 @@ struct Linear {
         weights = builder.adjacent(
             names.map { $0 + ".weight" }, names.map { _ in [outputs, inputs] }, splitAlong: axis,
             .normal(standardDeviation: standardDeviation))
-        bias = hasBias ? builder.parameter(names[0] + ".bias", [outputs], .zeros) : nil
+        let initialBias =
+            biasDeviation > 0 ? Parameter.Initialization.normal(standardDeviation: biasDeviation) : .zeros
+        bias = hasBias ? builder.parameter(names[0] + ".bias", [outputs], initialBias) : nil
         precondition(!hasBias || (names.count == 1 && split == .whole), "a bias belongs to one whole weight")
     }
 

@@ -65,28 +65,14 @@ public final class ParameterStore {
         _ builder: ParameterBuilder, type: ElementType, allocator: CachingAllocator,
         gradients: ((Int) throws -> Tensor)?
     ) rethrows {
-        let matrixGroups = builder.groups.filter { $0[0].isMatrix }
-        let vectorGroups = builder.groups.filter { !$0[0].isMatrix }
-        var offset = 0
-        func place(_ groups: [[Parameter]]) {
-            for group in groups {
-                for parameter in group {
-                    parameter.offset = offset
-                    offset += parameter.count
-                }
-                offset = (offset + Self.alignment - 1) / Self.alignment * Self.alignment
-            }
-        }
-        place(matrixGroups)
-        let vectorStart = offset
-        place(vectorGroups)
+        let (vectorStart, vectorCount) = Self.place(builder)
         self.vectorStart = vectorStart
         self.type = type
-        count = offset
-        parameters = (matrixGroups + vectorGroups).flatMap { $0 }
+        count = vectorStart + vectorCount
+        parameters = builder.groups.joined().filter(\.isMatrix) + builder.groups.joined().filter { !$0.isMatrix }
         matrices = Tensor([vectorStart], type, allocator: allocator)
-        vectors = Tensor([offset - vectorStart], .f32, allocator: allocator)
-        self.gradients = try gradients?(offset)
+        vectors = Tensor([vectorCount], .f32, allocator: allocator)
+        self.gradients = try gradients?(count)
         self.gradients?.fill(0)
         // Gaps belong to the flat order: they must never hold NaN, since whole ranges are reduced and updated.
         matrices.fill(0)
@@ -98,6 +84,26 @@ public final class ParameterStore {
                 : vectors.view(at: parameter.offset - vectorStart, parameter.shape)
             parameter.gradient = self.gradients?.view(at: parameter.offset, parameter.shape)
         }
+    }
+
+    /// Gives each parameter its place in the flat order: groups of matrices, then groups of vectors.
+    ///
+    /// - Returns: How many elements both take, gaps for alignment included.
+    static func place(_ builder: ParameterBuilder) -> (matrices: Int, vectors: Int) {
+        var offset = 0
+        func place(_ groups: [[Parameter]]) {
+            for group in groups {
+                for parameter in group {
+                    parameter.offset = offset
+                    offset += parameter.count
+                }
+                offset = (offset + alignment - 1) / alignment * alignment
+            }
+        }
+        place(builder.groups.filter { $0[0].isMatrix })
+        let vectorStart = offset
+        place(builder.groups.filter { !$0[0].isMatrix })
+        return (vectorStart, offset - vectorStart)
     }
 
     /// The number of parameters of the whole model.

@@ -8,10 +8,12 @@ internal import Glibc
 final class RotaryTable {
     private(set) var cosine: [Float] = []
     private(set) var sine: [Float] = []
+    let headWidth: Int
     private let frequencies: [Double]
     private var positions = 0
 
     init(headWidth: Int, base: Float) {
+        self.headWidth = headWidth
         frequencies = (0..<headWidth / 2).map { pow(Double(base), -2 * Double($0) / Double(headWidth)) }
     }
 

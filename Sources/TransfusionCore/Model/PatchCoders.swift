@@ -18,18 +18,21 @@ struct PatchEncoder {
 
     init(_ configuration: ModelConfiguration, in builder: ParameterBuilder) {
         let width = configuration.width, deviation = configuration.initialDeviation
-        func linear(_ name: String, _ inputs: Int, _ outputs: Int, _ deviation: Float) -> Linear {
+        func linear(_ name: String, _ inputs: Int, _ outputs: Int) -> Linear {
             Linear(
                 ["patch_encoder." + name], inputs: inputs, outputs: outputs, hasBias: true,
                 standardDeviation: deviation, in: builder)
         }
-        timestepIn = linear("timestep.linear_1", Self.sinusoidWidth, width, deviation)
-        timestepOut = linear("timestep.linear_2", width, width, deviation)
+        timestepIn = linear("timestep.linear_1", Self.sinusoidWidth, width)
+        timestepOut = linear("timestep.linear_2", width, width)
         timestepProjection =
             configuration.timestepAfterProjection
-            ? nil : linear("timestep.projection", width, configuration.patchWidth, deviation)
-        projection = linear(
-            "projection", configuration.patchWidth, width, (1 / Float(configuration.patchWidth)).squareRoot())
+            ? nil : linear("timestep.projection", width, configuration.patchWidth)
+        // The constant is longer than a patch. Without it RMSNorm divides every patch by its own length, and that length
+        // is part of the noise to be found.
+        projection = Linear(
+            ["patch_encoder.projection"], inputs: configuration.patchWidth, outputs: width, hasBias: true,
+            standardDeviation: (1 / Float(configuration.patchWidth)).squareRoot(), biasDeviation: 2, in: builder)
     }
 
     /// - Returns: `[images · patchesPerImage, width]` in the context's type.

@@ -47,10 +47,12 @@ struct SelfAttention {
     }
 
     func callAsFunction(_ x: Tensor, _ rows: AttentionRows, _ context: Context) throws -> Tensor {
-        let queryKeyValue = try queryKeyValue(x, context)
-        let mixed = context.spanAttention(
-            queryKeyValue, rows, headWidth: headWidth, rotary: rotary, cache: rows.cache?.layers[layer])
-        return try output(mixed, context)
+        let rotated = context.rotaryEmbedding(try queryKeyValue(x, context), rows, rotary)
+        return try context.recomputable {
+            context.spanAttention(rotated, rows, headWidth: headWidth, cache: rows.cache?.layers[layer])
+        } _: {
+            try output($0, context)
+        }
     }
 }
 
@@ -70,7 +72,12 @@ struct FeedForward {
     }
 
     func callAsFunction(_ x: Tensor, _ context: Context) throws -> Tensor {
-        try down(context.swiGLU(try gateUp(x, context)), context)
+        let gateUp = try gateUp(x, context)
+        return try context.recomputable {
+            context.swiGLU(gateUp)
+        } _: {
+            try down($0, context)
+        }
     }
 }
 

@@ -6,6 +6,9 @@ public final class TransfusionModel {
     /// Which activations of a block are computed again in the backward pass instead of kept.
     public enum Recomputation: String, Sendable, CaseIterable {
         case none
+        /// Attention and SwiGLU, but no product with weights.
+        case selective
+        /// Every block.
         case full
     }
 
@@ -38,11 +41,25 @@ public final class TransfusionModel {
         }
     }
 
-    /// How many parameters the whole model has, without making it.
-    public static func parameterCount(_ configuration: ModelConfiguration) -> Int {
+    /// The parameters of the whole model, without memory for their values.
+    public static func parameters(_ configuration: ModelConfiguration) -> [Parameter] {
         let builder = ParameterBuilder()
         _ = Layers(configuration, in: builder)
-        return builder.groups.joined().reduce(0) { $0 + $1.globalCount }
+        return builder.groups.flatMap { $0 }
+    }
+
+    /// How many parameters the whole model has, without making it.
+    public static func parameterCount(_ configuration: ModelConfiguration) -> Int {
+        parameters(configuration).reduce(0) { $0 + $1.globalCount }
+    }
+
+    /// How many elements a rank's matrices and vectors take, gaps for alignment included, without making the model.
+    public static func elementCounts(
+        _ configuration: ModelConfiguration, tensorRank: Int = 0, tensorSize: Int = 1
+    ) -> (matrices: Int, vectors: Int) {
+        let builder = ParameterBuilder(tensorRank: tensorRank, tensorSize: tensorSize)
+        _ = Layers(configuration, in: builder)
+        return ParameterStore.place(builder)
     }
 
     /// A model without values: initialise or load `parameters` before use.
@@ -73,9 +90,10 @@ public final class TransfusionModel {
         let patches = try images.map { try layers.patchEncoder($0, context) }
         var x = context.shareRows(
             try context.embed(tokens, embedding: layers.embedding, patches: patches, imageStarts: imageStarts))
+        context.recomputesCheapTensors = recomputation == .selective
         for block in layers.blocks {
             switch recomputation {
-            case .none: x = try block(x, rows, context)
+            case .none, .selective: x = try block(x, rows, context)
             case .full: x = try context.checkpointed(x) { try block($0, rows, context) }
             }
         }

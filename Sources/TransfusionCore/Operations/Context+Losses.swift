@@ -4,6 +4,13 @@ extension Context {
     /// How many logits are held at once; the rest of the vocabulary's rows wait their turn.
     private static let logitLimit = 1 << 24
 
+    /// How many rows of logits are held at once.
+    ///
+    /// - Parameter vocabularyShare: Logits of a row on the rank that has the most.
+    static func rowsOfLogits(vocabularyShare: Int) -> Int {
+        max(16, logitLimit / vocabularyShare)
+    }
+
     /// The summed cross entropy of `x · weightᵀ`, in chunks of rows, so that all logits never exist at once.
     ///
     /// While recording, the gradients are computed on the way, when the chunk's logits are at hand: `scale · ∂sum/∂x` is
@@ -27,7 +34,7 @@ extension Context {
         let losses = empty([x.rows], .f32)
         // All ranks take the same steps, though their parts may differ by a row.
         let longestPart = (weight.globalShape[0] + weight.shard.count - 1) / weight.shard.count
-        let chunk = min(x.rows, max(16, Self.logitLimit / longestPart))
+        let chunk = min(x.rows, Self.rowsOfLogits(vocabularyShare: longestPart))
         for first in stride(from: 0, to: x.rows, by: chunk) {
             let rows = min(chunk, x.rows - first)
             let part = x.view(at: first * x.width, [rows, x.width])

@@ -1,22 +1,34 @@
 internal import CKernels
 
 extension Context {
-    /// Attention in which each row sees an interval of rows, with rotary embedding of queries and keys.
+    /// Rotary embedding of the queries and keys in `[rows, q | k | v]`, in place.
+    ///
+    /// ### References
+    /// Su et al. 2021, "RoFormer", equation 34, with the halves of a head as pairs (Hugging Face's Llama).
+    func rotaryEmbedding(_ queryKeyValue: Tensor, _ rows: AttentionRows, _ rotary: RotaryTable) -> Tensor {
+        rotary.extend(to: rows.positionCount)
+        // Query heads and key heads lie next to each other: one rotation turns both.
+        let heads = 2 * (queryKeyValue.width / 3 / rotary.headWidth)
+        rotate(queryKeyValue, rows, rotary, heads: heads, direction: 1)
+        return record(queryKeyValue.reshaped(queryKeyValue.shape)) { [self] dy, gradients in
+            // Attention's gradient, which nobody else reads.
+            rotate(dy, rows, rotary, heads: heads, direction: -1)
+            gradients.add(dy, to: queryKeyValue)
+        }
+    }
+
+    /// Attention in which each row sees an interval of rows.
     ///
     /// - Parameters:
-    ///   - queryKeyValue: `[rows, q | k | v]` in the context's type. The rotation is done in place.
+    ///   - queryKeyValue: `[rows, q | k | v]` in the context's type, rotated.
     ///   - cache: Where this layer's keys and values are kept, or nil to attend to the rows themselves.
     /// - Returns: `[rows, width]`.
     /// ### References
     /// Vaswani et al. 2017, equation 1; Dao et al. 2022 (softmax over tiles, recomputed in the backward pass).
     func spanAttention(
-        _ queryKeyValue: Tensor, _ rows: AttentionRows, headWidth: Int, rotary: RotaryTable,
-        cache: KeyValueCache.Layer?
+        _ queryKeyValue: Tensor, _ rows: AttentionRows, headWidth: Int, cache: KeyValueCache.Layer?
     ) -> Tensor {
         let width = queryKeyValue.width / 3, heads = width / headWidth
-        rotary.extend(to: rows.positionCount)
-        // Query heads and key heads lie next to each other: one rotation turns both.
-        rotate(queryKeyValue, rows, heads: 2 * heads, headWidth: headWidth, rotary, direction: 1)
         let query = MatrixView(queryKeyValue).slice(columns: 0..<width)
         var key = MatrixView(queryKeyValue).slice(columns: width..<2 * width)
         var value = MatrixView(queryKeyValue).slice(columns: 2 * width..<3 * width)
@@ -40,16 +52,15 @@ extension Context {
                 shape, query: query, key: key, value: value, output: MatrixView(y), logSumExp: logSumExp,
                 outputGradient: MatrixView(dy), queryGradient: parts[0], keyGradient: parts[1],
                 valueGradient: parts[2])
-            rotate(gradient, rows, heads: 2 * heads, headWidth: headWidth, rotary, direction: -1)
             // The views above do not keep the tensor alive.
             withExtendedLifetime(queryKeyValue) { gradients.add(gradient, to: queryKeyValue) }
         }
     }
 
     private func rotate(
-        _ x: Tensor, _ rows: AttentionRows, heads: Int, headWidth: Int, _ rotary: RotaryTable, direction: Float
+        _ x: Tensor, _ rows: AttentionRows, _ rotary: RotaryTable, heads: Int, direction: Float
     ) {
-        let stride = x.width
+        let stride = x.width, headWidth = rotary.headWidth
         rotary.cosine.withUnsafeBufferPointer { cosine in
             rotary.sine.withUnsafeBufferPointer { sine in
                 pool.parallel(x.rows, grain: Self.rowGrain(stride)) { range in

@@ -23,6 +23,11 @@ final class Storage {
         self.release = release
     }
 
+    /// Memory of no bytes.
+    static var none: Storage {
+        Storage(wrapping: UnsafeMutableRawBufferPointer(start: UnsafeMutableRawPointer(bitPattern: 64), count: 0)) {}
+    }
+
     deinit {
         allocator?.giveBack(address, byteCount)
         release?()
@@ -75,7 +80,8 @@ public final class CachingAllocator {
         if let block = Self.allocate(size) { return block }
         trim()
         guard let block = Self.allocate(size) else {
-            preconditionFailure("out of memory: \(size) bytes for one tensor, \(liveBytes) bytes in use")
+            // Not a mistake of the program: said also where preconditions are silent.
+            fatalError("out of memory: \(size) bytes for one tensor, \(liveBytes) bytes in use")
         }
         return block
     }
@@ -90,6 +96,13 @@ public final class CachingAllocator {
     }
 
     private static let hugePage = 2 << 20
+
+    /// How much of a block is written by a tensor of `byteCount` bytes: whole pages.
+    static func writtenBytes(_ byteCount: Int) -> Int {
+        let size = sizeClass(byteCount)
+        let page = size >= 2 * hugePage ? hugePage : 4096
+        return min(size, (byteCount + page - 1) / page * page)
+    }
 
     func giveBack(_ block: UnsafeMutableRawPointer, _ byteCount: Int) {
         let size = Self.sizeClass(byteCount)

@@ -64,6 +64,18 @@ public final class Tensor {
         isKnownUniquelyReferenced(&storage)
     }
 
+    /// Gives up the memory. The tensor stays a node of the tape, without contents until `restore(from:)`.
+    func forget() {
+        precondition(ownsItsStorage(), "the memory of a tensor that others lie on cannot be given up")
+        storage = Storage.none
+    }
+
+    /// Takes over the contents of `other`.
+    func restore(from other: Tensor) {
+        precondition(other.shape == shape && other.type == type && other.byteOffset == byteOffset)
+        storage = other.storage
+    }
+
     public func fill(_ value: Float) {
         switch type {
         case .f32: f32.update(repeating: value)

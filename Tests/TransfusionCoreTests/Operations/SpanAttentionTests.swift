@@ -16,8 +16,7 @@ import _TestUtilities
             visibleEnd: fixture["visible_end"].integers, cache: nil, slots: [], context)
         let x = context.tensor(.joined([fixture["q"], fixture["k"], fixture["v"]]))
         let y = context.record {
-            context.spanAttention(
-                x, rows, headWidth: headWidth, rotary: RotaryTable(headWidth: headWidth, base: 10000), cache: nil)
+            context.attention(x, rows, RotaryTable(headWidth: headWidth, base: 10000))
         }
         #expect(y.type == type)
         #expect(relativeError(y.floats(), fixture["o"].floats) < 2 * type.tolerance)
@@ -46,9 +45,7 @@ import _TestUtilities
             patchesPerImage: 64, beginOfImage: 90, endOfImage: 91)
         // The rotation is done in place.
         let values = x.floats()
-        let whole = context.spanAttention(
-            x, AttentionRows(layout, context), headWidth: headWidth, rotary: rotary, cache: nil
-        ).floats()
+        let whole = context.attention(x, AttentionRows(layout, context), rotary).floats()
         var start = 0
         for length in lengths {
             let alone = context.tensor(Array(values[start * 48..<(start + length) * 48]), [length, 48])
@@ -57,7 +54,7 @@ import _TestUtilities
                 visibleStart: layout.visibleStart[start..<start + length].map { $0 - Int32(start) },
                 visibleEnd: layout.visibleEnd[start..<start + length].map { $0 - Int32(start) }, cache: nil, slots: [],
                 context)
-            let y = context.spanAttention(alone, rows, headWidth: headWidth, rotary: rotary, cache: nil)
+            let y = context.attention(alone, rows, rotary)
             #expect(relativeError(y.floats(), Array(whole[start * 16..<(start + length) * 16])) < 2e-6)
             start += length
         }
@@ -70,9 +67,7 @@ import _TestUtilities
             let rows = AttentionRows(
                 positions: [0, 1, 2, 0, 1, 2], visibleStart: [0, 0, 0, 3, 3, 3], visibleEnd: [1, 2, 3, 4, 5, 6],
                 cache: nil, slots: [], context)
-            return context.spanAttention(
-                context.tensor(values, [6, 24]), rows, headWidth: 8, rotary: rotary, cache: nil
-            ).floats()
+            return context.attention(context.tensor(values, [6, 24]), rows, rotary).floats()
         }
         let values = context.normal([6, 24], seed: 1).floats()
         let before = attend(values)
@@ -83,5 +78,13 @@ import _TestUtilities
         #expect(Array(before[..<16]) == Array(after[..<16]) && Array(before[24...]) == Array(after[24...]))
         for i in 2 * 24..<3 * 24 { changed[i] = .nan }
         #expect(attend(changed)[16..<24].allSatisfy { $0.isNaN })
+    }
+}
+
+extension Context {
+    /// Rotary embedding and attention, as a block has them.
+    fileprivate func attention(_ queryKeyValue: Tensor, _ rows: AttentionRows, _ rotary: RotaryTable) -> Tensor {
+        let rotated = rotaryEmbedding(queryKeyValue, rows, rotary)
+        return spanAttention(rotated, rows, headWidth: rotary.headWidth, cache: nil)
     }
 }
