@@ -23,8 +23,8 @@ struct Convert: ParsableCommand {
         discussion: """
             Weights are streamed tensor by tensor; a tokenizer beside them travels along. A Llama lacks the weights for
             images: they go to and come from transfusion.safetensors beside it. Without that file they start anew, as
-            --patch-size and the other image options say; the result is a run directory whose step 0 training can start
-            from.
+            --patch-size and the other image options say. A run that has the result, or the Llama itself, as its
+            model.initial_weights starts from these weights.
 
             EXAMPLES
               tf-ckpt convert runs/quickstart model.safetensors --to safetensors
@@ -63,6 +63,9 @@ struct Convert: ParsableCommand {
     @Option(help: "For a plain Llama: width of an image or latent.")
     var imageWidth = ImageOptions().width
 
+    @Flag(help: "For a plain Llama: the diffusion time joins a patch after its projection to the model's width.")
+    var timestepAfterProjection = false
+
     @Option(help: "For a plain Llama: the seed of the new weights.")
     var seed: UInt64 = 0
 
@@ -76,13 +79,15 @@ struct Convert: ParsableCommand {
 
     func run() throws {
         let images = ImageOptions(
-            patchSize: patchSize, channels: imageChannels, height: imageHeight, width: imageWidth, seed: seed)
+            patchSize: patchSize, channels: imageChannels, height: imageHeight, width: imageWidth,
+            timestepAfterProjection: timestepAfterProjection, seed: seed)
         let weights = try from.open(source, images: images)
         try to.write(
             weights, to: destination, type: to == .checkpoint ? .f32 : type.element,
             shardBytes: shardMegabytes * 1_000_000)
         let parameters = weights.tensors.values.reduce(0) { $0 + $1.shape.reduce(1, *) }
         print("\(destination): \(weights.tensors.count) tensors, \(parameters) parameters")
+        if !weights.drawn.isEmpty { print("drawn anew: \(weights.drawn.joined(separator: ", "))") }
     }
 }
 

@@ -1,18 +1,38 @@
-"""Writes a random Llama with transformers, and its query and key projections in Meta's order of rows.
+"""A random Llama of transformers: the fixture for conversions, and a check of whole conversions with transformers.
 
 Run from the top of the repository with a Python that has torch, transformers and safetensors:
 
-    python Tests/Fixtures/checkpoint_llama.py            writes Tests/Fixtures/checkpoint/llama and llama_meta.safetensors
+    python Tests/Fixtures/checkpoint_llama.py            writes Tests/Fixtures/checkpoint/llama*
     python Tests/Fixtures/checkpoint_llama.py --compare A B    loads two directories and compares every tensor and logits
+    python Tests/Fixtures/checkpoint_llama.py --check DIRECTORY
+        sends a new random Llama through tf-ckpt convert and tf-eval forward, whose executables are in DIRECTORY, and back
 """
 
+import pathlib
+import subprocess
 import sys
+import tempfile
 
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 FOLDER = "Tests/Fixtures/checkpoint/"
+
+
+def random_llama(seed, **sizes):
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(LlamaConfig(max_position_embeddings=64, rms_norm_eps=1e-5, **sizes))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def logits(model, tokens):
+    """In double precision, stored as f32."""
+    with torch.no_grad():
+        return model.double()(tokens.unsqueeze(0).long()).logits[0].float()
 
 
 def to_meta(weight, heads):
@@ -22,18 +42,21 @@ def to_meta(weight, heads):
 
 
 def write():
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, vocab_size=50,
-        max_position_embeddings=64, rms_norm_eps=1e-5, rope_theta=50000.0)
-    model = LlamaForCausalLM(config)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
+    model = random_llama(
+        0, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, vocab_size=50,
+        rope_theta=50000.0)
     model.save_pretrained(FOLDER + "llama", max_shard_size="50KB")
+    pathlib.Path(FOLDER + "llama/generation_config.json").unlink()
     state = model.state_dict()
     save_file(
         {name: to_meta(state[name], 4).contiguous() for name in state if "q_proj" in name or "k_proj" in name},
         FOLDER + "llama_meta.safetensors")
+    tokens = batch_tokens(50)
+    save_file({"tokens": tokens, "logits": logits(model, tokens)}, FOLDER + "llama_logits.safetensors")
+
+
+def batch_tokens(vocabulary):
+    return torch.randint(3, vocabulary, (40,), dtype=torch.int32, generator=torch.Generator().manual_seed(1))
 
 
 def compare(first, second):
@@ -44,10 +67,51 @@ def compare(first, second):
         assert torch.equal(tensor, b.state_dict()[name]), name
     tokens = torch.arange(40).unsqueeze(0) % a.config.vocab_size
     assert torch.equal(a(tokens).logits, b(tokens).logits)
-    print("every tensor and the logits are bit-equal")
+    print(f"transformers loads both: {len(a.state_dict())} tensors and the logits are bit-equal")
+
+
+def check(commands):
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+
+        def run(command, *arguments):
+            subprocess.run([f"{commands}/{command}", *map(str, arguments)], check=True)
+
+        # Two of the sizes are no powers of two; the vocabulary is that of a real tokenizer.
+        model = random_llama(
+            7, hidden_size=96, intermediate_size=200, num_hidden_layers=3, num_attention_heads=6, vocab_size=32000)
+        model.save_pretrained(folder / "llama", max_shard_size="10MB")
+        run("tf-ckpt", "convert", folder / "llama", folder / "run", "--from", "hf-llama")
+        tokens = batch_tokens(32000)
+        save_file(
+            {"tokens": tokens, "document_starts": torch.tensor([0], dtype=torch.int32)}, folder / "batch.safetensors")
+        run("tf-eval", "forward", "--checkpoint", folder / "run", "--batch", folder / "batch.safetensors",
+            "--out", folder / "out.safetensors")
+        ours, theirs = load_file(folder / "out.safetensors")["logits"][:, :32000], logits(model, tokens)
+        error = ((ours - theirs).norm() / theirs.norm()).item()
+        print(f"tf-eval forward against transformers: relative difference of the logits {error:.2e}")
+        assert error <= 1e-5
+
+        run("tf-ckpt", "convert", folder / "run", folder / "back", "--to", "hf-llama", "--shard-megabytes", 10)
+        compare(folder / "llama", folder / "back")
+        run("tf-ckpt", "convert", folder / "run", folder / "meta", "--to", "meta-llama")
+        for type in ["f32", "bf16", "f16"]:
+            run("tf-ckpt", "convert", folder / "run", folder / type, "--to", "safetensors", "--type", type,
+                "--shard-megabytes", 5)
+        run("tf-ckpt", "convert", folder / "run", folder / "one.safetensors", "--to", "safetensors")
+        files = [file for file in folder.rglob("*.safetensors") if "llama" not in file.parts]
+        tensors = 0
+        for file in files:
+            with safe_open(file, "pt") as opened:
+                for name in opened.keys():
+                    assert torch.isfinite(opened.get_tensor(name).float()).all(), (file, name)
+                    tensors += 1
+        print(f"safetensors reads all {len(files)} files: {tensors} tensors")
 
 
 if len(sys.argv) == 1:
     write()
+elif sys.argv[1] == "--check":
+    check(sys.argv[2])
 else:
     compare(sys.argv[2], sys.argv[3])

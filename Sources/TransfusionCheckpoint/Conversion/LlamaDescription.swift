@@ -23,6 +23,7 @@ struct LlamaDescription {
             beginOfImage: Int32(vocabulary), endOfImage: Int32(vocabulary + 1))
         configuration.rmsNormEpsilon = rmsNormEpsilon
         configuration.ropeBase = ropeBase
+        configuration.timestepAfterProjection = images.timestepAfterProjection
         return configuration
     }
 

@@ -7,14 +7,20 @@ public struct ImageOptions: Sendable, Equatable {
     public var channels: Int
     public var height: Int
     public var width: Int
+    /// Where the timestep joins the patches.
+    public var timestepAfterProjection: Bool
     /// The seed of the weights that a Llama does not have.
     public var seed: UInt64
 
-    public init(patchSize: Int = 8, channels: Int = 3, height: Int = 32, width: Int = 32, seed: UInt64 = 0) {
+    public init(
+        patchSize: Int = 8, channels: Int = 3, height: Int = 32, width: Int = 32,
+        timestepAfterProjection: Bool = false, seed: UInt64 = 0
+    ) {
         self.patchSize = patchSize
         self.channels = channels
         self.height = height
         self.width = width
+        self.timestepAfterProjection = timestepAfterProjection
         self.seed = seed
     }
 }
@@ -26,6 +32,7 @@ public struct ImageOptions: Sendable, Equatable {
 enum LlamaFormat {
     static let sideFileName = "transfusion.safetensors"
     private static let addedTokens = 2
+    private static let addedPrefix = "added_tokens."
     private static let tables = ["model.embed_tokens.weight", "lm_head.weight"]
 
     /// The Llama and what is left for the side file.
@@ -33,7 +40,7 @@ enum LlamaFormat {
         _ weights: ModelWeights
     ) -> (configuration: ModelConfiguration, llama: [String: SourceTensor], rest: [String: SourceTensor]) {
         var configuration = weights.configuration
-        let patchNames = Set(configuration.patchParameterShapes.keys)
+        let patchNames = Set(configuration.patchParameters.map(\.name))
         var llama = weights.tensors.filter { !patchNames.contains($0.key) }
         var rest = weights.tensors.filter { patchNames.contains($0.key) }
         let text = configuration.vocabulary - addedTokens
@@ -42,7 +49,7 @@ enum LlamaFormat {
             for name in tables {
                 guard let table = llama[name] else { continue }
                 llama[name] = table.rows(0..<text)
-                rest["added_tokens." + name] = table.rows(text..<text + addedTokens)
+                rest[addedPrefix + name] = table.rows(text..<text + addedTokens)
             }
         }
         return (configuration, llama, rest)
@@ -53,34 +60,36 @@ enum LlamaFormat {
         _ llama: [String: SourceTensor], _ description: LlamaDescription, directory: String, images: ImageOptions
     ) throws -> ModelWeights {
         let sidePath = Path.join(directory, sideFileName)
-        let weights: ModelWeights
+        var weights: ModelWeights
         if POSIXFileSystem().exists(sideFileName, in: directory) {
             let file = try SafetensorsFile(sidePath)
             weights = ModelWeights(
                 try sideConfiguration(file), try extended(llama, by: SafetensorsDirectory.tensors(of: file), sidePath))
         } else {
             let configuration = description.configuration(images)
-            weights = ModelWeights(
-                configuration,
-                try extended(llama, by: newTensors(configuration, seed: images.seed), directory))
+            let new = newTensors(configuration, seed: images.seed)
+            weights = ModelWeights(configuration, try extended(llama, by: new, directory))
+            weights.drawn = new.keys.map {
+                $0.hasPrefix(addedPrefix) ? "the rows of BOI and EOI in \($0.dropFirst(addedPrefix.count))" : $0
+            }.sorted()
         }
         return try weights.validated(from: directory)
     }
 
     /// What a Llama lacks, as a side file would hold it.
     private static func newTensors(_ configuration: ModelConfiguration, seed: UInt64) -> [String: SourceTensor] {
-        var shapes = configuration.patchParameterShapes
-        for name in tables { shapes["added_tokens." + name] = [addedTokens, configuration.width] }
-        return shapes.reduce(into: [:]) { tensors, entry in
-            let (name, shape) = entry
-            let deviation =
-                switch name {
-                case _ where name.hasSuffix(".bias"): Float(0)
-                case "patch_encoder.projection.weight": (1 / Float(configuration.patchWidth)).squareRoot()
-                default: configuration.initialDeviation
-                }
-            tensors[name] = .initial(name, shape, standardDeviation: deviation, seed: seed)
+        var tensors: [String: SourceTensor] = [:]
+        for parameter in configuration.patchParameters {
+            tensors[parameter.name] = .initial(
+                parameter.name, parameter.globalShape, parameter.initialization, seed: seed)
         }
+        // As short as the rows of a trained Llama are, rather than those of a new model.
+        let deviation = Parameter.Initialization.normal(standardDeviation: configuration.initialDeviation)
+        for name in tables {
+            tensors[addedPrefix + name] = .initial(
+                addedPrefix + name, [addedTokens, configuration.width], deviation, seed: seed)
+        }
+        return tensors
     }
 
     private static func extended(
@@ -88,11 +97,11 @@ enum LlamaFormat {
     ) throws -> [String: SourceTensor] {
         var (tensors, rest) = (llama, rest)
         for name in tables {
-            guard let added = rest.removeValue(forKey: "added_tokens." + name) else { continue }
+            guard let added = rest.removeValue(forKey: addedPrefix + name) else { continue }
             guard let table = tensors[name] else { throw CheckpointError(path, "has rows for a missing \(name)") }
             guard table.shape.count == 2, added.shape == [addedTokens, table.shape[1]], table.type.isFloat,
                 added.type.isFloat
-            else { throw CheckpointError(path, "tensor added_tokens.\(name) does not fit to \(table.shape)") }
+            else { throw CheckpointError(path, "tensor \(addedPrefix)\(name) does not fit to \(table.shape)") }
             tensors[name] = table.followed(by: added.converted(to: table.type))
         }
         return tensors.merging(rest) { $1 }

@@ -3,45 +3,13 @@ public import TransfusionCore
 
 extension ModelConfiguration {
     /// The name and global shape of every parameter that a model of this configuration has.
-    ///
-    /// The transformer has the names of Hugging Face Llama, the rest plain words; weights are `[outputs, inputs]`.
     public var parameterShapes: [String: [Int]] {
-        llamaParameterShapes.merging(patchParameterShapes) { $1 }
+        Dictionary(uniqueKeysWithValues: TransfusionModel.parameters(self).map { ($0.name, $0.globalShape) })
     }
 
-    /// The part that a Llama has too.
-    public var llamaParameterShapes: [String: [Int]] {
-        var shapes = [
-            "model.embed_tokens.weight": [vocabulary, width], "model.norm.weight": [width],
-            "lm_head.weight": [vocabulary, width],
-        ]
-        for layer in 0..<layers {
-            let prefix = "model.layers.\(layer)."
-            shapes[prefix + "input_layernorm.weight"] = [width]
-            shapes[prefix + "post_attention_layernorm.weight"] = [width]
-            for projection in ["q", "k", "v", "o"] {
-                shapes[prefix + "self_attn.\(projection)_proj.weight"] = [width, width]
-            }
-            shapes[prefix + "mlp.gate_proj.weight"] = [feedForward, width]
-            shapes[prefix + "mlp.up_proj.weight"] = [feedForward, width]
-            shapes[prefix + "mlp.down_proj.weight"] = [width, feedForward]
-        }
-        return shapes
-    }
-
-    /// The part that turns patches into vectors and back.
-    public var patchParameterShapes: [String: [Int]] {
-        var shapes = [
-            "patch_encoder.timestep.linear_1.weight": [width, 256], "patch_encoder.timestep.linear_1.bias": [width],
-            "patch_encoder.timestep.linear_2.weight": [width, width], "patch_encoder.timestep.linear_2.bias": [width],
-            "patch_encoder.projection.weight": [width, patchWidth], "patch_encoder.projection.bias": [width],
-            "patch_decoder.projection.weight": [patchWidth, width], "patch_decoder.projection.bias": [patchWidth],
-        ]
-        if !timestepAfterProjection {
-            shapes["patch_encoder.timestep.projection.weight"] = [patchWidth, width]
-            shapes["patch_encoder.timestep.projection.bias"] = [patchWidth]
-        }
-        return shapes
+    /// The parameters that turn patches into vectors and back, which a Llama does not have.
+    var patchParameters: [Parameter] {
+        TransfusionModel.parameters(self).filter { $0.name.hasPrefix("patch_") }
     }
 }
 

@@ -11,10 +11,15 @@ public struct ModelWeights: Sendable {
     public var data: String?
     /// Files of the tokenizer, which travel along.
     public var tokenizerFiles: [String] = []
+    /// What the source does not hold and has its initial values: names of parameters, or some of their rows in words.
+    public var drawn: [String] = []
 
-    static let tokenizerNames = [
-        "tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    private static let tokenizerModel = "tokenizer.model"
+    private static let tokenizerNames = [
+        tokenizerModel, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     ]
+    /// The most bytes of one of the tokenizer's files.
+    static let tokenizerLimit = 256 << 20
     static let optimizerPrefix = "optimizer."
 
     init(_ configuration: ModelConfiguration, _ tensors: [String: SourceTensor]) {
@@ -48,6 +53,13 @@ public struct ModelWeights: Sendable {
         return []
     }
 
+    /// Takes along the tokenizer's files in `directory`, and the identity of what they describe.
+    mutating func takeTokenizer(from directory: String) throws {
+        tokenizerFiles = Self.tokenizerFiles(in: [directory])
+        guard let model = tokenizerFiles.first(where: { Path.name(of: $0) == Self.tokenizerModel }) else { return }
+        tokenizer = SHA256.hexDigest(try POSIXFileSystem().contents(model, limit: Self.tokenizerLimit))
+    }
+
     /// Refuses weights that are not exactly those of the configuration.
     func validated(from path: String) throws -> ModelWeights {
         let expected = configuration.parameterShapes
@@ -69,7 +81,7 @@ public struct ModelWeights: Sendable {
 }
 
 extension CheckpointStore {
-    /// Writes weights as a checkpoint without optimizer state: as f32, from which training starts.
+    /// Writes weights as a checkpoint without optimizer state: as f32, from which a run can start.
     @discardableResult
     public func write(_ weights: ModelWeights, step: Int) throws -> SavedCheckpoint {
         let pieces = weights.tensors.sorted { $0.key < $1.key }.map { name, tensor in

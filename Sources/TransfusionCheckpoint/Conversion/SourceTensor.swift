@@ -44,17 +44,19 @@ public struct SourceTensor: Sendable {
         self.read = read
     }
 
-    /// Normal numbers that depend on seed, name and place only, or zeros when the deviation is zero.
-    static func initial(_ name: String, _ shape: [Int], standardDeviation: Float, seed: UInt64) -> SourceTensor {
+    /// The initial values of a parameter: those of `Parameter.initialize`.
+    static func initial(
+        _ name: String, _ shape: [Int], _ initialization: Parameter.Initialization, seed: UInt64
+    ) -> SourceTensor {
         let hash = name.utf8.reduce(UInt32(2_166_136_261)) { ($0 ^ UInt32($1)) &* 16_777_619 }
         let philox = Philox(seed: seed, purpose: .weights, index: Int(hash))
         return SourceTensor(.f32, shape) { range, buffer in
-            if standardDeviation == 0 {
-                buffer.initializeMemory(as: UInt8.self, repeating: 0)
-            } else {
-                philox.fillNormal(
-                    buffer.bindMemory(to: Float.self), offset: range.lowerBound / 4,
-                    standardDeviation: standardDeviation)
+            let floats = buffer.bindMemory(to: Float.self)
+            switch initialization {
+            case .zeros: floats.initialize(repeating: 0)
+            case .ones: floats.initialize(repeating: 1)
+            case .normal(let deviation):
+                philox.fillNormal(floats, offset: range.lowerBound / 4, standardDeviation: deviation)
             }
         }
     }

@@ -14,17 +14,42 @@ public enum WeightFormat: String, Sendable, CaseIterable {
     private static let configurationName = "config.json"
     private static let parametersName = "params.json"
     private static let metaFileName = "consolidated.safetensors"
+
+    /// The format of what lies at a path.
+    /// - Throws: `CheckpointError` or `FileSystemError` when it is no model.
+    public init(detectedAt path: String) throws {
+        let fileSystem = POSIXFileSystem()
+        let directory = path.hasSuffix(".safetensors") ? Path.parent(of: path) : path
+        let names = Set(try fileSystem.list(directory))
+        if directory == path, CheckpointLocation.isLocation(names) {
+            self = .checkpoint
+        } else if names.contains(Self.parametersName) {
+            self = .metaLlama
+        } else if names.contains(Self.configurationName) {
+            struct Description: Decodable {
+                let patch_size: Int?
+            }
+            let description: Description = try LlamaDescription.decode(Path.join(directory, Self.configurationName))
+            self = description.patch_size == nil ? .huggingFaceLlama : .safetensors
+        } else {
+            throw CheckpointError(path, "is no model; give a run, a checkpoint, or a directory with config.json")
+        }
+    }
 }
 
 extension WeightFormat {
     /// Opens a model; its tensors are read when they are used.
-    /// - Parameter images: What a plain Llama does not say.
-    public func open(_ path: String, images: ImageOptions = ImageOptions()) throws -> ModelWeights {
+    /// - Parameters:
+    ///   - images: What a plain Llama does not say.
+    ///   - options: How checkpoints are read.
+    public func open(
+        _ path: String, images: ImageOptions = ImageOptions(), options: CheckpointOptions = CheckpointOptions()
+    ) throws -> ModelWeights {
         let directory = path.hasSuffix(".safetensors") ? Path.parent(of: path) : path
         var weights: ModelWeights
         switch self {
         case .checkpoint:
-            return try ModelWeights(CheckpointLocation(path).newest())
+            return try ModelWeights(CheckpointLocation(path, options: options).newest())
         case .safetensors:
             let configurationPath = Path.join(directory, Self.configurationName)
             let configuration: ModelConfiguration = try LlamaDescription.decode(configurationPath)
@@ -49,7 +74,7 @@ extension WeightFormat {
                     tensors, layers: description.layers, headWidth: description.width / description.heads, path: path),
                 description, directory: directory, images: images)
         }
-        weights.tokenizerFiles = ModelWeights.tokenizerFiles(in: [directory])
+        try weights.takeTokenizer(from: directory)
         return weights
     }
 
@@ -76,7 +101,7 @@ extension WeightFormat {
             try fileSystem.createDirectories(partial)
             try writeContents(weights, to: partial, type: type, shardBytes: shardBytes, fileSystem)
             for file in weights.tokenizerFiles {
-                let contents = try fileSystem.contents(file, limit: 256 << 20)
+                let contents = try fileSystem.contents(file, limit: ModelWeights.tokenizerLimit)
                 try fileSystem.write(contents, to: Path.join(partial, Path.name(of: file)))
             }
             try fileSystem.synchronize(directory: partial)

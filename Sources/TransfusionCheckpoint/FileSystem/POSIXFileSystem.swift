@@ -138,7 +138,14 @@ private final class POSIXReadableFile: ReadableFile {
         Glibc.close(descriptor)
     }
 
+    /// Several threads read chunks of one file, which the kernel's guess at a sequence does not follow: it is told what
+    /// comes, so that the disk has the whole of a large read to work on at once.
+    private static let announcedBytes = 1 << 20
+
     func read(_ bytes: UnsafeMutableRawBufferPointer, at offset: Int) throws(FileSystemError) -> Int {
+        if bytes.count >= Self.announcedBytes {
+            posix_fadvise(descriptor, off_t(offset), off_t(bytes.count), POSIX_FADV_WILLNEED)
+        }
         while true {
             let count = pread(descriptor, bytes.baseAddress, bytes.count, off_t(offset))
             if count >= 0 { return count }

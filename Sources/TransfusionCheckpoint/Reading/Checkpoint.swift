@@ -147,7 +147,10 @@ extension Checkpoint {
     private func decryptionKey() throws -> EncryptionKey? {
         guard let encryption = manifest.encryption else { return nil }
         guard let key = try options.encryptionKey() else {
-            throw CheckpointError(path, "is encrypted; name the file with its key in TRANSFUSION_KEY_FILE")
+            throw CheckpointError(
+                path,
+                "is encrypted; name the file with its key in TRANSFUSION_KEY_FILE, or for a run in "
+                    + "checkpoint.encryption_key_file")
         }
         guard key.check == encryption.keyCheck else {
             throw CheckpointError(path, "is encrypted with another key than the one in \(options.keyFile ?? "")")

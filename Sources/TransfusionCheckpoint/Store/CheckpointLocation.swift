@@ -9,20 +9,29 @@ public struct CheckpointLocation: Sendable {
 
     /// - Throws: `CheckpointError` when there is no checkpoint at all.
     public init(_ path: String, options: CheckpointOptions = CheckpointOptions()) throws {
-        let names = try POSIXFileSystem().list(path)
+        let names = Set(try POSIXFileSystem().list(path))
         if names.contains(Manifest.fileName) {
             store = CheckpointStore(Path.parent(of: path), options: options)
             single = path
             return
         }
         single = nil
-        if names.contains(where: { CheckpointStore.step(ofName: $0) != nil }) {
+        if Self.holdsSteps(names) {
             store = CheckpointStore(path, options: options)
         } else if names.contains(Self.checkpointsName) {
             store = CheckpointStore(Path.join(path, Self.checkpointsName), options: options)
         } else {
             throw CheckpointError(path, "holds no checkpoint; give a run, its checkpoints or one of them")
         }
+    }
+
+    /// Whether a directory with these names in it is a run, a directory of checkpoints, or one checkpoint.
+    static func isLocation(_ names: Set<String>) -> Bool {
+        names.contains(Manifest.fileName) || holdsSteps(names) || names.contains(checkpointsName)
+    }
+
+    private static func holdsSteps(_ names: Set<String>) -> Bool {
+        names.contains { CheckpointStore.step(ofName: $0) != nil }
     }
 
     /// The directories of all checkpoints that the path names, oldest first.

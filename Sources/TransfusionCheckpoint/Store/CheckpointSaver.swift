@@ -81,6 +81,12 @@ public final class CheckpointSaver {
         populating = try WorkerThread { staging.populate() }
     }
 
+    /// Waits for the memory that `prepare` gets.
+    func finishPreparing() {
+        populating?.join()
+        populating = nil
+    }
+
     /// Saves a checkpoint, or begins to. The memory of the pieces may change as soon as this returns.
     /// - Throws: Only when the ranks cannot talk to each other; what else goes wrong is reported.
     public func save(step: Int, metadata: CheckpointMetadata, pieces: [ShardPiece]) throws {
@@ -142,6 +148,16 @@ public final class CheckpointSaver {
         do {
             let staging = try self.staging(for: boxes)
             staging.reset()
+            func copy() {
+                do {
+                    try Self.copy(pieces, chunks, into: staging, threads: store.options.threads)
+                } catch {
+                    staging.fail(error)
+                }
+            }
+            // What fits is copied first: training waits for the copy, and the writer would take processors from it.
+            let fits = boxes.reduce(0) { $0 + $1.byteCount } <= staging.capacity
+            if fits { copy() }
             save.thread = try WorkerThread {
                 // On Linux the priority is that of this thread and of those that it starts: training goes first.
                 setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
@@ -155,11 +171,7 @@ public final class CheckpointSaver {
                 if case .failure(let error) = result { staging.fail(error) }
                 written.update { $0 = (result, .now) }
             }
-            do {
-                try Self.copy(pieces, chunks, into: staging, threads: store.options.threads)
-            } catch {
-                staging.fail(error)
-            }
+            if !fits { copy() }
         } catch {
             save.complete { throw error }
         }
@@ -180,8 +192,7 @@ public final class CheckpointSaver {
 
     /// The buffer for a share of the given boxes, kept from save to save.
     private func staging(for boxes: [TensorBox]) throws -> StagingBuffer {
-        populating?.join()
-        populating = nil
+        finishPreparing()
         let wanted = min(boxes.reduce(0) { $0 + $1.byteCount }, stagingLimit)
         let capacity = max(wanted, store.options.chunkBytes)
         if let staging, staging.capacity >= capacity { return staging }

@@ -9,8 +9,9 @@ public struct CheckpointOptions: Sendable {
     public var chunkBytes: Int
     /// Threads that hash and compress, or verify and unpack.
     public var threads: Int
-    /// The file with the key that checkpoints are encrypted with, or `nil` to write them in the clear. Every command
-    /// takes it from the environment variable `TRANSFUSION_KEY_FILE`.
+    /// The file with the key that checkpoints are encrypted with, or `nil` to write them in the clear. A run has it in
+    /// its configuration; what reads or copies checkpoints takes it from the environment variable
+    /// `TRANSFUSION_KEY_FILE`.
     public var keyFile: String?
 
     public init(
@@ -22,6 +23,11 @@ public struct CheckpointOptions: Sendable {
         self.chunkBytes = chunkBytes
         self.threads = threads ?? Pipeline.defaultThreads
         self.keyFile = keyFile
+    }
+
+    /// Refuses a key file that cannot be read or holds no key, before anything depends on it.
+    public func checkKey() throws {
+        _ = try encryptionKey()
     }
 
     func encryptionKey() throws -> EncryptionKey? { try keyFile.map { try EncryptionKey(file: $0) } }

@@ -20,17 +20,24 @@ enum Pipeline {
         }
         let window = threads + 2
         let monitor = Monitor(State<Result>())
-        let workers = try (0..<min(threads, count)).map { _ in
-            try WorkerThread {
-                while let item = monitor.wait(for: { $0.next(count: count, window: window) }) {
-                    do {
-                        let result = try work(item)
-                        monitor.update { $0.results[item] = result }
-                    } catch {
-                        monitor.update { $0.fail(error) }
-                    }
-                }
+        var workers: [WorkerThread] = []
+        do {
+            for _ in 0..<min(threads, count) {
+                workers.append(
+                    try WorkerThread {
+                        while let item = monitor.wait(for: { $0.next(count: count, window: window) }) {
+                            do {
+                                let result = try work(item)
+                                monitor.update { $0.results[item] = result }
+                            } catch {
+                                monitor.update { $0.fail(error) }
+                            }
+                        }
+                    })
             }
+        } catch {
+            // Fewer threads do the work as well. Without any, nobody would.
+            if workers.isEmpty { throw error }
         }
         for item in 0..<count {
             let result = monitor.wait { state -> Result?? in

@@ -1,5 +1,5 @@
 internal import Glibc
-internal import TransfusionCore
+public import TransfusionCore
 
 /// What saving and loading cost on this machine, beside plain copies, writes and reads of the same bytes.
 public struct CheckpointBenchmark {
@@ -25,38 +25,49 @@ public struct CheckpointBenchmark {
         public let compressedBytes: Int
         /// Loading the compressed checkpoint.
         public let compressedReadSeconds: Double
+
+        /// The stall of an asynchronous save in copies of the state.
+        public var stallCopies: Double { stallSeconds / copySeconds }
+        /// The rate of a synchronous save as a share of plain writing.
+        public var writeShare: Double { plainWriteSeconds / writeSeconds }
+        /// The rate of loading as a share of plain reading.
+        public var readShare: Double { plainReadSeconds / readSeconds }
     }
 
     private let directory: String
-    private let parameters: Int
+    private let model: ModelConfiguration
     private let repetitions: Int
     private let options = CheckpointOptions()
 
     /// - Parameters:
     ///   - directory: A new directory on the disk to be measured. It needs room for three times 12 bytes a parameter.
-    ///   - parameters: The size of the synthetic model; its state has three numbers for each.
+    ///   - model: Whose weights and moments are saved; the numbers in them are made up.
     ///   - repetitions: How often everything is measured; the medians count.
-    public init(directory: String, parameters: Int, repetitions: Int = 3) {
-        precondition(parameters > 0 && repetitions > 0)
+    public init(directory: String, model: ModelConfiguration, repetitions: Int) {
+        precondition(repetitions > 0)
         self.directory = directory
-        self.parameters = parameters
+        self.model = model
         self.repetitions = repetitions
     }
 
     /// Measures everything, and removes what it wrote.
-    /// - Parameter progress: Called with what is being measured, and the numbers of measurements done and in all.
-    public func run(progress: (String, Int, Int) -> Void = { _, _, _ in }) throws -> Measurement {
+    /// - Parameters:
+    ///   - between: Called before each repetition, for another program that is measured in turn.
+    ///   - progress: Called with what is being measured, and the numbers of measurements done and in all.
+    public func run(
+        between: () throws -> Void = {}, progress: (String, Int, Int) -> Void = { _, _, _ in }
+    ) throws -> Measurement {
         let files = POSIXFileSystem()
         try files.createDirectory(directory)
         defer { try? files.removeDirectory(directory) }
-        let state = State(parameters: parameters)
+        let state = State(model)
         let copy = try StagingBuffer(capacity: state.byteCount)
         copy.populate()
         var seconds: [String: [Double]] = [:]
         var compressedBytes = 0
         var done = 0
         func measure(_ name: String, _ body: () throws -> Double?) throws {
-            progress(name, done, repetitions * 6)
+            progress(name, done, repetitions * 7)
             let begin = ContinuousClock.now
             let own = try body()
             seconds[name, default: []].append(own ?? begin.duration(to: .now).seconds)
@@ -74,6 +85,7 @@ public struct CheckpointBenchmark {
             try? files.removeFile(plain)
         }
         for _ in 0..<repetitions {
+            try between()
             try measure("copy") {
                 copy.reset()
                 let begin = ContinuousClock.now
@@ -139,7 +151,9 @@ public struct CheckpointBenchmark {
             case .skipped: break
             }
         }
+        // A run has the memory long before its first save.
         try saver.prepare(for: state.pieces)
+        saver.finishPreparing()
         for _ in 0..<repetitions {
             try saver.save(step: 1, metadata: State.metadata, pieces: state.pieces)
             try saver.finish()
@@ -161,7 +175,7 @@ public struct CheckpointBenchmark {
         values.isEmpty ? 0 : values.sorted()[values.count / 2]
     }
 
-    /// Weights and moments of a model: matrices of 4 M elements and a few vectors, normal numbers.
+    /// Weights and moments of a model: normal numbers.
     private final class State {
         static let metadata = CheckpointMetadata(model: .object([:]))
         static let block = 1 << 20
@@ -170,17 +184,11 @@ public struct CheckpointBenchmark {
         let boxes: [TensorBox]
         var byteCount: Int { memory.count }
 
-        init(parameters: Int) {
-            let rows = 2048
-            let matrix = rows * rows
-            var boxes: [TensorBox] = []
-            for prefix in ["", "optimizer.exp_avg.", "optimizer.exp_avg_sq."] {
-                for index in 0..<max(1, parameters / matrix) {
-                    boxes.append(TensorBox(name: "\(prefix)matrix.\(index)", type: .f32, shape: [rows, rows]))
-                    boxes.append(TensorBox(name: "\(prefix)vector.\(index)", type: .f32, shape: [rows]))
-                }
+        init(_ model: ModelConfiguration) {
+            let shapes = model.parameterShapes.sorted { $0.key < $1.key }
+            boxes = ["", "optimizer.exp_avg.", "optimizer.exp_avg_sq."].flatMap { prefix in
+                shapes.map { TensorBox(name: prefix + $0.key, type: .f32, shape: $0.value) }
             }
-            self.boxes = boxes
             memory = .allocate(byteCount: boxes.reduce(0) { $0 + $1.byteCount }, alignment: 4096)
             Philox(seed: 1, purpose: .weights).fillNormal(memory.bindMemory(to: Float.self), standardDeviation: 0.02)
         }

@@ -1,0 +1,60 @@
+internal import TransfusionCheckpoint
+internal import TransfusionConfig
+internal import TransfusionCore
+
+/// The weights of another model that a run starts from. The optimizer begins anew, and so do the steps.
+struct InitialWeights {
+    /// What a person should know of them.
+    let report: String
+    private let weights: ModelWeights
+
+    /// - Parameters:
+    ///   - tokenizer: The digest of the tokenizer of the run's data set.
+    ///   - seed: Draws what a plain Llama does not have.
+    /// - Throws: `CommandFailure` that names each way in which the model is not the run's.
+    init(
+        _ path: String, for model: ModelConfiguration, tokenizer: String, seed: UInt64, options: CheckpointOptions
+    ) throws {
+        let images = ImageOptions(
+            patchSize: model.patchSize, channels: model.imageChannels, height: model.imageHeight,
+            width: model.imageWidth, timestepAfterProjection: model.timestepAfterProjection, seed: seed)
+        weights = try WeightFormat(detectedAt: path).open(path, images: images, options: options)
+        var problems = Self.differences(weights.configuration, model)
+        if let theirs = weights.tokenizer, theirs != tokenizer {
+            problems.append("the tokenizer \(theirs.prefix(12))…, the data set \(tokenizer.prefix(12))…")
+        }
+        guard problems.isEmpty else {
+            throw CommandFailure(
+                problems.map {
+                    "model.initial_weights: \(path) has \($0); set the key to its value, or choose other weights or data"
+                }, .wrongUse)
+        }
+        let drawn = weights.drawn
+        report =
+            "starting from the weights of \(path)"
+            + (drawn.isEmpty ? "" : "; it lacks these, which are drawn from the seed: " + drawn.joined(separator: ", "))
+    }
+
+    /// Fills this rank's part of every parameter.
+    func load(into store: ParameterStore) throws {
+        try weights.load(into: store)
+    }
+
+    /// Where two models are too different for the weights of one to mean the same in the other. Sizes of images and which
+    /// rows see each other may change.
+    private static func differences(_ theirs: ModelConfiguration, _ ours: ModelConfiguration) -> [String] {
+        func compare<Value: Equatable>(_ key: String, _ value: KeyPath<ModelConfiguration, Value>) -> String? {
+            guard theirs[keyPath: value] != ours[keyPath: value] else { return nil }
+            return "\(key) \(theirs[keyPath: value]), the run \(ours[keyPath: value])"
+        }
+        return [
+            compare("model.layers", \.layers), compare("model.width", \.width), compare("model.heads", \.heads),
+            compare("model.ffn", \.feedForward), compare("model.patch", \.patchSize),
+            compare("model.norm_epsilon", \.rmsNormEpsilon), compare("model.rope_base", \.ropeBase),
+            compare("model.timestep_after_projection", \.timestepAfterProjection),
+            compare("a vocabulary of", \.vocabulary), compare("image channels", \.imageChannels),
+            compare("the begin-of-text token", \.beginOfText), compare("the end-of-text token", \.endOfText),
+            compare("the begin-of-image token", \.beginOfImage), compare("the end-of-image token", \.endOfImage),
+        ].compactMap(\.self)
+    }
+}
