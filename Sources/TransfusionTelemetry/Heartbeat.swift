@@ -1,23 +1,64 @@
-internal import Foundation
+public import Foundation
 public import TransfusionConfig
 
-/// A rank's sign of life, in `heartbeats/rank-NNNNN.json`.
+/// A rank's sign of life: sent to the coordinator, and kept in `heartbeats/rank-NNNNN.json`.
 public struct Heartbeat: Sendable, Codable, Equatable {
     public var rank: Int
     public var host: String
     public var pid: Int32
+    /// Steps done.
     public var step: Int
     public var phase: Phase
     /// How long the rank has been in this phase.
     public var phaseSeconds: Double
+    /// The collective that the rank is in, if it is in one, as in "end of backward".
+    public var collective: String?
+    /// The group of ranks that the collective is of: "world", "data" or "tensor".
+    public var collectiveGroup: String?
+    /// How long the rank has been in the collective.
+    public var collectiveSeconds: Double?
+    /// Seconds of computation in a step: the mean of the last steps.
+    public var computeSeconds = 0.0
+    /// Seconds of waiting for other ranks in a step: the mean of the last steps.
+    public var waitSeconds = 0.0
     /// When this was written, in seconds since 1970.
     public var time: Double
     public var memoryBytes: Int
 
+    public init(
+        rank: Int, host: String, pid: Int32, step: Int, phase: Phase, phaseSeconds: Double, time: Double,
+        memoryBytes: Int
+    ) {
+        self.rank = rank
+        self.host = host
+        self.pid = pid
+        self.step = step
+        self.phase = phase
+        self.phaseSeconds = phaseSeconds
+        self.time = time
+        self.memoryBytes = memoryBytes
+    }
+
     private enum CodingKeys: String, CodingKey {
-        case rank, host, pid, step, phase, time
+        case rank, host, pid, step, phase, time, collective
         case phaseSeconds = "phase_seconds"
+        case collectiveGroup = "collective_group"
+        case collectiveSeconds = "collective_seconds"
+        case computeSeconds = "compute_seconds"
+        case waitSeconds = "wait_seconds"
         case memoryBytes = "memory_bytes"
+    }
+
+    /// As JSON on one line.
+    public func json() throws -> Data {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        return try encoder.encode(self)
+    }
+
+    /// Reads what `json` wrote.
+    public init(json: Data) throws {
+        self = try JSONDecoder().decode(Heartbeat.self, from: json)
     }
 
     /// The file of a rank in a run's heartbeat directory.
@@ -28,98 +69,26 @@ public struct Heartbeat: Sendable, Codable, Equatable {
 
     public static func read(_ path: String) throws(FileFailure) -> Heartbeat {
         do {
-            return try JSONDecoder().decode(Heartbeat.self, from: Data(contentsOf: URL(filePath: path)))
+            return try Heartbeat(json: Data(contentsOf: URL(filePath: path)))
         } catch {
             throw FileFailure(path, because: "is no heartbeat")
         }
     }
 
+    /// All heartbeats in a run's heartbeat directory that can be read, in the order of the ranks.
+    public static func readAll(in directory: String) -> [Heartbeat] {
+        ranks(in: directory).sorted().compactMap { try? read(file(rank: $0, in: directory)) }
+    }
+
     /// Removes the heartbeats of ranks that a run with `ranks` ranks does not have, left by an earlier start.
     public static func removeStale(in directory: String, ranks: Int) {
+        for rank in self.ranks(in: directory) where rank >= ranks { unlink(file(rank: rank, in: directory)) }
+    }
+
+    private static func ranks(in directory: String) -> [Int] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
-        for name in names {
-            guard name.hasPrefix("rank-"), name.hasSuffix(".json"), let rank = Int(name.dropFirst(5).dropLast(5)),
-                rank >= ranks
-            else { continue }
-            unlink("\(directory)/\(name)")
+        return names.compactMap { name in
+            name.hasPrefix("rank-") && name.hasSuffix(".json") ? Int(name.dropFirst(5).dropLast(5)) : nil
         }
-    }
-}
-
-/// Writes a rank's heartbeat at intervals, on a thread of its own, so that it goes on when the training thread hangs.
-///
-/// It goes on until `finish` is called.
-public final class HeartbeatWriter: Sendable {
-    private let path: String
-    private let rank: Int
-    private let timer: PhaseTimer
-    private let onFailure: @Sendable (FileFailure) -> Void
-    private let ended = EndSignal()
-
-    /// - Parameters:
-    ///   - directory: The run's heartbeat directory.
-    ///   - timer: Tells where the rank is.
-    ///   - onFailure: Called when a heartbeat cannot be written, once until one can be again. Training goes on.
-    public init(
-        directory: String, rank: Int, timer: PhaseTimer, every interval: Duration = .seconds(2),
-        onFailure: @escaping @Sendable (FileFailure) -> Void
-    ) {
-        path = Heartbeat.file(rank: rank, in: directory)
-        self.rank = rank
-        self.timer = timer
-        self.onFailure = onFailure
-        Thread.detachNewThread { [self] in
-            var failed = false
-            repeat {
-                failed = write(afterFailure: failed)
-            } while !ended.wait(for: interval)
-            timer.enter(.finished)
-            _ = write(afterFailure: failed)
-            ended.confirm()
-        }
-    }
-
-    /// Writes a last heartbeat, which says that the rank has finished, and ends the thread.
-    public func finish() {
-        ended.signalAndWaitForConfirmation()
-    }
-
-    /// - Returns: Whether it failed.
-    private func write(afterFailure: Bool) -> Bool {
-        let position = timer.position
-        let heartbeat = Heartbeat(
-            rank: rank, host: ProcessInfo.processInfo.hostName, pid: getpid(), step: position.step,
-            phase: position.phase, phaseSeconds: (ContinuousClock.now - position.since) / .seconds(1),
-            time: Date().timeIntervalSince1970, memoryBytes: ProcessMemory.residentBytes)
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .sortedKeys
-        guard let contents = try? encoder.encode(heartbeat) else { return afterFailure }
-        do {
-            try AtomicFile.write(contents, to: path, durable: false)
-            return false
-        } catch {
-            if !afterFailure { onFailure(error) }
-            return true
-        }
-    }
-}
-
-/// Tells a thread to end, and waits until it has.
-private final class EndSignal: Sendable {
-    private let signal = DispatchSemaphore(value: 0)
-    private let confirmation = DispatchSemaphore(value: 0)
-
-    /// - Returns: Whether the end was signalled within the time.
-    func wait(for interval: Duration) -> Bool {
-        signal.wait(timeout: .now() + interval / .seconds(1)) == .success
-    }
-
-    func confirm() {
-        confirmation.signal()
-    }
-
-    func signalAndWaitForConfirmation() {
-        signal.signal()
-        confirmation.wait()
     }
 }

@@ -24,13 +24,22 @@ public final class PhaseTimer: Sendable {
         public var since = ContinuousClock.now
     }
 
+    private struct StepTimes {
+        var count = 0
+        var spent: [Phase: Duration] = [:]
+    }
+
     private struct State {
         var position = Position()
         var spent: [Phase: Duration] = [:]
+        /// Of the step that is being done; nil before the first begins.
+        var spentInStep: [Phase: Duration]?
+        var finished = StepTimes()
 
         mutating func enter(_ phase: Phase) {
             let now = ContinuousClock.now
             spent[position.phase, default: .zero] += now - position.since
+            spentInStep?[position.phase, default: .zero] += now - position.since
             position.phase = phase
             position.since = now
         }
@@ -47,6 +56,20 @@ public final class PhaseTimer: Sendable {
         state.withLock {
             $0.position.step = step
             $0.enter(.compute)
+            if let spent = $0.spentInStep {
+                $0.finished.count += 1
+                $0.finished.spent.merge(spent, uniquingKeysWith: +)
+            }
+            $0.spentInStep = [:]
+        }
+    }
+
+    /// The mean seconds of each phase over the steps that ended since the last call; nil when none did.
+    public func takeMeanStepSeconds() -> [Phase: Double]? {
+        state.withLock { state in
+            defer { state.finished = StepTimes() }
+            guard state.finished.count > 0 else { return nil }
+            return state.finished.spent.mapValues { $0 / .seconds(1) / Double(state.finished.count) }
         }
     }
 
