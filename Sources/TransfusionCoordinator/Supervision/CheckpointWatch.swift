@@ -1,0 +1,82 @@
+internal import Foundation
+internal import Synchronization
+internal import TransfusionCheckpoint
+internal import TransfusionConfig
+
+/// Knows the newest checkpoint of a run, and reads each new one once to see whether it is whole.
+final class CheckpointWatch: Sendable {
+    private struct Known {
+        var step: Int
+        var created: Double
+        var bytes: Int
+        var verified: Bool?
+    }
+
+    private struct State {
+        var newest: Known?
+        var isVerifying = false
+    }
+
+    private let store: CheckpointStore
+    private let state = Mutex(State())
+
+    private let verifies: Bool
+
+    /// - Parameter verifies: Whether new checkpoints are read as a whole.
+    init(_ directory: RunDirectory, verifies: Bool = true) {
+        self.verifies = verifies
+        var options = CheckpointOptions()
+        // Verifying must not take processors away from training.
+        options.threads = 1
+        store = CheckpointStore(directory.checkpoints, options: options)
+    }
+
+    /// The step of the newest checkpoint that the last `refresh` found.
+    var step: Int? { state.withLock { $0.newest?.step } }
+
+    /// The last `refresh`'s newest checkpoint.
+    func status(at now: Double) -> RunStatus.CheckpointStatus? {
+        state.withLock { state in
+            state.newest.map {
+                RunStatus.CheckpointStatus(
+                    step: $0.step, ageSeconds: max(0, now - $0.created), bytes: $0.bytes, verified: $0.verified)
+            }
+        }
+    }
+
+    /// Waits until the newest checkpoint is verified, if that takes no longer than some seconds.
+    func settle(seconds: Double) async {
+        let end = MonotonicTime.seconds + seconds
+        while MonotonicTime.seconds < end, state.withLock(\.isVerifying) {
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+    }
+
+    /// Looks for a newer checkpoint, and begins to verify it.
+    func refresh() {
+        let steps = (try? store.steps()) ?? []
+        guard let step = steps.last else {
+            state.withLock { $0.newest = nil }
+            return
+        }
+        guard state.withLock({ $0.newest?.step != step }), let checkpoint = try? store.open(step: step) else { return }
+        let mayVerify = state.withLock { state in
+            state.newest = Known(
+                step: step, created: Double(checkpoint.created), bytes: checkpoint.storedBytes, verified: nil)
+            defer { state.isVerifying = true }
+            return !state.isVerifying
+        }
+        guard verifies, mayVerify else { return }
+        Thread.detachNewThread { [self] in verifyNewest(checkpoint) }
+    }
+
+    private func verifyNewest(_ checkpoint: Checkpoint) {
+        let isWhole = (try? checkpoint.verify()) != nil
+        state.withLock { state in
+            state.isVerifying = false
+            guard state.newest?.step == checkpoint.step else { return }
+            // What is gone was pruned, which says nothing about its bytes.
+            if isWhole || FileManager.default.fileExists(atPath: checkpoint.path) { state.newest?.verified = isWhole }
+        }
+    }
+}

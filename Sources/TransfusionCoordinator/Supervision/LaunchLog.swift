@@ -1,0 +1,78 @@
+internal import Foundation
+
+/// What the output of mpirun says about how a launch ended.
+public struct LaunchLog: Sendable, Equatable {
+    /// The rank that mpirun saw end first, with its signal or exit code.
+    public struct FirstEnd: Sendable, Equatable {
+        public let rank: Int
+        public let signal: Int32?
+        public let exitCode: Int32?
+    }
+
+    public private(set) var firstEnd: FirstEnd?
+    /// The errors that ranks reported, without "error: ".
+    public private(set) var errors: [String] = []
+    /// The step whose numbers were not finite.
+    public private(set) var nonFiniteStep: Int?
+    /// The line that says that memory was refused.
+    public private(set) var refusedMemory: String?
+    /// mpirun could not start the ranks.
+    public private(set) var launchProblem: String?
+
+    /// The most bytes that are looked at, from the end.
+    private static let limit = 256 << 10
+
+    public init(path: String) {
+        self.init(text: LogPart(of: path, from: -Self.limit)?.text ?? "")
+    }
+
+    public init(text: String) {
+        // mpirun breaks its sentences anywhere.
+        let joined = text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        if let match = joined.firstMatch(
+            of: /process rank (\d+) with PID \d+ on node \S+ exited on signal (\d+)/)
+        {
+            firstEnd = FirstEnd(rank: Int(match.1) ?? 0, signal: Int32(match.2), exitCode: nil)
+        } else if let match = joined.firstMatch(
+            of: /MPI_ABORT was invoked on rank (\d+) .{0,200}?with errorcode (-?\d+)/)
+        {
+            firstEnd = FirstEnd(rank: Int(match.1) ?? 0, signal: nil, exitCode: Int32(match.2))
+        } else if let match = joined.firstMatch(of: /Process name: \[\[\d+,\d+\],(\d+)\] Exit code: (\d+)/) {
+            firstEnd = FirstEnd(rank: Int(match.1) ?? 0, signal: nil, exitCode: Int32(match.2))
+        }
+        for line in text.split(separator: "\n") {
+            if line.hasPrefix("error: ") { errors.append(String(line.dropFirst("error: ".count))) }
+            if refusedMemory == nil, Self.refusals.contains(where: { line.localizedCaseInsensitiveContains($0) }) {
+                refusedMemory = String(line.prefix(300))
+            }
+        }
+        for error in errors {
+            guard let match = error.firstMatch(of: /step (\d+): .* is not finite/) else { continue }
+            nonFiniteStep = Int(match.1)
+        }
+        let problems = ["There are not enough slots available", "was unable to launch", "unable to find the specified"]
+        if firstEnd == nil, let problem = problems.first(where: joined.contains) {
+            launchProblem = joined.range(of: problem).map { String(joined[$0.lowerBound...].prefix(300)) }
+        }
+    }
+
+    /// How programs and libraries say that they got no memory.
+    private static let refusals = [
+        "out of memory", "cannot allocate", "could not allocate", "std::bad_alloc", "failed to allocate",
+        "allocation failed", "unable to allocate", "a thread: cannot start",
+    ]
+}
+
+/// Names of signals.
+enum SignalName {
+    static func of(_ number: Int32) -> String {
+        names[number] ?? "signal \(number)"
+    }
+
+    private static let names: [Int32: String] = [
+        SIGHUP: "SIGHUP", SIGINT: "SIGINT", SIGQUIT: "SIGQUIT", SIGILL: "SIGILL", SIGTRAP: "SIGTRAP",
+        SIGABRT: "SIGABRT", SIGBUS: "SIGBUS", SIGFPE: "SIGFPE", SIGKILL: "SIGKILL", SIGUSR1: "SIGUSR1",
+        SIGSEGV: "SIGSEGV", SIGUSR2: "SIGUSR2", SIGPIPE: "SIGPIPE", SIGALRM: "SIGALRM", SIGTERM: "SIGTERM",
+        SIGXCPU: "SIGXCPU", SIGXFSZ: "SIGXFSZ", SIGSYS: "SIGSYS", SIGSTOP: "SIGSTOP",
+    ]
+}

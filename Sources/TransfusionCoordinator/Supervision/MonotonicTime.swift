@@ -1,0 +1,6 @@
+/// Seconds of a clock that nobody sets, and that stands still while the machine sleeps.
+enum MonotonicTime {
+    private static let origin = SuspendingClock.now
+
+    static var seconds: Double { (SuspendingClock.now - origin) / .seconds(1) }
+}

@@ -1,0 +1,62 @@
+internal import Foundation
+internal import TransfusionTelemetry
+
+/// The processes of this host, as /proc shows them.
+///
+/// The processes of a launch are known by a variable in their environment: it is inherited by everything that they
+/// start, and no process group or session that they make hides them.
+enum ProcessTable {
+    /// The processes of a launch that still run, mpirun included.
+    static func processes(ofLaunch launch: String) -> [Int32] {
+        let mark = Data("\(HeartbeatEndpoint.launchVariable)=\(launch)\0".utf8)
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+        return names.compactMap { Int32($0) }.filter { pid in
+            pid != getpid() && environment(of: pid)?.range(of: mark) != nil
+        }
+    }
+
+    /// Whether a process exists and has not ended.
+    static func isAlive(_ pid: Int32) -> Bool {
+        guard let state = state(of: pid) else { return false }
+        return state != "Z" && state != "X"
+    }
+
+    /// The kernel's letter for what a process does: "T" stopped, "D" waiting for a device, "Z" ended, and others.
+    static func state(of pid: Int32) -> Character? {
+        // The name of the program stands in parentheses and may hold anything, parentheses too.
+        guard let text = read("/proc/\(pid)/stat"), let end = text.lastIndex(of: ")") else { return nil }
+        return text[text.index(after: end)...].first { $0 != " " }
+    }
+
+    /// Whether one of the signals has been sent to a process that blocks it.
+    static func hasPending(_ pid: Int32, _ signals: [Int32]) -> Bool {
+        guard let line = read("/proc/\(pid)/status")?.split(separator: "\n").first(where: { $0.hasPrefix("ShdPnd:") }),
+            let pending = line.split(whereSeparator: \.isWhitespace).last.flatMap({ UInt64($0, radix: 16) })
+        else { return false }
+        return signals.contains { pending & 1 << UInt64($0 - 1) != 0 }
+    }
+
+    /// Sends a signal; a process that has gone meanwhile is no error.
+    static func signal(_ pids: [Int32], _ number: Int32) {
+        for pid in pids { kill(pid, number) }
+    }
+
+    /// How many processes of this host the kernel has ended for want of memory.
+    static var outOfMemoryKills: Int {
+        let line = read("/proc/vmstat")?.split(separator: "\n").first { $0.hasPrefix("oom_kill ") }
+        return line.flatMap { Int($0.dropFirst("oom_kill ".count)) } ?? 0
+    }
+
+    private static func read(_ path: String) -> String? {
+        // Files of /proc have no size to ask for.
+        guard let file = FileHandle(forReadingAtPath: path) else { return nil }
+        defer { try? file.close() }
+        return (try? file.readToEnd()).map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    private static func environment(of pid: Int32) -> Data? {
+        guard let file = FileHandle(forReadingAtPath: "/proc/\(pid)/environ") else { return nil }
+        defer { try? file.close() }
+        return try? file.readToEnd()
+    }
+}

@@ -1,0 +1,126 @@
+internal import Foundation
+public import TransfusionConfig
+internal import TransfusionTelemetry
+
+/// What the coordinator keeps in a run's directory: enough for the next coordinator to go on where this one was killed,
+/// and for `tf-coord status` when no coordinator answers.
+public struct RunFiles: Sendable {
+    public let directory: RunDirectory
+
+    public init(_ directory: RunDirectory) {
+        self.directory = directory
+    }
+
+    /// The configuration that launches use, whatever becomes of the file that it was read from.
+    var configuration: String { directory.coordinator + "/config.yaml" }
+    /// The request that the run was last started with.
+    var request: String { directory.coordinator + "/request.json" }
+    var state: String { directory.coordinator + "/state.json" }
+    var status: String { directory.coordinator + "/status.json" }
+    /// Where ranks send heartbeats, with their token.
+    var endpoint: String { directory.coordinator + "/worker.json" }
+    /// Where commands ask, with their token.
+    var control: String { directory.coordinator + "/control.json" }
+    private var lockFile: String { directory.coordinator + "/lock" }
+
+    /// The output of mpirun and all ranks in a launch.
+    func log(ofLaunch number: Int) -> String {
+        directory.logs + "/launch-\(String(repeating: "0", count: max(0, 4 - String(number).count)))\(number).log"
+    }
+
+    /// The launches that have a log, oldest first.
+    public func logs() -> [String] {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: directory.logs)) ?? []
+        return names.filter { $0.hasPrefix("launch-") && $0.hasSuffix(".log") }.sorted().map {
+            directory.logs + "/" + $0
+        }
+    }
+
+    func make() throws {
+        for path in [directory.coordinator, directory.logs, directory.heartbeats] {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        }
+        // Tokens lie here.
+        chmod(directory.coordinator, 0o700)
+    }
+
+    /// Makes this process the only coordinator of the run, until it ends.
+    /// - Returns: Keep it; the lock goes with it.
+    func lock() throws -> FileHandle {
+        let descriptor = open(lockFile, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw FileFailure("open", lockFile) }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            close(descriptor)
+            throw CommandFailure(
+                "\(directory.path): another tf-coord supervises this run; see 'tf-coord status \(directory.path)'",
+                .wrongUse)
+        }
+        return FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+    }
+
+    /// Whether a coordinator supervises the run now.
+    public var isSupervised: Bool {
+        let descriptor = open(lockFile, O_RDWR | O_CLOEXEC)
+        guard descriptor >= 0 else { return false }
+        defer { close(descriptor) }
+        return flock(descriptor, LOCK_EX | LOCK_NB) != 0
+    }
+
+    func write(_ value: some Encodable, to path: String, durable: Bool) throws {
+        try AtomicFile.write(CoordinatorJSON.encode(value, pretty: true), to: path, durable: durable)
+        chmod(path, 0o600)
+    }
+
+    func read<Value: Decodable>(_ type: Value.Type, from path: String) -> Value? {
+        FileManager.default.contents(atPath: path).flatMap { try? CoordinatorJSON.decode(type, from: $0) }
+    }
+
+    func writeEndpoint(_ endpoint: HeartbeatEndpoint) throws {
+        try AtomicFile.write(JSONEncoder().encode(endpoint), to: self.endpoint)
+        chmod(self.endpoint, 0o600)
+    }
+}
+
+/// Where a coordinator answers commands, in a file that only the user can read.
+public struct ControlEndpoint: Sendable, Codable, Equatable {
+    public var url: String
+    public var run: String
+    public var token: String
+    public var pid: Int32
+}
+
+/// What a coordinator has to know of a run to go on with it.
+struct SupervisorState: Codable, Sendable {
+    var run: String
+    /// When the run was launched for the first time, in seconds since 1970.
+    var started: Double?
+    /// Seconds in which nobody wanted the run to go on: between a stop and the next start.
+    var pausedSeconds = 0.0
+    /// When the run ended or was stopped, while it is.
+    var ended: Double?
+    /// Launches so far.
+    var launches = 0
+    /// The launch that runs, as far as the last coordinator knew.
+    var launch: LaunchRecord?
+    var budget = RestartBudget()
+    var restarts: [RunStatus.Restart] = []
+    var recoveries: [RunStatus.Recovery] = []
+    var exit: RunStatus.Exit?
+
+    /// What is kept of a long history.
+    static let historyLimit = 500
+}
+
+/// A launch of mpirun.
+struct LaunchRecord: Codable, Sendable, Equatable {
+    /// Names the launch in the environment of its processes.
+    let id: String
+    /// From 1.
+    let number: Int
+    var pid: Int32
+    let hosts: [ComputeHost]
+    let data: Int
+    let tensor: Int
+
+    var ranks: Int { data * tensor }
+}

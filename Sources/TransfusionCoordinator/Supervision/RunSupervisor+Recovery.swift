@@ -1,0 +1,161 @@
+internal import Foundation
+internal import TransfusionConfig
+internal import TransfusionTelemetry
+
+extension RunSupervisor {
+    /// What a suspicion amounts to, after a look at what cannot be seen in heartbeats.
+    func investigate(
+        _ finding: FailureDetector.Finding, _ launch: MPILaunch, memoryKills: Int
+    ) async -> LaunchEnd {
+        let now = MonotonicTime.seconds
+        detected = now
+        switch finding {
+        case .processGone(let rank):
+            baseline = lastSeen[rank] ?? now
+            // mpirun knows how the rank ended when it has taken note of it, and says so once the others have left too.
+            let pid = detector?.heartbeats(at: now).first { $0.heartbeat.rank == rank }?.heartbeat.pid ?? 0
+            for _ in 0..<40 where ProcessTable.state(of: pid) != nil { try? await Task.sleep(for: .milliseconds(50)) }
+            try? await Task.sleep(for: .milliseconds(300))
+            await endRanks(besides: launch)
+            for _ in 0..<50 where launch.end == nil { try? await Task.sleep(for: .milliseconds(100)) }
+            if let end = launch.end {
+                let judged = judge(end, memoryKills: memoryKills, suspect: rank)
+                if case .failed(let cause) = judged, cause.rank == rank { return judged }
+                if case .stopped = judged { return judged }
+                if case .refused = judged { return judged }
+            }
+            return .failed(
+                FailureCause(.exit, rank: rank, host: host(of: rank), summary: "the process of rank \(rank) has ended"))
+        case .silent(let ranks, let seconds):
+            baseline = now - seconds
+            return .failed(await silence(ranks, seconds))
+        case .notStarted(let ranks, let seconds):
+            baseline = now
+            let details = await stacks()
+            return .failed(
+                FailureCause(
+                    .hang, rank: ranks.count == 1 ? ranks[0] : nil,
+                    summary:
+                        "\(Self.name(ranks)) did not begin to train within \(Int(seconds)) s; see the log of the launch, "
+                        + "or raise supervision.start_timeout", details: details))
+        case .stuck(let suspects, let waiting, let seconds):
+            baseline = now - seconds
+            let place =
+                waiting.map { "; \(Self.name($0.ranks)) wait in '\($0.collective)' for \(Int($0.seconds)) s" } ?? ""
+            let blame = suspects.isEmpty ? "no rank moves on" : "\(Self.name(suspects)) does not come"
+            return .failed(
+                FailureCause(
+                    .hang, rank: suspects.count == 1 ? suspects[0] : nil,
+                    host: suspects.count == 1 ? host(of: suspects[0]) : nil,
+                    summary: "hang: no step for \(Int(seconds)) s, \(blame)\(place)", details: await stacks()))
+        }
+    }
+
+    /// Ranks that send nothing: their process is stopped or blocked, or their host is gone.
+    private func silence(_ ranks: [Int], _ seconds: Double) async -> FailureCause {
+        let heartbeats = detector?.heartbeats(at: MonotonicTime.seconds).map(\.heartbeat) ?? []
+        let waiting = detector?.waiting(besides: ranks)
+        let place = waiting.map { "; \(Self.name($0.ranks)) wait in '\($0.collective)'" } ?? ""
+        let first = heartbeats.first { ranks.contains($0.rank) }
+        let name = first?.host
+        let lostHosts = await hosts.unreachable(Set(ranks.compactMap { host(of: $0) }))
+        if let lost = lostHosts.first {
+            return FailureCause(
+                .host, rank: ranks.count == 1 ? ranks[0] : nil, host: lost,
+                summary:
+                    "host \(lost) cannot be reached, and \(Self.name(ranks)) there sent nothing for \(Int(seconds)) s")
+        }
+        let isStopped = first.map { ["T", "t"].contains(ProcessTable.state(of: $0.pid)) } ?? false
+        return FailureCause(
+            .hang, rank: ranks.count == 1 ? ranks[0] : nil, host: name, signal: isStopped ? "SIGSTOP" : nil,
+            summary: "hang: \(Self.name(ranks)) sent nothing for \(Int(seconds)) s"
+                + (isStopped ? " and is stopped by a signal" : "") + place,
+            details: await stacks())
+    }
+
+    private func stacks() async -> [String] {
+        guard let record = state.launch, record.hosts.allSatisfy({ $0.name == ComputeHost.localName }) else {
+            return []
+        }
+        let ranks =
+            detector?.heartbeats(at: MonotonicTime.seconds).map { (rank: $0.heartbeat.rank, pid: $0.heartbeat.pid) }
+            ?? []
+        return await StackReport.of(ranks, within: 10)
+    }
+
+    /// Ends what is left, notes what happened, and decides whether there is another launch.
+    /// - Returns: Seconds to wait before it; nil when there is none.
+    func recover(_ cause: FailureCause) async -> Double? {
+        phase = .recovering
+        let now = MonotonicTime.seconds
+        if detected == nil { baseline = min(now, lastSeenLauncher > 0 ? lastSeenLauncher : now) }
+        let found = detected ?? now
+        detected = nil
+        let number = state.launch?.number ?? 0
+        log("launch \(number) failed: \(cause.summary)")
+        let time = Date().timeIntervalSince1970 - (now - found)
+        state.recoveries.append(
+            RunStatus.Recovery(time: time, launch: number, cause: cause, detected: max(0, found - baseline)))
+        save()
+        let nonFiniteStep = LaunchLog(path: files.log(ofLaunch: number)).nonFiniteStep
+        await killAll()
+        updateRecovery { $0.killed = $1 }
+        state.launch = nil
+        detector = nil
+        refresh(force: true)
+        if let host = cause.host { hosts.failed(host) }
+        let bounds = configuration.supervision
+        var wait = state.budget.failed(checkpoint: checkpoints.step, limit: bounds.restarts, backoff: bounds.backoff)
+        if cause.kind == .nonFinite, let nonFiniteStep, !state.budget.failedOnNumbers(step: nonFiniteStep) {
+            wait = nil
+        }
+        if wait != nil {
+            state.restarts.append(RunStatus.Restart(time: time, launch: number, step: furthestStep, cause: cause))
+        }
+        trimHistory()
+        save()
+        return wait
+    }
+
+    private func trimHistory() {
+        state.restarts = state.restarts.suffix(SupervisorState.historyLimit)
+        state.recoveries = state.recoveries.suffix(SupervisorState.historyLimit)
+    }
+
+    /// Notes when a stage of the last recovery was reached, in seconds since the last sign that all was well.
+    func updateRecovery(_ change: (inout RunStatus.Recovery, Double) -> Void) {
+        guard let last = state.recoveries.indices.last, state.recoveries[last].firstStep == nil, baseline > 0 else {
+            return
+        }
+        let old = state.recoveries[last]
+        change(&state.recoveries[last], MonotonicTime.seconds - baseline)
+        if state.recoveries[last] != old { save() }
+    }
+
+    // MARK: Ending processes
+
+    /// Ends the ranks of this host but not mpirun, which then says how the first of them ended.
+    private func endRanks(besides launch: MPILaunch) async {
+        guard let record = state.launch else { return }
+        ProcessTable.signal(ProcessTable.processes(ofLaunch: record.id).filter { $0 != launch.pid }, SIGKILL)
+    }
+
+    /// Ends every process of the launch on every host, and returns only when none is left.
+    func killAll() async {
+        guard let record = state.launch else { return }
+        var attempts = 0
+        while true {
+            let left = ProcessTable.processes(ofLaunch: record.id)
+            ProcessTable.signal(left, SIGKILL)
+            let remote = await hosts.killAll(launch: record.id, on: record.hosts.map(\.name))
+            if left.isEmpty, remote == 0 { return }
+            attempts += 1
+            if attempts == 100 {
+                log(
+                    "warning: \(left.count + remote) processes of launch \(record.number) do not end (\(left)); waiting for them"
+                )
+            }
+            try? await Task.sleep(for: .milliseconds(attempts < 100 ? 50 : 1000))
+        }
+    }
+}

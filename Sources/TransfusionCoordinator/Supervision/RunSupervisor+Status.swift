@@ -1,0 +1,93 @@
+internal import Foundation
+internal import TransfusionConfig
+internal import TransfusionTelemetry
+
+extension RunSupervisor {
+    /// Everything that is known of the run now.
+    public func status() -> RunStatus {
+        let now = Date().timeIntervalSince1970, clock = MonotonicTime.seconds
+        let steps = configuration.schedule.steps
+        var status = RunStatus(
+            run: state.run, directory: directory.path, state: phase, time: now,
+            step: currentStep, steps: steps)
+        status.started = state.started
+        status.exit = state.exit
+        if let record = state.launch {
+            status.layout = RunStatus.Layout(
+                ranks: record.ranks, data: record.data, tensor: record.tensor, hosts: hosts.statuses(used: record.hosts)
+            )
+        }
+        if let record = metrics.latest {
+            status.losses = RunStatus.Losses(
+                total: record.loss, text: record.lossText, image: record.lossImage,
+                gradientNorm: record.gradientNorm, learningRate: record.learningRate)
+            status.tokensPerSecond = record.tokensPerSecond
+            status.mfu = record.modelFLOPsUtilization
+        }
+        if let seconds = metrics.stepSeconds, !phase.isFinal {
+            status.etaSeconds = seconds * Double(max(0, steps - status.step))
+        }
+        status.effectiveTrainingTimeRatio = effectiveTimeRatio(at: now)
+        status.lastCheckpoint = checkpoints.status(at: now)
+        status.restarts = state.restarts
+        status.restartsLeft = state.budget.left(of: configuration.supervision.restarts)
+        status.recoveries = state.recoveries
+        if let detector {
+            status.ranks = detector.heartbeats(at: clock).map { heartbeat, age in
+                RunStatus.RankStatus(heartbeat, age: age, condition: detector.condition(of: heartbeat.rank, at: clock))
+            }
+        }
+        status.warnings = warnings(at: clock)
+        return status
+    }
+
+    /// Steps done, as the ranks say, or else as the newest record or checkpoint does.
+    private var currentStep: Int {
+        if let detector, detector.hasStarted, let step = detector.step { return max(step, metrics.latest?.step ?? 0) }
+        return max(metrics.latest?.step ?? 0, checkpoints.step ?? 0)
+    }
+
+    private func effectiveTimeRatio(at now: Double) -> Double? {
+        guard let started = state.started else { return nil }
+        let elapsed = (state.ended ?? now) - started - state.pausedSeconds
+        guard elapsed > 0, metrics.latest != nil else { return nil }
+        return min(1, metrics.productiveSeconds / elapsed)
+    }
+
+    private func warnings(at clock: Double) -> [String] {
+        var warnings: [String] = []
+        let bounds = configuration.supervision
+        if let detector {
+            warnings += detector.stragglers.map { rank, ratio in
+                "rank \(rank) on \(host(of: rank) ?? "?") computes \(String(format: "%.1f", ratio)) times as long as the median; "
+                    + "the others wait for it"
+            }
+            let quiet = detector.heartbeats(at: clock).map(\.heartbeat.rank)
+                .filter { detector.condition(of: $0, at: clock) == .stale }
+            if !quiet.isEmpty { warnings.append("\(Self.name(quiet)) has sent no heartbeat for some seconds") }
+        }
+        if let limit = bounds.lossSpike, let deviation = metrics.lossDeviation, deviation > limit,
+            let record = metrics.latest
+        {
+            warnings.append(
+                "the loss of step \(record.step) is \(String(format: "%.1f", deviation)) standard deviations above the recent ones"
+            )
+        }
+        if checkpoints.status(at: 0)?.verified == false, let step = checkpoints.step {
+            warnings.append(
+                "the checkpoint of step \(step) does not verify; 'tf-ckpt verify \(directory.path)' says why")
+        }
+        if let free = Self.freeGigabytes(at: directory.path), free < bounds.freeDisk {
+            warnings.append(
+                "\(String(format: "%.2f", free)) GB are free at \(directory.path), less than supervision.free_disk; "
+                    + "make room for checkpoints")
+        }
+        return warnings
+    }
+
+    static func freeGigabytes(at path: String) -> Double? {
+        var status = statvfs()
+        guard statvfs(path, &status) == 0 else { return nil }
+        return Double(status.f_bavail) * Double(status.f_frsize) / 1e9
+    }
+}

@@ -1,0 +1,28 @@
+import ArgumentParser
+import Foundation
+import TransfusionConfig
+import TransfusionCoordinator
+
+struct HostsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "hosts", abstract: "Shows the hosts of a run: slots, ranks, and whether they are used.")
+
+    @OptionGroup var chosen: ChosenRun
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func run() throws {
+        let client = try chosen.client
+        let hosts = try waitFor { try await client.status() }.layout?.hosts ?? []
+        if json {
+            print(String(decoding: try CoordinatorJSON.encode(hosts, pretty: true), as: UTF8.self))
+        } else {
+            for host in hosts {
+                print(
+                    "\(host.name)  slots \(host.slots)  ranks \(host.ranks)  \(host.condition.rawValue)  failures \(host.failures)"
+                )
+            }
+        }
+    }
+}

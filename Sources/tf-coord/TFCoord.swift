@@ -1,0 +1,22 @@
+import ArgumentParser
+import TransfusionConfig
+
+@main
+struct TFCoord: TransfusionCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "tf-coord",
+        abstract: "Starts training runs, watches them, and brings them back after failures.",
+        discussion: """
+            tf-coord run configs/train/quickstart.yaml --ranks 2   # until it is done, with a progress line
+            tf-coord status                                        # what runs, how far it is, how healthy
+            tf-coord logs -f                                       # what the ranks print
+            tf-coord stop                                          # save and end
+            tf-coord resume runs/quickstart                        # go on
+
+            A RUN is a run directory, or the name of one below runs/; left out, it is the one that runs, or ran last.
+            """,
+        subcommands: [
+            RunCommand.self, StatusCommand.self, LogsCommand.self, StopCommand.self, ResumeCommand.self,
+            HostsCommand.self, ConfigCommand.self,
+        ])
+}

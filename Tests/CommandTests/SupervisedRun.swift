@@ -1,0 +1,124 @@
+import Foundation
+import Testing
+import TransfusionCoordinator
+import _TestUtilities
+
+/// A run of a tiny model under `tf-coord run`, which a test disturbs and watches.
+final class SupervisedRun {
+    let directory: String
+    private let configuration: String
+    private let output: String
+    private(set) var process: Process?
+
+    static let steps = 1500
+
+    /// - Parameter name: Of the run; runs of the same data set and configuration end with the same bits.
+    init(_ name: String, in temporary: TemporaryDirectory, dataset: SmallDataset) throws {
+        directory = temporary.file(name)
+        configuration = temporary.file("run.yaml")
+        output = temporary.file(name + ".out")
+        try """
+        model: {layers: 2, width: 32, heads: 2, ffn: 48, patch: 2}
+        data: {path: \(dataset.path)}
+        schedule: {steps: \(Self.steps), learning_rate: 3e-3, minimum_learning_rate: 1e-4, warmup_steps: 3}
+        batch: {sequence_length: 64, global_sequences: 4}
+        parallel: {threads: 1, reduction: elastic}
+        precision: f32
+        checkpoint: {every_steps: 100}
+        telemetry: {tensorboard: false}
+        supervision: {heartbeat_timeout: 6, step_timeout: 30, backoff: 0.1}
+        """.write(toFile: configuration, atomically: true, encoding: .utf8)
+    }
+
+    deinit {
+        // Whatever a failed test has left.
+        if let process, process.isRunning { kill(process.processIdentifier, SIGKILL) }
+        for pid in processes { kill(pid, SIGKILL) }
+    }
+
+    func start(_ more: String...) throws {
+        let process = Process()
+        process.executableURL = URL(filePath: Command("tf-coord").path)
+        process.arguments = ["run", configuration, "--ranks", "2", "--run-dir", directory] + more
+        if !FileManager.default.fileExists(atPath: output) {
+            _ = FileManager.default.createFile(atPath: output, contents: nil)
+        }
+        let file = try FileHandle(forWritingTo: URL(filePath: output))
+        try file.seekToEnd()
+        process.standardInput = FileHandle.nullDevice
+        process.standardOutput = file
+        process.standardError = file
+        try process.run()
+        self.process = process
+    }
+
+    /// The status as a script sees it; nil when there is none yet.
+    var status: RunStatus? {
+        guard let result = try? Command("tf-coord").run("status", directory, "--json"), result.status == 0 else {
+            return nil
+        }
+        return try? CoordinatorJSON.decode(RunStatus.self, from: Data(result.output.utf8))
+    }
+
+    /// Waits until something holds of the status.
+    func wait(_ what: String, seconds: Double = 120, until holds: (RunStatus) -> Bool) throws -> RunStatus {
+        let deadline = Date(timeIntervalSinceNow: seconds)
+        while Date() < deadline {
+            if let status, holds(status) { return status }
+            if process?.isRunning == false, status?.state.isFinal != true { break }
+            usleep(20_000)
+        }
+        throw Problem("\(what): not within \(seconds) s; \(log)")
+    }
+
+    /// Waits for the end of tf-coord.
+    func finish(seconds: Double = 240) throws -> Int32 {
+        let process = try #require(process)
+        let deadline = Date(timeIntervalSinceNow: seconds)
+        while process.isRunning, Date() < deadline { usleep(50_000) }
+        guard !process.isRunning else { throw Problem("tf-coord does not end within \(seconds) s; \(log)") }
+        return process.terminationStatus
+    }
+
+    /// The process of mpirun in the present launch.
+    var launcher: Int32? {
+        guard let data = FileManager.default.contents(atPath: directory + "/coordinator/state.json"),
+            let state = try? JSONSerialization.jsonObject(with: data) as? [String: Any],
+            let launch = state["launch"] as? [String: Any], let pid = launch["pid"] as? Int32, pid > 0
+        else { return nil }
+        return pid
+    }
+
+    /// Every process that was started for this run, on this host.
+    var processes: [Int32] {
+        let mark = Data("TRANSFUSION_COORDINATOR=\(directory)/coordinator/worker.json\0".utf8)
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+        return names.compactMap { Int32($0) }.filter { pid in
+            guard let file = FileHandle(forReadingAtPath: "/proc/\(pid)/environ") else { return false }
+            defer { try? file.close() }
+            return (try? file.readToEnd())?.range(of: mark) != nil
+        }
+    }
+
+    func checkpoint(_ step: Int = steps) -> String {
+        "\(directory)/checkpoints/step-" + String(repeating: "0", count: 8 - "\(step)".count) + "\(step)"
+    }
+
+    /// What tf-coord and the ranks have printed.
+    var log: String {
+        let logs = (try? FileManager.default.contentsOfDirectory(atPath: directory + "/logs"))?.sorted() ?? []
+        let paths = [output] + logs.map { "\(directory)/logs/\($0)" }
+        return paths.map { path in
+            let text = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
+            return "--- \(path)\n" + text.suffix(1500)
+        }.joined(separator: "\n")
+    }
+}
+
+struct Problem: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) {
+        self.description = description
+    }
+}

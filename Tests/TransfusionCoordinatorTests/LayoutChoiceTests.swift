@@ -1,0 +1,70 @@
+import Testing
+import TransfusionConfig
+
+@testable import TransfusionCoordinator
+
+@Suite struct LayoutChoiceTests {
+    private func configuration(_ overrides: String...) throws -> RunConfiguration {
+        try RunConfiguration(
+            yaml: """
+                model: {layers: 2, width: 32, heads: 4, patch: 2}
+                data: {path: d}
+                schedule: {steps: 20, warmup_steps: 1}
+                batch: {sequence_length: 64, global_sequences: 8}
+                """, overrides: overrides)
+    }
+
+    private func hosts(_ slots: Int...) -> [ComputeHost] {
+        slots.enumerated().map { ComputeHost(name: "node\($0.offset)", slots: $0.element) }
+    }
+
+    @Test func takesAllSlots() throws {
+        let layout = try LayoutChoice(configuration(), hosts: hosts(2, 2, 2))
+        #expect(layout.ranks == 6 && layout.data == 6)
+        #expect(layout.ranksOnHosts == hosts(2, 2, 2))
+    }
+
+    @Test func shrinksByDataAndKeepsTensor() throws {
+        let layout = try LayoutChoice(configuration("parallel.tensor=2"), hosts: hosts(2, 3))
+        #expect(layout.data == 2 && layout.tensor == 2 && layout.ranks == 4)
+        #expect(layout.ranksOnHosts == hosts(2, 2))
+    }
+
+    @Test func elasticTakesPowersOfTwo() throws {
+        let layout = try LayoutChoice(configuration("parallel.reduction=elastic"), hosts: hosts(1, 1, 1))
+        #expect(layout.data == 2)
+        #expect(layout.ranksOnHosts == hosts(1, 1))
+    }
+
+    @Test func neverMoreRanksThanMicroBatchesOrWanted() throws {
+        #expect(try LayoutChoice(configuration(), hosts: hosts(100)).data == 8)
+        #expect(try LayoutChoice(configuration(), hosts: hosts(100), limit: 3).data == 3)
+        #expect(try LayoutChoice(configuration("parallel.data=2"), hosts: hosts(100)).data == 2)
+    }
+
+    @Test func spreadsOverHosts() throws {
+        #expect(try LayoutChoice(configuration(), hosts: hosts(8, 8), limit: 4).ranksOnHosts == hosts(2, 2))
+    }
+
+    @Test func saysWhenNothingFits() throws {
+        let configuration = try configuration("parallel.tensor=4")
+        #expect(throws: CommandFailure.self) { try LayoutChoice(configuration, hosts: hosts(2, 3)) }
+        #expect(throws: CommandFailure.self) { try LayoutChoice(configuration, hosts: []) }
+    }
+
+    @Test func readsHostFiles() throws {
+        let hosts = try HostList.parse(
+            "# all\nnode01 slots=2 # two sockets\n\nnode-02.example max_slots=9\nnode01\n", "f")
+        #expect(hosts == [ComputeHost(name: "node01", slots: 3), ComputeHost(name: "node-02.example", slots: 1)])
+    }
+
+    @Test(arguments: ["", "-oProxyCommand=x", "a slots=0", "a slots=x", "a;b", "a b"])
+    func refusesWhatIsNoHostFile(_ text: String) {
+        #expect(throws: CommandFailure.self) { try HostList.parse(text, "f") }
+    }
+
+    @Test func readsSlurmsNumbers() {
+        #expect(HostList.tasksPerNode("2(x3),1") == [2, 2, 2, 1])
+        #expect(HostList.tasksPerNode("4") == [4])
+    }
+}
