@@ -41,12 +41,17 @@ struct TokenSampler {
     ///   - position: The position of the new token in its sequence.
     ///   - isAllowed: Which tokens may be chosen; at least one.
     func choose(from logits: [Float], at position: Int, where isAllowed: (Int32) -> Bool) -> Int32 {
-        let candidates = logits.indices.filter { isAllowed(Int32($0)) }
         guard settings.temperature > 0 else {
-            // `max` keeps the last of equals; the first is what other implementations take.
-            let best = candidates.reduce(candidates[0]) { logits[$1] > logits[$0] ? $1 : $0 }
-            return Int32(best)
+            // The first of equals is what other implementations take.
+            var best: Int32?, highest = -Float.infinity
+            for (token, logit) in logits.enumerated() where best == nil || logit > highest {
+                guard isAllowed(Int32(token)) else { continue }
+                best = Int32(token)
+                highest = logit
+            }
+            return best!
         }
+        let candidates = logits.indices.filter { isAllowed(Int32($0)) }
         // Ties are broken by the token's number, so that the order is one and the same everywhere.
         var ranked = candidates.sorted { (logits[$0], $1) > (logits[$1], $0) }
         if settings.topK > 0 { ranked = Array(ranked.prefix(settings.topK)) }

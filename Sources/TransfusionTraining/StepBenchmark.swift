@@ -1,20 +1,27 @@
 internal import Foundation
 public import TransfusionCore
-internal import TransfusionParallel
+public import TransfusionParallel
 internal import TransfusionTelemetry
 
 /// Measures training steps on made-up data: rows of random tokens with images in between, as many as asked for.
 public final class StepBenchmark {
     /// What is measured.
     public struct Settings: Sendable {
-        public var preset = ModelPreset.size0_16B
+        /// What the model is called in the result.
+        public var name = ModelPreset.size0_16B.rawValue
+        public var sizes = ModelPreset.size0_16B.sizes
         public var sequenceLength = 1024
         public var images = 2
         public var patchesPerImage = 256
         public var vocabulary = 32002
-        /// Micro-batches of one sequence in each step.
+        /// Micro-batches of one sequence that each data-parallel rank computes in a step.
         public var microBatches = 4
+        /// Ranks that share a model; the others are data-parallel.
+        public var tensor = 1
+        public var sequenceParallel = false
+        public var order = ReductionOrder.fast
         public var type = ElementType.bf16
+        /// Of each rank; the host's processors divided by its ranks unless given.
         public var threads: Int?
         public var recomputation = TransfusionModel.Recomputation.none
 
@@ -26,6 +33,9 @@ public final class StepBenchmark {
         public var model: String
         public var parameters: Int
         public var type: String
+        /// As in "data 2 × tensor 1".
+        public var layout: String
+        /// Of each rank.
         public var threads: Int
         public var tokensPerStep: Int
         /// Median over the steps.
@@ -36,8 +46,14 @@ public final class StepBenchmark {
         /// The rate of large matrix products, measured before the steps.
         public var peakOperationsPerSecond: Double
         public var utilization: Double
-        /// Seconds of the median step by part.
+        /// Seconds of the median step by part, on rank 0.
         public var parts: [String: Double]
+        /// The least seconds of each part in any step: what the rest of the machine disturbed least.
+        public var leastParts: [String: Double]
+        /// Seconds of the median step in matrix products, and in attention; the rest is all other work.
+        public var productSeconds: Double
+        public var attentionSeconds: Double
+        // Of rank 0.
         public var weightBytes: Int
         public var gradientBytes: Int
         public var optimizerBytes: Int
@@ -47,18 +63,21 @@ public final class StepBenchmark {
     }
 
     private let settings: Settings
-    private let context: Context
-    private let model: TransfusionModel
-    private let optimizer: ShardedAdamW
-    private let layout: RowLayout
+    private let mesh: ProcessMesh
+    let context: Context
+    let state: TrainingState
+    let layout: RowLayout
+    /// What weights and optimizer state take of the allocator.
+    private let stateBytes: Int
     private let batch: (latents: [Float], noise: [Float], timesteps: [Int32])
     private let peakRate: Double
-    private var stepsDone = 0
 
-    /// - Throws: `RowLayoutError` when the images do not fit into the sequence.
-    public init(_ settings: Settings) throws {
+    /// - Parameter group: All ranks; each makes one.
+    /// - Throws: `RowLayoutError` when the images do not fit into the sequence, `MeshError` when the ranks cannot be
+    ///   arranged as asked.
+    public init(_ settings: Settings, group: any Communicator) throws {
         self.settings = settings
-        let sizes = settings.preset.sizes
+        let sizes = settings.sizes
         let side = Int(Double(settings.patchesPerImage).squareRoot().rounded())
         let vocabulary = Int32(settings.vocabulary)
         let configuration = ModelConfiguration(
@@ -66,17 +85,19 @@ public final class StepBenchmark {
             vocabulary: settings.vocabulary, patchSize: 2, imageChannels: 8, imageHeight: 2 * side,
             imageWidth: 2 * settings.patchesPerImage / side, beginOfText: 1, endOfText: 2,
             beginOfImage: vocabulary - 2, endOfImage: vocabulary - 1)
-        context = Context(pool: ThreadPool(threads: settings.threads), type: settings.type)
-        peakRate = context.measuredPeakRate()
-        let allocator = context.allocator
-        model = TransfusionModel(configuration, context, recomputation: settings.recomputation) {
-            Tensor([$0], .f32, allocator: allocator)
-        }
-        model.parameters.initialize(seed: 0)
-        optimizer = ShardedAdamW(
-            model.parameters, group: SingleRank(), settings: AdamW.Settings(), pool: context.pool,
-            allocator: allocator)
         layout = try Self.layout(settings, configuration)
+        mesh = try ProcessMesh(group, tensor: settings.tensor)
+        let ranksOnHost = group.hosts.count { $0 == group.hosts[group.rank] }
+        context = Context(
+            pool: ThreadPool(threads: settings.threads ?? max(1, CPUReport().cpuCount / ranksOnHost)),
+            type: settings.type, tensorParallel: mesh.tensor, sequenceParallel: settings.sequenceParallel)
+        try group.barrier(site: "peak rate")
+        peakRate = try group.sum([context.measuredPeakRate()], site: "peak rate")[0]
+        state = try TrainingState(
+            configuration, context, mesh, recomputation: settings.recomputation, settings: AdamW.Settings(),
+            order: settings.order)
+        stateBytes = context.allocator.liveBytes
+        state.model.parameters.initialize(seed: 0)
         let count = settings.images * Patches(configuration).imageCount
         batch = (
             Self.normal(count, .packing), Self.normal(count, .noise),
@@ -84,56 +105,77 @@ public final class StepBenchmark {
         )
     }
 
-    /// Runs steps until `steps` of them are measured after `warmup` that are not.
+    /// Runs steps until `steps` of them are measured after `warmup` that are not. All ranks call it.
     ///
     /// - Parameter between: Called before each measured step, for a baseline that is measured in turn.
     public func run(steps: Int, warmup: Int, between: () throws -> Void = {}) throws -> Result {
         for _ in 0..<warmup { try step(PhaseTimer()) }
         context.allocator.resetPeak()
-        var measured: [(seconds: Double, parts: [Phase: Double])] = []
+        var measured: [(seconds: Double, parts: [Phase: Double], products: Double, attention: Double)] = []
         for _ in 0..<steps {
             try between()
+            try mesh.world.barrier(site: "begin of step")
             let timer = PhaseTimer()
+            let before = context.kernelSeconds
             let start = ContinuousClock.now
             try step(timer)
-            measured.append(((.now - start) / .seconds(1), timer.takeSeconds()))
+            try mesh.world.barrier(site: "end of step")
+            let seconds = (.now - start) / .seconds(1), after = context.kernelSeconds
+            measured.append(
+                (
+                    seconds, timer.takeSeconds(), after.products - before.products,
+                    after.attention - before.attention
+                ))
         }
         measured.sort { $0.seconds < $1.seconds }
         let median = measured[measured.count / 2]
-        let operations = FloatingPointWork(model.configuration).operations(layout) * Double(settings.microBatches)
-        let tokens = layout.count * settings.microBatches
-        let store = model.parameters
+        let sequences = settings.microBatches * mesh.shape.data
+        let operations = FloatingPointWork(state.model.configuration).operations(layout) * Double(sequences)
+        let tokens = layout.count * sequences
+        let store = state.model.parameters
         let weights = store.matrices.byteCount + store.vectors.byteCount, gradients = store.gradients?.byteCount ?? 0
-        let state = optimizer.optimizer.byteCount
+        let optimizer = state.optimizer.byteCount
+        // The gradients are not the allocator's.
         return Result(
-            model: settings.preset.rawValue, parameters: store.globalCount, type: settings.type.rawValue,
-            threads: context.pool.threadCount, tokensPerStep: tokens, secondsPerStep: median.seconds,
-            tokensPerSecond: Double(tokens) / median.seconds, operationsPerSecond: operations / median.seconds,
-            peakOperationsPerSecond: peakRate, utilization: operations / median.seconds / peakRate,
+            model: settings.name, parameters: store.globalCount, type: settings.type.rawValue,
+            layout: "\(mesh.shape)", threads: context.pool.threadCount, tokensPerStep: tokens,
+            secondsPerStep: median.seconds,
+            tokensPerSecond: Double(tokens) / median.seconds,
+            operationsPerSecond: operations / median.seconds, peakOperationsPerSecond: peakRate,
+            utilization: operations / median.seconds / peakRate,
             parts: Dictionary(uniqueKeysWithValues: median.parts.map { ($0.key.rawValue, $0.value) }),
-            weightBytes: weights, gradientBytes: gradients, optimizerBytes: state,
-            activationBytes: max(0, context.allocator.peakBytes - weights - gradients - state),
+            leastParts: measured.reduce(into: [:]) { least, step in
+                for (phase, seconds) in step.parts {
+                    least[phase.rawValue] = min(seconds, least[phase.rawValue] ?? seconds)
+                }
+            },
+            productSeconds: median.products, attentionSeconds: median.attention,
+            weightBytes: weights, gradientBytes: gradients, optimizerBytes: optimizer,
+            activationBytes: context.allocator.peakBytes - stateBytes,
             peakResidentBytes: ProcessMemory.peakBytes)
     }
 
     private func step(_ timer: PhaseTimer) throws {
-        timer.begin(step: stepsDone)
+        timer.begin(step: state.step)
+        let sequences = settings.microBatches * mesh.shape.data
         let weights = TransfusionModel.LossWeights(
-            targets: layout.targetCount * settings.microBatches, images: layout.imageCount * settings.microBatches,
-            imageLossWeight: 5)
-        for _ in 0..<settings.microBatches {
+            targets: layout.targetCount * sequences, images: layout.imageCount * sequences, imageLossWeight: 5)
+        for slot in 0..<settings.microBatches {
             let images =
                 layout.imageCount == 0
                 ? nil
                 : NoisedImages(
                     latents: batch.latents, noise: batch.noise, timesteps: batch.timesteps, schedule: NoiseSchedule(),
-                    configuration: model.configuration, context)
-            _ = try context.record { try model.losses(layout, images: images, weights: weights, context) }
-            try context.backward()
+                    configuration: state.model.configuration, context)
+            _ = try context.record { try state.model.losses(layout, images: images, weights: weights, context) }
+            try state.optimizer.backward(context, slot: slot, of: settings.microBatches)
         }
-        let norm = try optimizer.reduceGradients()
-        try optimizer.update(step: stepsDone, learningRate: 1e-4, norm: norm, clipNorm: 1)
-        stepsDone += 1
+        try timer.measure(.wait) { try mesh.world.barrier(site: "end of backward") }
+        let norm = try timer.measure(.communication) { try state.optimizer.reduceGradients() }
+        try timer.measure(.communication) {
+            try state.optimizer.update(step: state.step, learningRate: 1e-4, norm: norm, clipNorm: 1)
+        }
+        state.step += 1
     }
 
     private static func normal(_ count: Int, _ purpose: Philox.Purpose) -> [Float] {

@@ -2,6 +2,7 @@ public import ArgumentParser
 import Foundation
 import TransfusionConfig
 public import TransfusionCore
+public import TransfusionParallel
 import TransfusionTraining
 
 struct StepCommand: ParsableCommand {
@@ -12,9 +13,12 @@ struct StepCommand: ParsableCommand {
             tf-bench step --model 0.16b --sequence 1024 --images 2 --patches 256 --micro-batches 4
             tf-bench step --precision f32 --json
             tf-bench step --against 'python baseline.py --dtype bf16 --compile --accumulate 4'
+            tf-bench step --layouts 1x1,2x1,1x2 --sequence-parallel
+            mpirun -n 2 --bind-to none tf-bench step --tensor 2 --sequence-parallel
 
             The program after --against is run before each measured step and prints a JSON object with the key
-            tokens_per_s (and peak_rss_mib, if it likes) as its last line.
+            tokens_per_s (and peak_rss_mib, if it likes) as its last line. Each of --layouts, data × tensor, is started
+            with mpirun as a job of its own.
             """)
 
     @Option(help: "A model size: \(ModelPreset.allCases.map(\.rawValue).joined(separator: ", ")).")
@@ -29,16 +33,28 @@ struct StepCommand: ParsableCommand {
     @Option(help: "Patches of an image; a square number.")
     var patches = 256
 
-    @Option(help: "Sequences of a step, one after the other.")
+    @Option(help: "Sequences that a data-parallel rank computes in a step, one after the other.")
     var microBatches = 4
 
     @Option(help: "bf16 or f32.")
     var precision = ElementType.bf16
 
-    @Option(help: "Threads; as many as there are processors unless given.")
+    @Option(help: "Threads of a rank; unless given, the host's processors are shared out to its ranks.")
     var threads: Int?
 
-    @Option(help: "none or full.")
+    @Option(help: "Ranks that share a model; the others are data-parallel.")
+    var tensor = 1
+
+    @Flag(help: "Where ranks share a model, split norms and residuals along the sequence.")
+    var sequenceParallel = false
+
+    @Option(help: "fast or elastic: the same bits for every number of data-parallel ranks.")
+    var reduction = ReductionOrder.fast
+
+    @Option(help: "Measure these layouts one after the other, as in 1x1,2x1,1x2: data × tensor.")
+    var layouts: LayoutList?
+
+    @Option(help: "none, selective or full.")
     var recompute = TransfusionModel.Recomputation.none
 
     @Option(help: "Measured steps.")
@@ -62,38 +78,69 @@ struct StepCommand: ParsableCommand {
             (microBatches > 0, "--micro-batches: must be positive"), (steps > 0, "--steps: must be positive"),
             (threads.map { $0 > 0 } ?? true, "--threads: must be positive"),
             (precision == .bf16 || precision == .f32, "--precision: bf16 or f32"),
+            (tensor > 0, "--tensor: must be positive"),
+            (layouts == nil || (tensor == 1 && against == nil), "--layouts: goes without --tensor and --against"),
         ]
         if let (_, problem) = checks.first(where: { !$0.0 }) { throw ValidationError(problem) }
     }
 
     func run() throws {
+        if let layouts { return try LayoutSweep(layouts, arguments: sharedArguments).run(json: json) }
         CPUReport.reexecuteIfSlowKernels()
+        let job: MPIEnvironment
+        let benchmark: StepBenchmark
+        do {
+            job = try MPIEnvironment.start()
+            benchmark = try StepBenchmark(settings, group: job.world)
+        } catch let error where error is LaunchError || error is MeshError {
+            throw CommandFailure("\(error)", .wrongUse)
+        }
+        let speaks = job.world.rank == 0
+        var progress = ProgressLine("measuring steps", total: steps)
+        var baseline: [BaselineResult] = [], started = 0
+        let result = try benchmark.run(steps: steps, warmup: 1) {
+            if speaks, let against { baseline.append(try runBaseline(against, printing: "tokens_per_s")) }
+            if speaks { progress.update(started) }
+            started += 1
+        }
+        progress.clear()
+        if speaks {
+            let comparison = baseline.isEmpty ? nil : Comparison(result, baseline)
+            json ? try printJSON(Output(step: result, against: comparison)) : printTable(result, comparison)
+        }
+        job.finish()
+    }
+
+    private var settings: StepBenchmark.Settings {
         var settings = StepBenchmark.Settings()
-        settings.preset = model
+        settings.name = model.rawValue
+        settings.sizes = model.sizes
         settings.sequenceLength = sequence
         settings.images = images
         settings.patchesPerImage = patches
         settings.microBatches = microBatches
+        settings.tensor = tensor
+        settings.sequenceParallel = sequenceParallel
+        settings.order = reduction
         settings.type = precision
         settings.threads = threads
         settings.recomputation = recompute
-        let benchmark = try StepBenchmark(settings)
-        var progress = ProgressLine("measuring steps", total: steps + 1)
-        var baseline: [BaselineResult] = []
-        let result = try benchmark.run(steps: steps, warmup: 1) {
-            if let against { baseline.append(try BaselineResult(running: against)) }
-            progress.update(baseline.count)
-        }
-        progress.clear()
-        let comparison = baseline.isEmpty ? nil : Comparison(result, baseline)
-        if json {
-            try printJSON(Output(step: result, against: comparison))
-        } else {
-            printTable(result, comparison)
-        }
+        return settings
     }
 
-    private struct Output: Encodable {
+    /// What every layout of a sweep is measured with.
+    private var sharedArguments: [String] {
+        var arguments = [
+            "--model", model.rawValue, "--sequence", "\(sequence)", "--images", "\(images)", "--patches", "\(patches)",
+            "--micro-batches", "\(microBatches)", "--precision", precision.rawValue, "--recompute", recompute.rawValue,
+            "--reduction", reduction.rawValue, "--steps", "\(steps)",
+        ]
+        if let threads { arguments += ["--threads", "\(threads)"] }
+        if sequenceParallel { arguments.append("--sequence-parallel") }
+        return arguments
+    }
+
+    struct Output: Codable {
         let step: StepBenchmark.Result
         let against: Comparison?
     }
@@ -101,15 +148,22 @@ struct StepCommand: ParsableCommand {
     private func printTable(_ result: StepBenchmark.Result, _ comparison: Comparison?) {
         func number(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }
         func mebibytes(_ bytes: Int) -> String { number(Double(bytes) / 1_048_576, 0) + " MiB" }
-        print("\(result.model), \(result.parameters) parameters, \(result.type), \(result.threads) threads")
+        print(
+            "\(result.model), \(result.parameters) parameters, \(result.type), \(result.layout), threads \(result.threads)"
+        )
         print(
             "step          \(number(result.secondsPerStep, 3)) s for \(result.tokensPerStep) tokens: "
                 + "\(number(result.tokensPerSecond, 1)) tokens/s")
         print(
             "utilisation   \(number(result.utilization * 100, 1)) % of \(number(result.peakOperationsPerSecond / 1e9, 0)) "
                 + "GFLOP/s, the measured rate of large products")
-        for (name, seconds) in result.parts.sorted(by: { $0.value > $1.value }) where seconds > 0.001 {
-            print("  \(name.padding(toLength: 14, withPad: " ", startingAt: 0))\(number(seconds, 3)) s")
+        let rest = result.secondsPerStep - result.productSeconds - result.attentionSeconds
+        for (name, seconds) in [
+            ("products", result.productSeconds), ("attention", result.attentionSeconds), ("all other", rest),
+        ] {
+            print(
+                "  \(name.padding(toLength: 12, withPad: " ", startingAt: 0))\(number(seconds, 3)) s  "
+                    + "\(number(100 * seconds / result.secondsPerStep, 1)) %")
         }
         print(
             "memory        weights \(mebibytes(result.weightBytes)), gradients \(mebibytes(result.gradientBytes)), "
@@ -126,54 +180,9 @@ struct StepCommand: ParsableCommand {
     }
 }
 
-/// What a program that is measured in turn says of itself.
-private struct BaselineResult: Decodable {
-    let tokensPerSecond: Double
-    let peakMebibytes: Double?
-
-    private enum CodingKeys: String, CodingKey {
-        case tokensPerSecond = "tokens_per_s"
-        case peakMebibytes = "peak_rss_mib"
-    }
-
-    init(running command: String) throws {
-        let process = Process(), output = Pipe()
-        process.executableURL = URL(filePath: "/bin/sh")
-        process.arguments = ["-c", command]
-        process.standardOutput = output
-        try process.run()
-        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        guard process.terminationStatus == 0, let line = text.split(separator: "\n").last,
-            let result = try? JSONDecoder().decode(BaselineResult.self, from: Data(line.utf8))
-        else {
-            throw CommandFailure(
-                "--against: '\(command)' ended with \(process.terminationStatus) and no JSON line with tokens_per_s",
-                .wrongUse)
-        }
-        self = result
-    }
-}
-
-/// Ours beside the other program: above 1 is faster, below 1 less memory.
-private struct Comparison: Encodable {
-    let tokensPerSecond: Double
-    let runs: Int
-    let speedRatio: Double
-    let memoryRatio: Double?
-
-    init(_ result: StepBenchmark.Result, _ baseline: [BaselineResult]) {
-        let median = { (values: [Double]) in values.sorted()[values.count / 2] }
-        tokensPerSecond = median(baseline.map(\.tokensPerSecond))
-        runs = baseline.count
-        speedRatio = result.tokensPerSecond / tokensPerSecond
-        let memory = baseline.compactMap(\.peakMebibytes)
-        memoryRatio = memory.isEmpty ? nil : Double(result.peakResidentBytes) / 1_048_576 / median(memory)
-    }
-}
-
 extension ModelPreset: ExpressibleByArgument {}
 extension ElementType: ExpressibleByArgument {}
+extension ReductionOrder: ExpressibleByArgument {}
 extension TransfusionModel.Recomputation: ExpressibleByArgument {}
 
 func printJSON(_ value: some Encodable) throws {

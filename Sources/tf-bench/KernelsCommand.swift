@@ -1,0 +1,58 @@
+import ArgumentParser
+import Foundation
+import TransfusionConfig
+import TransfusionCore
+import TransfusionTraining
+
+struct KernelsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "kernels",
+        abstract: "Times matrix products and attention alone, beside the machine's peaks.",
+        discussion: """
+            tf-bench kernels --model 0.16b
+            tf-bench kernels --precision f32 --json
+            """)
+
+    @Option(help: "A model size: \(ModelPreset.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var model = ModelPreset.size0_16B
+
+    @Option(help: "bf16 or f32.")
+    var precision = ElementType.bf16
+
+    @Option(help: "Threads; as many as there are processors unless given.")
+    var threads: Int?
+
+    @Option(help: "How often each is timed; the median counts.")
+    var repetitions = 9
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    func validate() throws {
+        let checks: [(Bool, String)] = [
+            (precision == .bf16 || precision == .f32, "--precision: bf16 or f32"),
+            (threads.map { $0 > 0 } ?? true, "--threads: must be positive"),
+            (repetitions > 0, "--repetitions: must be positive"),
+        ]
+        if let (_, problem) = checks.first(where: { !$0.0 }) { throw ValidationError(problem) }
+    }
+
+    func run() throws {
+        CPUReport.reexecuteIfSlowKernels()
+        let report = KernelBenchmark(
+            preset: model, type: precision, threads: threads, repetitions: repetitions
+        ).run()
+        if json { return try printJSON(report) }
+        print(
+            String(
+                format: "%d threads; products at %.0f GFLOP/s in f32 and %.0f in bf16; memory copied at %.1f GB/s",
+                report.threads, report.peakF32, report.peakBF16, report.copyBandwidth))
+        for rate in report.rates {
+            print(
+                rate.kernel.padding(toLength: 46, withPad: " ", startingAt: 0)
+                    + String(
+                        format: "%9.2f ms %8.0f %@ %6.1f %%", rate.milliseconds, rate.rate, rate.unit,
+                        100 * rate.shareOfPeak))
+        }
+    }
+}

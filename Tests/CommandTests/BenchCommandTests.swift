@@ -1,0 +1,67 @@
+import Foundation
+import Testing
+import _TestUtilities
+
+/// tf-bench as a process. Its figures are this machine's; tests look at whether they can be true.
+@Suite(.serialized, .timeLimit(.minutes(5))) struct BenchCommandTests {
+    private let bench = Command("tf-bench")
+    private static let environment = ["OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"]
+    private static let small = [
+        "--model", "tiny", "--sequence", "128", "--images", "1", "--patches", "16", "--steps", "1",
+    ]
+
+    private func numbers(_ text: String) throws -> [String: Any] {
+        try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+    }
+
+    @Test func aStepIsMadeOfItsParts() throws {
+        let result = try bench.run(["step", "--json", "--threads", "1"] + Self.small)
+        #expect(result.status == 0, "\(result.errors)")
+        let step = try #require(try numbers(result.output)["step"] as? [String: Any])
+        let seconds = try #require(step["secondsPerStep"] as? Double)
+        let products = try #require(step["productSeconds"] as? Double)
+        let attention = try #require(step["attentionSeconds"] as? Double)
+        #expect(products > 0 && attention > 0 && products + attention < seconds)
+        #expect(step["tokensPerStep"] as? Int == 4 * 128)
+        #expect(try #require(step["peakOperationsPerSecond"] as? Double) > 1e8)
+    }
+
+    @Test func layoutsAreMeasuredOneAfterTheOther() throws {
+        let result = try bench.run(
+            ["step", "--json", "--layouts", "1x1,2x1,1x2", "--sequence-parallel", "--threads", "1"] + Self.small,
+            environment: Self.environment)
+        #expect(result.status == 0, "\(result.errors)")
+        let steps = try #require(try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [[String: Any]])
+        #expect(
+            steps.map { $0["layout"] as? String } == [
+                "data 1 × tensor 1", "data 2 × tensor 1", "data 1 × tensor 2",
+            ])
+        #expect(steps.map { $0["tokensPerStep"] as? Int } == [512, 1024, 512])
+        // Each data-parallel rank keeps its share of the moments.
+        let bytes = steps.compactMap { $0["optimizerBytes"] as? Int }
+        #expect(abs(Double(bytes[1]) / Double(bytes[0]) - 0.5) < 0.02)
+    }
+
+    @Test func kernelsHaveRates() throws {
+        let result = try bench.run(["kernels", "--json", "--model", "tiny", "--repetitions", "1"])
+        #expect(result.status == 0, "\(result.errors)")
+        let report = try numbers(result.output)
+        let rates = try #require(report["rates"] as? [[String: Any]])
+        #expect(rates.count == 20)
+        #expect(rates.allSatisfy { ($0["rate"] as? Double ?? 0) > 0 })
+        #expect(try #require(report["copyBandwidth"] as? Double) > 0)
+    }
+
+    @Test func wrongUseIsOneLine() throws {
+        for (arguments, part) in [
+            (["step", "--layouts", "2y1"], "--layouts"), (["step", "--patches", "3"], "--patches"),
+            (["step", "--tensor", "2", "--steps", "1"], "tensor"),
+            (["kernels", "--repetitions", "0"], "--repetitions"),
+            (["step", "--against", "true", "--steps", "1"] + Self.small.dropLast(2), "--against"),
+        ] {
+            let result = try bench.run(arguments)
+            #expect(result.status == 2, "\(arguments): \(result.errors)")
+            #expect(result.errors.contains(part), "\(arguments): \(result.errors)")
+        }
+    }
+}
