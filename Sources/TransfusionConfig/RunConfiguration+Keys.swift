@@ -4,6 +4,7 @@ extension ConfigurationKey {
     /// All keys, in the order in which they are read, written and documented.
     public static let all: [ConfigurationKey] =
         runKeys + modelKeys + dataKeys + optimizationKeys + executionKeys + outputKeys
+        + supervisionKeys
 
     private static let runKeys: [ConfigurationKey] = [
         ConfigurationKey(
@@ -40,8 +41,19 @@ extension ConfigurationKey {
             "model.patch", \.model.patch, .integer(1...256),
             "Side of the square of image points that makes one row; it divides the image's height and width."),
         ConfigurationKey(
+            "model.initial_weights", \.model.initialWeights, .either("none", or: path),
+            "A model to start from: a run, a checkpoint, a directory with safetensors, or a Llama as Hugging Face or Meta "
+                + "keep it, whose missing weights for images are drawn from the seed. With none, all weights are drawn."
+        ),
+        ConfigurationKey(
+            "model.norm_epsilon", \.model.normEpsilon, .positiveNumber(to: 1),
+            "Added to the mean of squares in RMSNorm; as the model of initial_weights has it."),
+        ConfigurationKey(
             "model.timestep_after_projection", \.model.timestepAfterProjection, .flag,
             "Adds the diffusion time to a patch after its projection to the model's width, instead of before it."),
+        ConfigurationKey(
+            "model.rope_base", \.model.ropeBase, .number(2...1e9),
+            "Base of the rotary embedding's wavelengths. Smaller tells near rows apart better, larger reaches further."),
         ConfigurationKey(
             "model.shared_image_position", \.model.rowOptions.sharedImagePosition, .flag,
             "Gives all patches of an image one position for rotary embedding, instead of consecutive ones."),
@@ -55,7 +67,7 @@ extension ConfigurationKey {
 
     private static let dataKeys: [ConfigurationKey] = [
         ConfigurationKey(
-            "data.path", \.data.path, .text("a path", where: { !$0.contains("\0") }), default: .none, mayChange: true,
+            "data.path", \.data.path, path, default: .none, mayChange: true,
             "Directory of the data set, as made by tf-data. Its digest, not its path, identifies it."),
         ConfigurationKey(
             "data.caption_first", \.data.captionFirst, .number(0...1),
@@ -131,7 +143,8 @@ extension ConfigurationKey {
             "Threads of each rank. With auto, the processors that the rank may use, shared fairly on its host."),
         ConfigurationKey(
             "parallel.recompute", \.parallel.recompute, .choice, mayChange: true,
-            "What the backward pass computes again instead of keeping it: nothing, or every block."),
+            "What the backward pass computes again instead of keeping it: nothing, attention and "
+                + "SwiGLU (selective), or every block (full)."),
     ]
 
     private static let outputKeys: [ConfigurationKey] = [
@@ -154,6 +167,11 @@ extension ConfigurationKey {
             "checkpoint.asynchronous", \.checkpoint.asynchronous, .flag, mayChange: true,
             "Writes beside training, after one copy of the state in memory."),
         ConfigurationKey(
+            "checkpoint.encryption_key_file", \.checkpoint.encryptionKeyFile, .either("none", or: path),
+            mayChange: true,
+            "A file with 64 hexadecimal digits, as 'openssl rand -hex 32' prints: the key that encrypts the checkpoints."
+        ),
+        ConfigurationKey(
             "samples.every_steps", \.samples.everySteps, .either("off", or: .integer(1...1_000_000_000)),
             mayChange: true,
             "Steps between drawings of the fixed prompts into the run's samples directory."),
@@ -171,6 +189,38 @@ extension ConfigurationKey {
             "telemetry.tensorboard", \.telemetry.tensorBoard, .flag, mayChange: true,
             "Writes TensorBoard event files into the run's events directory."),
     ]
+
+    private static let supervisionKeys: [ConfigurationKey] = [
+        ConfigurationKey(
+            "supervision.start_timeout", \.supervision.startTimeout, .number(1...1e6), mayChange: true,
+            "Seconds from a launch until every rank trains, after which tf-coord takes the launch for failed."),
+        ConfigurationKey(
+            "supervision.heartbeat_timeout", \.supervision.heartbeatTimeout, .number(3...1e6), mayChange: true,
+            "Seconds of silence after which a rank counts as lost."),
+        ConfigurationKey(
+            "supervision.step_timeout", \.supervision.stepTimeout, .number(1...1e6), mayChange: true,
+            "Seconds in which no rank finishes a step, after which the ranks count as hanging."),
+        ConfigurationKey(
+            "supervision.save_timeout", \.supervision.saveTimeout, .number(1...1e6), mayChange: true,
+            "Seconds for a checkpoint, for drawing samples, and from a request to stop until all ranks have left."),
+        ConfigurationKey(
+            "supervision.restarts", \.supervision.restarts, .integer(0...1_000_000), mayChange: true,
+            "Failures in a row, without a new checkpoint between them, that tf-coord answers with a restart."),
+        ConfigurationKey(
+            "supervision.backoff", \.supervision.backoff, .number(0...1e6), mayChange: true,
+            "Seconds before the second restart in a row; doubled for each after it, up to five minutes."),
+        ConfigurationKey(
+            "supervision.straggler_ratio", \.supervision.stragglerRatio, .number(1...1000), mayChange: true,
+            "A rank that computes so many times as long as the median of all is reported as slow."),
+        ConfigurationKey(
+            "supervision.loss_spike", \.supervision.lossSpike, .either("off", or: .positiveNumber(to: 1000)),
+            mayChange: true, "Standard deviations above the recent losses at which a loss is reported as a spike."),
+        ConfigurationKey(
+            "supervision.free_disk", \.supervision.freeDisk, .number(0...1e6), mayChange: true,
+            "Gigabytes free for checkpoints, below which tf-coord warns."),
+    ]
+
+    private static var path: ValueForm<String> { .text("a path", where: { !$0.contains("\0") }) }
 
     private static func isRunName(_ text: String) -> Bool {
         text.count <= 64 && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "._-".contains($0)) }

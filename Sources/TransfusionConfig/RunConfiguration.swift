@@ -19,6 +19,7 @@ public struct RunConfiguration: Sendable, Equatable {
     public var checkpoint = Checkpoint()
     public var samples = Samples()
     public var telemetry = Telemetry()
+    public var supervision = Supervision()
 
     /// Incomplete until the required keys are set; hence not public.
     init() {}
@@ -30,7 +31,11 @@ public struct RunConfiguration: Sendable, Equatable {
         public var heads = 0
         public var feedForward = 0
         public var patch = 2
+        /// A model whose weights the run starts from; nil draws them all from the seed.
+        public var initialWeights: String?
+        public var normEpsilon = 1e-5
         public var timestepAfterProjection = false
+        public var ropeBase = 10000.0
         public var rowOptions = RowLayout.Options()
 
         /// Llama's feed-forward width goes with the width, until another is set.
@@ -96,6 +101,7 @@ public struct RunConfiguration: Sendable, Equatable {
     public struct Parallel: Sendable, Equatable {
         public enum Recompute: String, Sendable, CaseIterable {
             case none
+            case selective
             case full
         }
 
@@ -132,6 +138,8 @@ public struct RunConfiguration: Sendable, Equatable {
         /// The zstd level; nil stores the bytes as they are.
         public var compression: Int? = 3
         public var asynchronous = true
+        /// The file with the key that checkpoints are encrypted with; nil writes them in the clear.
+        public var encryptionKeyFile: String?
     }
 
     /// Fixed prompts drawn while training.
@@ -146,6 +154,28 @@ public struct RunConfiguration: Sendable, Equatable {
         public var logEverySteps = 1
         public var tensorBoard = true
     }
+
+    /// When the coordinator takes a run for failed, and what it does then. Times are in seconds.
+    public struct Supervision: Sendable, Equatable {
+        /// From the launch until every rank trains.
+        public var startTimeout = 600.0
+        /// Silence of a rank.
+        public var heartbeatTimeout = 10.0
+        /// Without any rank finishing a step.
+        public var stepTimeout = 600.0
+        /// For a checkpoint, for drawing samples, and from a request to stop until the end.
+        public var saveTimeout = 600.0
+        /// Failures in a row without a new checkpoint between them.
+        public var restarts = 5
+        /// Before the second restart in a row; doubled for each after it.
+        public var backoff = 1.0
+        /// A rank whose computation takes so many times the median is reported as slow.
+        public var stragglerRatio = 1.5
+        /// A loss so many standard deviations above the recent ones is reported as a spike; nil reports none.
+        public var lossSpike: Double? = 6
+        /// Less free space than so many gigabytes for checkpoints is reported.
+        public var freeDisk = 1.0
+    }
 }
 
 extension RunConfiguration {
@@ -159,7 +189,9 @@ extension RunConfiguration {
             vocabulary: vocabulary, patchSize: model.patch, imageChannels: imageChannels, imageHeight: imageHeight,
             imageWidth: imageWidth, beginOfText: beginOfText, endOfText: endOfText, beginOfImage: beginOfImage,
             endOfImage: endOfImage)
+        result.rmsNormEpsilon = Float(model.normEpsilon)
         result.timestepAfterProjection = model.timestepAfterProjection
+        result.ropeBase = Float(model.ropeBase)
         result.rowOptions = model.rowOptions
         return result
     }

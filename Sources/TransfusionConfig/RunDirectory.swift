@@ -11,6 +11,8 @@ public struct RunDirectory: Sendable, Equatable {
 
     /// The resolved configuration.
     public var configuration: String { path + "/run.yaml" }
+    /// The tokenizer of the run's data set, so that who has the run can use its model.
+    public var tokenizer: String { path + "/tokenizer.model" }
     /// One JSON object per logged step.
     public var metrics: String { path + "/metrics.jsonl" }
     /// What the run tells Prometheus, for the textfile collector of a node exporter.
@@ -23,12 +25,28 @@ public struct RunDirectory: Sendable, Equatable {
     /// Pictures of the fixed prompts.
     public var samples: String { path + "/samples" }
     public var checkpoints: String { path + "/checkpoints" }
+    /// What the coordinator knows of the run, for the coordinator that takes over when it is killed.
+    public var coordinator: String { path + "/coordinator" }
 
     /// Makes the directory a run's own, or enters that run again. To be called by one process of the run.
     ///
     /// A configuration that differs only in keys that may change on resume takes the place of the old one.
     /// - Throws: `RunDirectoryError` when the directory belongs to another run or cannot be written.
     public func enter(_ configuration: RunConfiguration) throws(RunDirectoryError) {
+        if try check(configuration) { return try makeDirectories() }
+        try makeDirectories()
+        do {
+            try AtomicFile.write(configuration.resolved.utf8, to: self.configuration)
+        } catch {
+            throw .unusable(error)
+        }
+    }
+
+    /// Finds out whether a run of this configuration may use the directory. Nothing is touched.
+    /// - Returns: Whether the directory already holds a run of exactly this configuration.
+    /// - Throws: `RunDirectoryError` when it belongs to another run, or to something else.
+    @discardableResult
+    public func check(_ configuration: RunConfiguration) throws(RunDirectoryError) -> Bool {
         if FileManager.default.fileExists(atPath: self.configuration) {
             let old: RunConfiguration
             do {
@@ -38,22 +56,20 @@ public struct RunDirectory: Sendable, Equatable {
             }
             let differences = configuration.differences(from: old).filter { !$0.mayChangeOnResume }
             guard differences.isEmpty else { throw .belongsToAnotherRun(path, differences) }
-            if old == configuration { return try makeDirectories() }
+            return old == configuration
         } else if let foreign = contents.first(where: { !knownNames.contains($0) }) {
             throw .notARun(path, holds: foreign)
         }
-        try makeDirectories()
-        do {
-            try AtomicFile.write(configuration.resolved.utf8, to: self.configuration)
-        } catch {
-            throw .unusable(error)
-        }
+        return false
     }
 
     private var directories: [String] { [events, heartbeats, logs, samples, checkpoints] }
 
     private var knownNames: Set<String> {
-        Set((directories + [metrics, prometheus, configuration]).map { ($0 as NSString).lastPathComponent })
+        Set(
+            (directories + [coordinator, metrics, prometheus, configuration, tokenizer]).map {
+                ($0 as NSString).lastPathComponent
+            })
     }
 
     private var contents: [String] {

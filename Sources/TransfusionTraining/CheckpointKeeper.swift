@@ -25,7 +25,9 @@ final class CheckpointKeeper {
         self.group = group
         self.log = log
         store = CheckpointStore(
-            directory.checkpoints, options: CheckpointOptions(compressionLevel: settings.compression))
+            directory.checkpoints,
+            options: CheckpointOptions(
+                compressionLevel: settings.compression, keyFile: settings.encryptionKeyFile))
         saver = CheckpointSaver(
             store, collectives: group, retention: Retention(last: settings.keepLast, every: settings.keepEvery),
             asynchronous: settings.asynchronous
@@ -33,6 +35,43 @@ final class CheckpointKeeper {
             log(Self.line(event))
             if case .saved(let report) = event { onSave(report.writeSeconds) }
         }
+    }
+
+    /// Refuses settings with which nothing could be saved, or begun; every rank calls it before the run's directory is made.
+    func check(_ resume: TrainingLoop.Options.Resume, _ setup: TrainingSetup) throws {
+        try group.agree("checkpoint settings") {
+            try store.options.checkKey()
+            if case .from = resume { return }
+            guard try store.steps().isEmpty else { return }
+            _ = try initialWeights(setup)
+        }
+    }
+
+    /// Fills the state of a run that begins: from another model when the configuration names one, else from the seed.
+    /// - Returns: What to tell a person, when weights come from elsewhere.
+    func begin(_ state: TrainingState, _ setup: TrainingSetup) throws -> String? {
+        var report: String?
+        try group.agree("initial weights") {
+            guard let weights = try initialWeights(setup) else {
+                return state.model.parameters.initialize(seed: setup.seed)
+            }
+            try weights.load(into: state.model.parameters)
+            report = weights.report
+        }
+        return report
+    }
+
+    private func initialWeights(_ setup: TrainingSetup) throws -> InitialWeights? {
+        try setup.initialWeights.map {
+            try InitialWeights(
+                $0, for: setup.modelConfiguration, tokenizer: setup.source.dataset.manifest.tokens.tokenizer,
+                seed: setup.seed, options: store.options)
+        }
+    }
+
+    /// Gets the memory that saving beside training needs, while the first steps go on.
+    func prepare(for state: TrainingState) throws {
+        try group.agree("memory for checkpoints") { try saver.prepare(for: state.pieces()) }
     }
 
     /// What the run shall continue from; nil to begin.
@@ -51,7 +90,7 @@ final class CheckpointKeeper {
         case .from(let path):
             var checkpoint: Checkpoint?
             try group.agree("resume") {
-                let opened = try Checkpoint(path)
+                let opened = try Checkpoint(path, options: store.options)
                 try opened.verify()
                 checkpoint = opened
             }

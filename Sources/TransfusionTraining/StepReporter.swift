@@ -3,7 +3,7 @@ internal import TransfusionConfig
 internal import TransfusionCore
 internal import TransfusionTelemetry
 
-/// Tells what training does: metrics.jsonl, TensorBoard, Prometheus and the console on rank 0, heartbeats on every rank.
+/// Tells what training does: metrics.jsonl, TensorBoard, Prometheus and the console, all on rank 0.
 final class StepReporter {
     private let configuration: RunConfiguration
     private let directory: RunDirectory
@@ -14,7 +14,6 @@ final class StepReporter {
     private var metrics: MetricsLog?
     private var events: TensorBoardEvents?
     private var prometheus = PrometheusMetrics()
-    private var heartbeats: HeartbeatWriter?
     private var lastReport = ContinuousClock.now
     private var stepsSinceReport = 0
     private var operationsSinceReport = 0.0
@@ -38,10 +37,6 @@ final class StepReporter {
 
     /// Opens the logs of a run that has done `step` steps; records of later ones are dropped.
     func begin(after step: Int) throws {
-        let say = UncheckedLog(print)
-        heartbeats = HeartbeatWriter(directory: directory.heartbeats, rank: rank, timer: timer) { failure in
-            say.line("warning: \(failure)")
-        }
         lastReport = .now
         _ = timer.takeSeconds()
         guard rank == 0 else { return }
@@ -88,20 +83,14 @@ final class StepReporter {
         prometheus.observeCheckpoint(time: Date().timeIntervalSince1970, seconds: seconds)
     }
 
-    /// Writes the last heartbeat.
-    func finish() {
-        heartbeats?.finish()
-        heartbeats = nil
-    }
-}
-
-/// Hands the log to the heartbeat thread.
-///
-/// `@unchecked Sendable`: the log is a print to standard output, which may be called from any thread.
-private struct UncheckedLog: @unchecked Sendable {
-    let line: (String) -> Void
-
-    init(_ line: @escaping (String) -> Void) {
-        self.line = line
+    /// Compares what the run took with what it announced at its start.
+    func reportMemory(planned: MemoryPlan) {
+        // The neighbours' gradients that this rank reads are counted where they belong.
+        let peak = ProcessMemory.peakBytes - ProcessMemory.sharedBytesOfOthers
+        guard peak > 0 else { return }
+        log(
+            String(
+                format: "memory of rank 0: at most %.1f MB resident, %.1f MB planned (%+.1f %%)", Double(peak) / 1e6,
+                Double(planned.total) / 1e6, (Double(planned.total) / Double(peak) - 1) * 100))
     }
 }

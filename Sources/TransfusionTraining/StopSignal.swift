@@ -17,6 +17,11 @@ public enum StopSignal {
         }
     }
 
+    /// Asks this process to stop, as a first signal does.
+    static func request() {
+        _ = received.compareExchange(expected: 0, desired: SIGUSR1, ordering: .relaxed)
+    }
+
     /// Whether a signal has asked this process to stop.
     public static var isRequested: Bool { received.load(ordering: .relaxed) != 0 }
 }

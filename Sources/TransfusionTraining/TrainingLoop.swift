@@ -42,44 +42,79 @@ public final class TrainingLoop {
     private let directory: RunDirectory
     private let group: any Communicator
     private let options: Options
-    private let setup: TrainingSetup
-    private let state: TrainingState
+    let setup: TrainingSetup
+    let state: TrainingState
     private let schedule: LearningRateSchedule
     private let timer: PhaseTimer
-    private let checkpoints: CheckpointKeeper
+    private let heartbeats: HeartbeatWriter
+    let checkpoints: CheckpointKeeper
     private let batches: BatchPrefetcher
     private let reporter: StepReporter
     private let work: FloatingPointWork
     private let noiseSchedule = NoiseSchedule()
+    /// The step at which this process began to train.
+    private var firstStep = 0
 
     /// - Parameters:
     ///   - group: All ranks.
     ///   - ranksOnHost: How many of them share this host's processors.
+    ///   - watch: Tells the heartbeats which collective call is under way.
     ///   - log: Called on rank 0 with each line that a person should see.
-    public init(
+    public convenience init(
         _ configuration: RunConfiguration, directory: RunDirectory, group: any Communicator, ranksOnHost: Int,
-        options: Options = Options(), log: @escaping (String) -> Void
+        watch: CollectiveWatch? = nil, options: Options = Options(), log: @escaping (String) -> Void
+    ) throws {
+        let timer = PhaseTimer()
+        let say = UncheckedLog(line: log)
+        // The first sign of life comes before the long work of reading data and making the model.
+        let heartbeats = HeartbeatWriter(directory: directory.heartbeats, rank: group.rank, timer: timer) {
+            watch?.current.map { HeartbeatWriter.Collective(site: $0.site, group: $0.group, seconds: $0.seconds) }
+        } onStopRequest: {
+            StopSignal.request()
+        } onFailure: { failure in
+            say.line("warning: \(failure)")
+        }
+        do {
+            try self.init(
+                configuration, directory: directory, group: group, ranksOnHost: ranksOnHost, timer: timer,
+                heartbeats: heartbeats, options: options, log: log)
+        } catch {
+            heartbeats.finish()
+            throw error
+        }
+    }
+
+    private init(
+        _ configuration: RunConfiguration, directory: RunDirectory, group: any Communicator, ranksOnHost: Int,
+        timer: PhaseTimer, heartbeats: HeartbeatWriter, options: Options, log: @escaping (String) -> Void
     ) throws {
         self.configuration = configuration
         self.directory = directory
         self.group = group
         self.options = options
-        timer = PhaseTimer()
+        self.timer = timer
+        self.heartbeats = heartbeats
         setup = try TrainingSetup(configuration, group: group, ranksOnHost: ranksOnHost)
         state = setup.state
         schedule = LearningRateSchedule(
             peak: configuration.schedule.learningRate, minimum: configuration.schedule.minimumLearningRate,
             warmupSteps: configuration.schedule.warmupSteps, steps: configuration.schedule.steps)
-        // One process makes the directory; the others learn whether it could.
-        try group.agree("making the run directory") {
-            if group.rank == 0 { try directory.enter(configuration) }
-        }
         batches = BatchPrefetcher(setup.source, seed: UInt64(configuration.seed))
         let reporter = StepReporter(configuration, directory: directory, rank: group.rank, timer: timer, print: log)
         self.reporter = reporter
         checkpoints = CheckpointKeeper(
             configuration.checkpoint, directory: directory, group: group, log: reporter.log,
             onSave: reporter.reportCheckpoint)
+        try checkpoints.check(options.resume, setup)
+        let tokenizer = setup.source.dataset.tokenizer.model
+        // One process makes the directory; the others learn whether it could.
+        try group.agree("making the run directory") {
+            guard group.rank == 0 else { return }
+            try directory.enter(configuration)
+            if !FileManager.default.fileExists(atPath: directory.tokenizer) {
+                try AtomicFile.write(tokenizer, to: directory.tokenizer)
+            }
+        }
         work = FloatingPointWork(setup.modelConfiguration)
         setup.report.forEach(reporter.log)
     }
@@ -89,11 +124,13 @@ public final class TrainingLoop {
     /// - Parameters:
     ///   - hostName: This rank's host; ranks of one host share its processors.
     ///   - transport: How the ranks reach each other, for the report.
+    ///   - watch: Tells the heartbeats which collective call is under way.
     ///   - log: Called on rank 0 with each line that a person should see.
     /// - Throws: `SharedFailure` for what all ranks know; anything else happened on this rank alone.
     public static func train(
         configurationFile: String, overrides: [String], directory: RunDirectory, group: any Communicator,
-        hostName: String, transport: String, options: Options, log: @escaping (String) -> Void
+        hostName: String, transport: String, watch: CollectiveWatch? = nil, options: Options,
+        log: @escaping (String) -> Void
     ) throws -> Outcome {
         var configuration: RunConfiguration?
         try group.agree("reading the configuration") {
@@ -103,7 +140,7 @@ public final class TrainingLoop {
         let hosts = try group.allGather(Array(hostName.utf8), site: "host names")
         let loop = try TrainingLoop(
             configuration, directory: directory, group: group,
-            ranksOnHost: hosts.filter { $0 == Array(hostName.utf8) }.count, options: options, log: log)
+            ranksOnHost: hosts.filter { $0 == Array(hostName.utf8) }.count, watch: watch, options: options, log: log)
         loop.reporter.log("ranks: \(group.size) on \(Set(hosts).count) hosts, by \(transport)")
         return try loop.run()
     }
@@ -112,26 +149,14 @@ public final class TrainingLoop {
     private var lastStep: Int { min(options.lastStep ?? .max, configuration.schedule.steps) }
 
     public func run() throws -> Outcome {
-        defer { reporter.finish() }
+        defer {
+            reporter.reportMemory(planned: setup.memory)
+            heartbeats.finish()
+        }
         try resume()
+        firstStep = state.step
         while state.step < lastStep {
-            timer.begin(step: state.step)
-            let counts = try setup.source.counts(step: state.step)
-            let local = try accumulateGradients(counts) { slot, count in
-                try state.optimizer.backward(setup.context, slot: slot, of: count)
-            }
-            try timer.measure(.wait) { try group.barrier(site: "end of backward") }
-            let norm = try timer.measure(.communication) { try state.optimizer.reduceGradients() }
-            let step = try total(local, counts, norm)
-            try stopEverywhereUnlessFinite(step, counts)
-            try timer.measure(.communication) {
-                try state.optimizer.update(
-                    step: state.step, learningRate: step.learningRate, norm: norm,
-                    clipNorm: configuration.optimizer.clipNorm)
-            }
-            state.step += 1
-            state.tokens += tokensPerStep
-            state.images += counts.images
+            let step = try trainOneStep()
             try reporter.report(
                 step, tokens: state.tokens, images: state.images, tokensPerStep: tokensPerStep,
                 peakRate: setup.peakRate)
@@ -147,15 +172,40 @@ public final class TrainingLoop {
         return .finished
     }
 
-    /// Continues from a checkpoint, or begins with the initial weights of the seed.
+    /// One step of all ranks, from its batch to the update of the weights.
+    func trainOneStep() throws -> StepSummary {
+        timer.begin(step: state.step)
+        // The coordinator times how long a restart takes.
+        if state.step <= firstStep + 1 { heartbeats.beat() }
+        let counts = try setup.source.counts(step: state.step)
+        let local = try accumulateGradients(counts) { slot, count in
+            try state.optimizer.backward(setup.context, slot: slot, of: count)
+        }
+        try timer.measure(.wait) { try group.barrier(site: "end of backward") }
+        let norm = try timer.measure(.communication) { try state.optimizer.reduceGradients() }
+        let step = try total(local, counts, norm)
+        try stopEverywhereUnlessFinite(step, counts)
+        try timer.measure(.communication) {
+            try state.optimizer.update(
+                step: state.step, learningRate: step.learningRate, norm: norm,
+                clipNorm: configuration.optimizer.clipNorm)
+        }
+        state.step += 1
+        state.tokens += tokensPerStep
+        state.images += counts.images
+        return step
+    }
+
+    /// Continues from a checkpoint, or begins with initial weights.
     private func resume() throws {
         let checkpoint = try checkpoints.find(options.resume)
         if let checkpoint {
             try checkpoints.load(checkpoint, into: state, setup)
             reporter.log("resuming from step \(state.step) (\(checkpoint.path))")
-        } else {
-            state.model.parameters.initialize(seed: UInt64(configuration.seed))
+        } else if let report = try checkpoints.begin(state, setup) {
+            reporter.log(report)
         }
+        try checkpoints.prepare(for: state)
         try reporter.begin(after: state.step)
     }
 
@@ -260,6 +310,13 @@ public final class TrainingLoop {
             reporter.log("warning: the samples of step \(state.step) could not be kept: \(error); training goes on")
         }
     }
+}
+
+/// Hands the log to the heartbeat thread.
+///
+/// `@unchecked Sendable`: the log is a print to standard output, which may be called from any thread.
+private struct UncheckedLog: @unchecked Sendable {
+    let line: (String) -> Void
 }
 
 /// What this rank's micro-batches of a step amounted to.

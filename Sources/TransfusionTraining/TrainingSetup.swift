@@ -4,6 +4,7 @@ internal import TransfusionCore
 internal import TransfusionData
 internal import TransfusionInference
 internal import TransfusionParallel
+internal import TransfusionTelemetry
 
 /// What a run trains with, made of its configuration: data, threads, model and optimizer.
 struct TrainingSetup {
@@ -13,8 +14,13 @@ struct TrainingSetup {
     let modelConfiguration: ModelConfiguration
     let state: TrainingState
     let samples: TrainingSamples
+    let seed: UInt64
+    /// The path of a model that the run starts from, when it does not start from the seed.
+    let initialWeights: String?
     /// Floating-point operations per second that all ranks together can do, as measured.
     let peakRate: Double
+    /// What this rank holds in memory once it has done a step and a checkpoint.
+    let memory: MemoryPlan
     /// What a person should know at the start, a line each.
     let report: [String]
 
@@ -27,6 +33,8 @@ struct TrainingSetup {
         try group.agree("opening the data set") { opened = try Self.open(configuration, ranks: group.size) }
         guard let opened else { preconditionFailure("all ranks agreed on a data set that is not there") }
         source = opened.source
+        seed = UInt64(configuration.seed)
+        initialWeights = configuration.model.initialWeights
         modelConfiguration = opened.model
         samples = opened.samples
 
@@ -35,7 +43,6 @@ struct TrainingSetup {
                 hosts: group.hosts, data: configuration.parallel.data, tensor: configuration.parallel.tensor)
         }
         mesh = try ProcessMesh(group, data: configuration.parallel.data, tensor: configuration.parallel.tensor)
-        let data = mesh.data
 
         let cpu = CPUReport()
         let threads = configuration.parallel.threads ?? max(1, cpu.cpuCount / ranksOnHost)
@@ -48,31 +55,23 @@ struct TrainingSetup {
             case .f32: .f32
             case .bf16: .bf16
             }
-        let allocator = CachingAllocator()
         context = Context(
-            pool: pool, type: type, allocator: allocator, tensorParallel: mesh.tensor,
+            pool: pool, type: type, allocator: CachingAllocator(), tensorParallel: mesh.tensor,
             sequenceParallel: configuration.parallel.sequenceParallel)
-        let model = try TransfusionModel(
-            modelConfiguration, context,
-            recomputation: TransfusionModel.Recomputation(configuration.parallel.recompute)
-        ) { count in
-            // Where ranks share a host they add up each other's gradients in place.
-            let buffer = try data.allocateShared(byteCount: count * ElementType.f32.byteCount)
-            return Tensor([count], .f32, wrapping: buffer.bytes) { withExtendedLifetime(buffer) {} }
-        }
         let settings = configuration.optimizer
-        let optimizer = ShardedAdamW(
-            model.parameters, group: mesh.data, tensor: mesh.tensor,
+        state = try TrainingState(
+            modelConfiguration, context, mesh,
+            recomputation: TransfusionModel.Recomputation(configuration.parallel.recompute),
             settings: AdamW.Settings(
                 beta1: Float(settings.beta1), beta2: Float(settings.beta2), epsilon: Float(settings.epsilon),
                 weightDecay: Float(settings.weightDecay)),
-            order: ReductionOrder(configuration.parallel.reduction), pool: pool, allocator: allocator)
-        state = TrainingState(model: model, optimizer: optimizer, savesWholeParameters: mesh.tensor.rank == 0)
+            order: ReductionOrder(configuration.parallel.reduction))
 
         try group.barrier(site: "peak rate")
         peakRate = try group.sum([context.measuredPeakRate()], site: "peak rate")[0]
+        memory = Self.memoryPlan(configuration, state, mesh, context)
         report = Self.report(
-            model: model, optimizer: optimizer, dataset: source.dataset, context: context, cpu: cpu, mesh: mesh,
+            model: state.model, memory: memory, dataset: source.dataset, context: context, cpu: cpu, mesh: mesh,
             ranksOnHost: ranksOnHost, peakRate: peakRate)
     }
 
@@ -101,24 +100,43 @@ struct TrainingSetup {
         )
     }
 
+    private static func memoryPlan(
+        _ configuration: RunConfiguration, _ state: TrainingState, _ mesh: ProcessMesh, _ context: Context
+    ) -> MemoryPlan {
+        let store = state.model.parameters, model = state.model.configuration
+        var layout = MemoryPlan.Layout(
+            configuration, data: mesh.shape.data, hosts: Set(mesh.world.hosts).count, type: context.type)
+        layout.ownedElements = state.optimizer.optimizer.ownedRanges.reduce(0) { $0 + $1.count }
+        // All of the state has been written by now; what else is resident is the program.
+        let bytes =
+            store.matrices.byteCount + store.vectors.byteCount + (store.gradients?.byteCount ?? 0)
+            + state.optimizer.byteCount
+        return MemoryPlan(
+            model, layout,
+            MemoryPlan.MicroBatch(
+                model, rows: configuration.batch.microSequences * configuration.batch.sequenceLength,
+                textToImageRatio: configuration.data.textImageRatio),
+            programBytes: max(0, ProcessMemory.residentBytes - bytes))
+    }
+
     private static func report(
-        model: TransfusionModel, optimizer: ShardedAdamW, dataset: PackedDataset, context: Context, cpu: CPUReport,
+        model: TransfusionModel, memory: MemoryPlan, dataset: PackedDataset, context: Context, cpu: CPUReport,
         mesh: ProcessMesh, ranksOnHost: Int, peakRate: Double
     ) -> [String] {
         func megabytes(_ bytes: Int) -> String { String(format: "%.1f MB", Double(bytes) / 1e6) }
-        let store = model.parameters, configuration = model.configuration
+        let configuration = model.configuration
         var lines = [
             "model: \(configuration.layers) layers, width \(configuration.width), \(configuration.heads) heads, "
-                + "\(store.globalCount) parameters; images \(configuration.imageHeight) × \(configuration.imageWidth) × "
+                + "\(model.parameters.globalCount) parameters; images \(configuration.imageHeight) × \(configuration.imageWidth) × "
                 + "\(configuration.imageChannels) in \(configuration.patchesPerImage) patches; "
                 + "\(configuration.vocabulary) tokens",
             "data: \(dataset.path), digest \(dataset.manifest.digest.prefix(12))",
             "processor: \(cpu.summary)",
             "compute: \(context.type.rawValue), \(mesh.world.size) \(mesh.world.size == 1 ? "rank" : "ranks") (\(mesh.shape)) × "
                 + "\(context.pool.threadCount) threads, matrix products at \(Int(peakRate / 1e9)) GFLOP/s together",
-            "memory per rank: weights \(megabytes(store.matrices.byteCount + store.vectors.byteCount)), "
-                + "gradients \(megabytes(store.gradients?.byteCount ?? 0)), "
-                + "optimizer \(megabytes(optimizer.optimizer.byteCount))",
+            "memory per rank: "
+                + memory.classes.map { "\($0.name) \(megabytes($0.bytes))" }.joined(separator: ", ")
+                + "; together \(megabytes(memory.total))",
         ]
         if context.pool.threadCount * ranksOnHost > cpu.cpuCount {
             lines.append(
@@ -134,15 +152,6 @@ extension ReductionOrder {
         switch reduction {
         case .fast: self = .fast
         case .elastic: self = .elastic
-        }
-    }
-}
-
-extension TransfusionModel.Recomputation {
-    init(_ recompute: RunConfiguration.Parallel.Recompute) {
-        switch recompute {
-        case .none: self = .none
-        case .full: self = .full
         }
     }
 }

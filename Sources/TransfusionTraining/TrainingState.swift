@@ -17,15 +17,28 @@ final class TrainingState {
     var tokens = 0
     var images = 0
 
-    init(model: TransfusionModel, optimizer: ShardedAdamW, savesWholeParameters: Bool) {
-        self.savesWholeParameters = savesWholeParameters
-        self.model = model
-        self.optimizer = optimizer
+    /// A model without values and an optimizer with zero moments, shared out over the ranks of `mesh`.
+    init(
+        _ configuration: ModelConfiguration, _ context: Context, _ mesh: ProcessMesh,
+        recomputation: TransfusionModel.Recomputation, settings: AdamW.Settings, order: ReductionOrder
+    ) throws {
+        let data = mesh.data
+        model = try TransfusionModel(configuration, context, recomputation: recomputation) { count in
+            // Where ranks share a host they add up each other's gradients in place.
+            let buffer = try data.allocateShared(byteCount: count * ElementType.f32.byteCount)
+            return Tensor([count], .f32, wrapping: buffer.bytes) { withExtendedLifetime(buffer) {} }
+        }
+        optimizer = ShardedAdamW(
+            model.parameters, group: data, tensor: mesh.tensor, settings: settings, order: order, pool: context.pool,
+            allocator: context.allocator)
+        savesWholeParameters = mesh.tensor.rank == 0
     }
 
     static func momentName(_ state: AdamW.State, _ parameter: Parameter) -> String {
-        "optimizer.\(state.rawValue).\(parameter.name)"
+        "\(momentPrefix)\(state.rawValue).\(parameter.name)"
     }
+
+    private static let momentPrefix = "optimizer."
 
     /// The numbers that go on with the step, as a checkpoint stores them.
     var counters: [String: JSONValue] {
@@ -68,6 +81,11 @@ final class TrainingState {
         for parameter in parameters {
             expected[parameter.name] = parameter.globalShape
             for state in AdamW.State.allCases { expected[Self.momentName(state, parameter)] = parameter.globalShape }
+        }
+        guard checkpoint.tensors.keys.contains(where: { $0.hasPrefix(Self.momentPrefix) }) else {
+            throw CheckpointError(
+                checkpoint.path,
+                "holds weights only, from which no run can go on; start a new one with model.initial_weights")
         }
         try checkpoint.require(expected)
         for parameter in parameters {

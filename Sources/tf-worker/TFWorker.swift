@@ -74,7 +74,7 @@ struct TFWorker: TransfusionCommand {
             }
         return try TrainingLoop.train(
             configurationFile: config, overrides: overrides, directory: RunDirectory(runDir), group: job.world,
-            hostName: job.hostName, transport: job.transport, options: options
+            hostName: job.hostName, transport: job.transport, watch: job.watch, options: options
         ) { line in
             FileHandle.standardOutput.write(Data((line + "\n").utf8))
         }

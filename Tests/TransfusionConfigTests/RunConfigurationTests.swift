@@ -60,6 +60,7 @@ struct RunConfigurationTests {
             name: night-run_2.b
             seed: 9223372036854775807
             model: {layers: 3, width: 96, heads: 6, ffn: 100, patch: 4, timestep_after_projection: true,
+              initial_weights: /models/llama, norm_epsilon: 1e-06, rope_base: 500000,
               shared_image_position: true, attend_across_documents: true, end_of_image_is_target: true}
             data: {path: "/data/with space: ü", caption_first: 0.25, caption_dropout: 0, noise_cap: 1000,
               text_image_ratio: 0.3333333333333333}
@@ -70,10 +71,12 @@ struct RunConfigurationTests {
             parallel: {data: 3, tensor: 2, sequence_parallel: false, reduction: elastic, threads: 2, recompute: full}
             precision: bf16
             checkpoint: {every_steps: off, every_minutes: 7.5, keep: {last: 1, every: 500}, compression: off,
-              asynchronous: false}
+              asynchronous: false, encryption_key_file: /keys/run}
             samples: {every_steps: 10, prompts: ["owl", "a \\"red\\"\\theart 🦉\\n", "yes", "3"], diffusion_steps: 7,
               cfg_scale: 2}
             telemetry: {log_every_steps: 5, tensorboard: false}
+            supervision: {start_timeout: 60, heartbeat_timeout: 5, step_timeout: 30.5, save_timeout: 90, restarts: 0,
+              backoff: 0, straggler_ratio: 2, loss_spike: off, free_disk: 20}
             """
         let configuration = try RunConfiguration(yaml: file)
         #expect(configuration.samples.prompts == ["owl", "a \"red\"\theart 🦉\n", "yes", "3"])

@@ -3,6 +3,7 @@ import Testing
 import TransfusionCheckpoint
 import TransfusionConfig
 import TransfusionCore
+import TransfusionData
 import TransfusionParallel
 import TransfusionTelemetry
 import _TestUtilities
@@ -47,12 +48,37 @@ import _TestUtilities
         }
     }
 
+    /// Where one pass over the pictures ends and the next begins, and a step before and after, while the saves go on
+    /// beside training.
+    @Test(.timeLimit(.minutes(5))) func aResumedRunGivesTheSameBitsAroundAnEpochEdge() throws {
+        let run = try TrainingRun()
+        let set = ["checkpoint.every_steps=1", "checkpoint.keep.last=99", "checkpoint.asynchronous=true"]
+        let configuration = try run.configuration([])
+        let edges = try ThreadGroup.run(ranks: 1) { group in
+            let source = try TrainingSetup(configuration, group: group, ranksOnHost: 1).source
+            return try (1..<20).filter { step in
+                let passes = try source.epochs(before: step).pairs
+                return passes == passes.rounded()
+            }
+        }[0]
+        let edge = try #require(edges.first { (5..<18).contains($0) })
+        try run.train("whole", ranks: 2, set: set)
+        for step in [edge - 1, edge, edge + 1] { try run.train("parts", ranks: 2, lastStep: step, set: set) }
+        try run.train("parts", ranks: 2, set: set)
+        #expect(try run.losses("parts") == run.losses("whole"))
+        for step in 1...20 {
+            #expect(try run.tensors("parts", step: step) == run.tensors("whole", step: step), "step \(step)")
+        }
+    }
+
     @Test(.timeLimit(.minutes(5))) func recomputationChangesNoBits() throws {
         let run = try TrainingRun()
         try run.train("none")
-        try run.train("full", set: ["parallel.recompute=full"])
-        #expect(try run.losses("full") == run.losses("none"))
-        #expect(try run.tensors("full", step: 20) == run.tensors("none", step: 20))
+        for recompute in ["selective", "full"] {
+            try run.train(recompute, set: ["parallel.recompute=\(recompute)"])
+            #expect(try run.losses(recompute) == run.losses("none"))
+            #expect(try run.tensors(recompute, step: 20) == run.tensors("none", step: 20))
+        }
     }
 
     @Test(.timeLimit(.minutes(5))) func anotherNumberOfRanksGoesOn() throws {

@@ -25,11 +25,11 @@ public struct Command: Sendable {
         guard let place = places.first(where: FileManager.default.isExecutableFile(atPath:)) else {
             throw CocoaError(.fileNoSuchFile, userInfo: [NSFilePathErrorKey: name])
         }
-        return Command(executable: URL(filePath: place))
+        return Command(path: place)
     }
 
-    private init(executable: URL) {
-        self.executable = executable
+    public init(path: String) {
+        executable = URL(filePath: path)
     }
 
     public var path: String { executable.path }
