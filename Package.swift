@@ -35,6 +35,7 @@ let package = Package(
     name: "transfusion",
     products: [
         .executable(name: "tf-worker", targets: ["tf-worker"]),
+        .executable(name: "tf-coord", targets: ["tf-coord"]),
         .executable(name: "tf-data", targets: ["tf-data"]),
         .executable(name: "tf-sample", targets: ["tf-sample"]),
         .executable(name: "tf-eval", targets: ["tf-eval"]),
@@ -44,6 +45,15 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.20.0"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.0.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     ],
     targets: [
         // System libraries and C code. Each imports nothing of the project.
@@ -68,11 +78,11 @@ let package = Package(
             linkerSettings: [.linkedLibrary("sentencepiece"), .linkedLibrary("sentencepiece_train")]),
 
         // Libraries, each importing only those above it.
-        library("TransfusionCore", ["CKernels", "COpenBLAS", "COneDNN"]),
+        library("TransfusionCore", ["CKernels", "COpenBLAS", "COneDNN", "COpenSSL"]),
         library("TransfusionConfig", ["TransfusionCore", "Yams", argumentParser]),
         library("TransfusionTelemetry", ["TransfusionConfig"]),
         library("TransfusionParallel", ["TransfusionCore", "CKernels", "CMPI"]),
-        library("TransfusionData", ["TransfusionCore", "CSentencePiece", "CFreeType", "CPNG", "COpenSSL"]),
+        library("TransfusionData", ["TransfusionCore", "CSentencePiece", "CFreeType", "CPNG"]),
         library("TransfusionCheckpoint", ["TransfusionCore", "COpenSSL", "CZstd"]),
         library(
             "TransfusionTraining",
@@ -84,6 +94,23 @@ let package = Package(
             "TransfusionInference",
             ["TransfusionCore", "TransfusionConfig", "TransfusionData", "TransfusionCheckpoint"]),
         library("TransfusionEvaluation", ["TransfusionCore", "TransfusionData", "TransfusionCheckpoint"]),
+        library(
+            "TransfusionCoordinator",
+            [
+                "TransfusionConfig", "TransfusionTelemetry", "TransfusionCheckpoint", "COpenSSL",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "HummingbirdTLS", package: "hummingbird"),
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ]),
 
         // Commands: argument parsing and printing only.
         command("tf-worker", ["TransfusionTraining", "TransfusionParallel"]),
@@ -91,29 +118,42 @@ let package = Package(
         command("tf-sample", ["TransfusionInference", "TransfusionData"]),
         command("tf-eval", ["TransfusionEvaluation"]),
         command("tf-ckpt", ["TransfusionCore", "TransfusionCheckpoint"]),
-        command("tf-bench", ["TransfusionTraining", "TransfusionParallel", "TransfusionCore"]),
+        command("tf-coord", ["TransfusionCoordinator"]),
+        command(
+            "tf-bench",
+            [
+                "TransfusionTraining", "TransfusionInference", "TransfusionParallel", "TransfusionCore",
+                "TransfusionCheckpoint",
+            ]),
 
-        // Tests mirror the sources.
+        // Tests mirror the sources. They name every module that they import: what is not named is not built anew for them.
         .target(
             name: "_TestUtilities", dependencies: ["TransfusionCore", "TransfusionData", "TransfusionCheckpoint"],
             path: "Tests/_TestUtilities",
             swiftSettings: swiftSettings),
         tests("TransfusionCore", []),
-        tests("TransfusionConfig", []),
-        tests("TransfusionTelemetry", []),
+        tests("TransfusionConfig", ["TransfusionCore"]),
+        tests("TransfusionTelemetry", ["TransfusionConfig"]),
         .executableTarget(
             name: "CollectivesProbe", dependencies: ["TransfusionCore", "TransfusionParallel"],
             path: "Tests/CollectivesProbe", swiftSettings: swiftSettings),
         tests("TransfusionParallel", ["TransfusionCore", "CKernels", "CollectivesProbe"]),
-        tests("TransfusionData", []),
-        tests("TransfusionCheckpoint", []),
-        tests("TransfusionTraining", []),
-        tests("TransfusionInference", []),
-        tests("TransfusionEvaluation", []),
+        tests("TransfusionData", ["TransfusionCore"]),
+        tests("TransfusionCheckpoint", ["TransfusionCore"]),
+        tests(
+            "TransfusionTraining",
+            [
+                "TransfusionCore", "TransfusionConfig", "TransfusionTelemetry", "TransfusionParallel",
+                "TransfusionData", "TransfusionCheckpoint",
+            ]),
+        tests("TransfusionInference", ["TransfusionCore", "TransfusionConfig", "TransfusionData"]),
+        tests("TransfusionEvaluation", ["TransfusionCore", "TransfusionCheckpoint"]),
+        tests("TransfusionCoordinator", ["TransfusionConfig", "TransfusionTelemetry"]),
         .testTarget(
             name: "CommandTests",
             dependencies: [
-                "_TestUtilities", "tf-worker", "tf-data", "tf-sample", "tf-eval", "tf-ckpt", "tf-bench",
+                "TransfusionCore", "TransfusionTelemetry", "TransfusionCheckpoint", "TransfusionCoordinator",
+                "_TestUtilities", "tf-worker", "tf-coord", "tf-data", "tf-sample", "tf-eval", "tf-ckpt", "tf-bench",
             ],
             swiftSettings: swiftSettings),
     ],

@@ -16,10 +16,14 @@ packages=(
     libopenblas-dev libdnnl-dev
     # Checkpoints: compression and digests
     libzstd-dev libssl-dev
+    # The coordinator's list of runs
+    libsqlite3-dev
     # Tokens, pictures and text in pictures
     libsentencepiece-dev libpng-dev libfreetype-dev fonts-dejavu-core
     # The quickstart's data: emoji pictures, their names, and definitions of words
     fonts-noto-color-emoji unicode-data wordnet-base
+    # Tests: hosts made of network namespaces
+    iproute2
 )
 
 check_only=false

@@ -27,7 +27,7 @@ deploy/install-dependencies.sh
 
 stage "Build"
 # One product after the other shares all that they have in common.
-for product in tf-data tf-worker tf-sample tf-ckpt; do
+for product in tf-data tf-worker tf-coord tf-sample tf-ckpt; do
     swift build -c release --product "$product"
 done
 
@@ -40,13 +40,11 @@ fi
 
 stage "Training"
 # A run that is complete ends at once; one that was interrupted goes on.
-# Each rank gets a core of its own; as root, Open MPI asks for these two variables.
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-mpirun -n 2 --oversubscribe --bind-to none $bin/tf-worker --config "$config" --run-dir "$run"
+$bin/tf-coord run "$config" --ranks 2 --run-dir "$run"
 
 stage "Pictures"
 rm -rf "$sheet"
-$bin/tf-sample image --checkpoint "$run" --data "$data" --sampler ddpm --steps 250 --cfg-scale 2 --out "$sheet"
+$bin/tf-sample image --checkpoint "$run" --data "$data" --sampler ddpm --out "$sheet"
 
 stage "A caption and a sentence"
 echo "picture $sheet/000000.png shows:"
