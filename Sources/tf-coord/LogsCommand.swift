@@ -21,7 +21,7 @@ struct LogsCommand: ParsableCommand {
             throw CommandFailure("\(client.directory.path): there is no such log")
         }
         while true {
-            print(part.text, terminator: "")
+            print(shown(part.text), terminator: "")
             fflush(nil)
             let hasMore = !part.text.isEmpty
             if !hasMore {
@@ -35,5 +35,12 @@ struct LogsCommand: ParsableCommand {
             }
             part = client.log(launch: part.launch, from: part.next) ?? part
         }
+    }
+
+    /// Nothing that a rank prints may steer a terminal; a file gets every byte.
+    private func shown(_ text: String) -> String {
+        guard isatty(STDOUT_FILENO) == 1 else { return text }
+        return text.split(separator: "\n", omittingEmptySubsequences: false).map { StatusText.printable(String($0)) }
+            .joined(separator: "\n")
     }
 }

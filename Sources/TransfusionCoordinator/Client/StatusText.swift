@@ -113,9 +113,10 @@ public struct StatusText: Sendable {
         value.isFinite ? String(format: "%.3g", value) : "\(value)"
     }
 
-    /// The line without control characters.
+    /// The line without control characters but tabs.
     public static func printable(_ line: String) -> String {
         String(
-            String.UnicodeScalarView(line.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : $0 }))
+            String.UnicodeScalarView(
+                line.unicodeScalars.map { $0.properties.generalCategory == .control && $0 != "\t" ? "?" : $0 }))
     }
 }

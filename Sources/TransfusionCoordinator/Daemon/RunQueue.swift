@@ -29,6 +29,7 @@ actor RunQueue: RunControl {
     private let controlToken: String
     private var isDraining = false
     private var supervision: [String: Task<Void, Never>] = [:]
+    private var lastStatuses: [String: (changed: Date, status: RunStatus)] = [:]
 
     /// - Parameters:
     ///   - controlToken: The token of commands.
@@ -242,12 +243,12 @@ actor RunQueue: RunControl {
 
     private func status(of entry: Entry) async -> RunStatus {
         if let supervisor = entry.supervisor { return await supervisor.status() }
-        let directory = RunDirectory(entry.request.directory)
+        let now = Date().timeIntervalSince1970
         var status =
-            (try? RunFiles(directory).readStatus())
+            lastStatus(of: entry, at: now)
             ?? RunStatus(
-                run: entry.record.name, directory: directory.path, state: .queued,
-                time: Date().timeIntervalSince1970, step: 0, steps: entry.configuration.schedule.steps)
+                run: entry.record.name, directory: entry.request.directory, state: .queued, time: now, step: 0,
+                steps: entry.configuration.schedule.steps)
         status.source = .coordinator
         switch entry.record.state {
         case .queued, .active:
@@ -263,6 +264,21 @@ actor RunQueue: RunControl {
             status.exit = exit
             status.warnings = []
         }
+        return status
+    }
+
+    /// What the directory of a run says that nobody supervises; read again only when a coordinator has written there.
+    private func lastStatus(of entry: Entry, at now: Double) -> RunStatus? {
+        let files = RunFiles(RunDirectory(entry.request.directory))
+        let attributes = try? FileManager.default.attributesOfItem(atPath: files.status)
+        guard let changed = attributes?[.modificationDate] as? Date else { return nil }
+        let name = entry.record.name
+        if lastStatuses[name]?.changed != changed {
+            lastStatuses[name] = (try? files.readStatus()).map { (changed, $0) }
+        }
+        guard var status = lastStatuses[name]?.status else { return nil }
+        status.lastCheckpoint?.ageSeconds += now - status.time
+        status.time = now
         return status
     }
 

@@ -40,6 +40,8 @@ public struct FailureDetector: Sendable {
     /// When a rank last finished a step, or the ranks went from one kind of work to another.
     private var lastProgress: Double
     private var lastCheck: Double
+    /// The median of the ranks' computation, and when it was found.
+    private var median: (seconds: Double?, time: Double) = (nil, -.infinity)
 
     /// A pause of the coordinator itself (a suspended machine, a stopped process) longer than this is no rank's silence.
     private static let ownPause = 2.0
@@ -68,8 +70,11 @@ public struct FailureDetector: Sendable {
         }
         var rank = Rank(heartbeat: heartbeat, time: now)
         rank.goneSince = old?.goneSince
-        rank.slowBeats = isSlow(heartbeat) ? (old?.slowBeats ?? 0) + 1 : 0
         ranks[heartbeat.rank] = rank
+        // Of many ranks the median takes time to find, and changes little between two heartbeats.
+        if now - median.time >= Double(ranks.count / 64) / 32 { median = (medianComputeSeconds, now) }
+        let isSlow = median.seconds.map { heartbeat.computeSeconds > bounds.stragglerRatio * $0 } ?? false
+        ranks[heartbeat.rank]?.slowBeats = isSlow ? (old?.slowBeats ?? 0) + 1 : 0
     }
 
     /// The process of a rank has ended.
@@ -148,11 +153,6 @@ public struct FailureDetector: Sendable {
         let seconds = ranks.values.map(\.heartbeat.computeSeconds).filter { $0 > Self.shortestComputation }.sorted()
         // The lower one of the two in the middle: of two ranks, the slow one is no measure.
         return seconds.count > 1 ? seconds[(seconds.count - 1) / 2] : nil
-    }
-
-    private func isSlow(_ heartbeat: Heartbeat) -> Bool {
-        guard let median = medianComputeSeconds else { return false }
-        return heartbeat.computeSeconds > bounds.stragglerRatio * median
     }
 
     /// The collective that most ranks are in.

@@ -23,9 +23,18 @@ enum ProcessTable {
 
     /// The kernel's letter for what a process does: "T" stopped, "D" waiting for a device, "Z" ended, and others.
     static func state(of pid: Int32) -> Character? {
-        // The name of the program stands in parentheses and may hold anything, parentheses too.
-        guard let text = read("/proc/\(pid)/stat"), let end = text.lastIndex(of: ")") else { return nil }
-        return text[text.index(after: end)...].first { $0 != " " }
+        // Asked several times a second for every rank of this host: without anything that takes memory.
+        let descriptor = open("/proc/\(pid)/stat", O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 256) { buffer in
+            let count = Foundation.read(descriptor, buffer.baseAddress, buffer.count)
+            // The name of the program stands in parentheses and may hold anything, parentheses too.
+            guard count > 0, let end = buffer[..<count].lastIndex(of: UInt8(ascii: ")")), end + 2 < count else {
+                return nil
+            }
+            return Character(UnicodeScalar(buffer[end + 2]))
+        }
     }
 
     /// Whether one of the signals has been sent to a process that blocks it.
