@@ -1,4 +1,3 @@
-internal import COpenSSL
 internal import Foundation
 internal import TransfusionConfig
 internal import TransfusionTelemetry
@@ -22,8 +21,6 @@ public struct ForegroundRun: Sendable {
         log: @escaping RunSupervisor.Log, progress: @escaping @Sendable (RunStatus) -> Void,
         stopRequests: @escaping @Sendable () -> Int
     ) async throws -> RunStatus.Exit {
-        // Threads may still verify a checkpoint when the process ends: OpenSSL must not clean up under them.
-        OPENSSL_init_crypto(UInt64(OPENSSL_INIT_NO_ATEXIT), nil)
         let workerToken = AccessTokens.generate(), controlToken = AccessTokens.generate()
         let name = try RunConfiguration(yaml: request.configuration).name
         var tokens = AccessTokens()
@@ -34,18 +31,26 @@ public struct ForegroundRun: Sendable {
         let server = try CoordinatorServer(SingleRun(supervisor, tokens: tokens), settings: settings)
         let scheme = settings.certificate == nil ? "http" : "https"
         let host = settings.host
-        return try await withThrowingTaskGroup(of: RunStatus.Exit?.self) { group in
-            let (ports, continuation) = AsyncStream.makeStream(of: Int.self)
-            group.addTask {
+        let (ports, continuation) = AsyncThrowingStream.makeStream(of: Int.self)
+        // Nobody waits for its end: a client that does not hang up must not hold up the end of the run.
+        let serving = Task {
+            do {
                 try await server.run { port in continuation.yield(port) }
-                return nil
+                continuation.finish()
+            } catch {
+                continuation.finish(throwing: error)
+            }
+        }
+        defer { serving.cancel() }
+        return try await withThrowingTaskGroup(of: RunStatus.Exit?.self) { group in
+            let (started, start) = AsyncStream.makeStream(of: Int.self)
+            group.addTask {
+                for try await port in ports { start.yield(port) }
+                try Task.checkCancellation()
+                throw CommandFailure("the server of tf-coord ended unexpectedly")
             }
             group.addTask {
-                var port = 0
-                for await first in ports {
-                    port = first
-                    break
-                }
+                guard let port = await started.first(where: { _ in true }) else { return nil }
                 return try await supervisor.run(
                     endpoint: HeartbeatEndpoint(host: host, port: port, run: name, token: workerToken),
                     control: ControlEndpoint(
@@ -69,7 +74,7 @@ public struct ForegroundRun: Sendable {
             while let result = try await group.next() {
                 if let exit = result { return exit }
             }
-            throw CommandFailure("the server of tf-coord ended unexpectedly")
+            throw CancellationError()
         }
     }
 }
