@@ -94,9 +94,9 @@ let package = Package(
             "TransfusionInference",
             ["TransfusionCore", "TransfusionConfig", "TransfusionData", "TransfusionCheckpoint"]),
         library("TransfusionEvaluation", ["TransfusionCore", "TransfusionData", "TransfusionCheckpoint"]),
-        library(
-            "TransfusionCoordinator",
-            [
+        .target(
+            name: "TransfusionCoordinator",
+            dependencies: [
                 "TransfusionConfig", "TransfusionTelemetry", "TransfusionCheckpoint", "COpenSSL",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
@@ -110,7 +110,12 @@ let package = Package(
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "GRDB", package: "GRDB.swift"),
-            ]),
+            ],
+            // In the program itself, so that it needs no files beside it.
+            resources: ["index.html", "dashboard.css", "dashboard.js", "charts.js"].map {
+                .embedInCode("Dashboard/\($0)")
+            },
+            swiftSettings: swiftSettings),
 
         // Commands: argument parsing and printing only.
         command("tf-worker", ["TransfusionTraining", "TransfusionParallel"]),

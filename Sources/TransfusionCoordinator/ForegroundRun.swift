@@ -15,48 +15,27 @@ public struct ForegroundRun: Sendable {
     /// Supervises the run to its end.
     /// - Parameters:
     ///   - log: Called with each line that a person should see.
+    ///   - onListening: Called when the server answers.
     ///   - progress: Called about once a second.
     ///   - stopRequests: How often the person has asked to stop so far.
     public func run(
-        log: @escaping RunSupervisor.Log, progress: @escaping @Sendable (RunStatus) -> Void,
+        log: @escaping RunSupervisor.Log, onListening: @escaping @Sendable (DashboardLink) -> Void,
+        progress: @escaping @Sendable (RunStatus) -> Void,
         stopRequests: @escaping @Sendable () -> Int
     ) async throws -> RunStatus.Exit {
         let workerToken = AccessTokens.generate(), controlToken = AccessTokens.generate()
+        let viewerToken = AccessTokens.generate()
         let name = try RunConfiguration(yaml: request.configuration).name
         var tokens = AccessTokens()
         tokens.add(workerToken, for: .worker(run: name))
         tokens.add(controlToken, for: .control)
+        tokens.add(viewerToken, for: .viewer)
         // The supervisor tells the ranks the port, which is known only when the server listens.
         let supervisor = try RunSupervisor(request, log: log)
         let server = try CoordinatorServer(SingleRun(supervisor, tokens: tokens), settings: settings)
-        let scheme = settings.certificate == nil ? "http" : "https"
-        let host = settings.host
-        let (ports, continuation) = AsyncThrowingStream.makeStream(of: Int.self)
-        // Nobody waits for its end: a client that does not hang up must not hold up the end of the run.
-        let serving = Task {
-            do {
-                try await server.run { port in continuation.yield(port) }
-                continuation.finish()
-            } catch {
-                continuation.finish(throwing: error)
-            }
-        }
-        defer { serving.cancel() }
-        return try await withThrowingTaskGroup(of: RunStatus.Exit?.self) { group in
-            let (started, start) = AsyncStream.makeStream(of: Int.self)
-            group.addTask {
-                for try await port in ports { start.yield(port) }
-                try Task.checkCancellation()
-                throw CommandFailure("the server of tf-coord ended unexpectedly")
-            }
-            group.addTask {
-                guard let port = await started.first(where: { _ in true }) else { return nil }
-                return try await supervisor.run(
-                    endpoint: HeartbeatEndpoint(host: host, port: port, run: name, token: workerToken),
-                    control: ControlEndpoint(
-                        url: "\(scheme)://\(host):\(port)", run: name, token: controlToken, pid: getpid()))
-            }
-            group.addTask {
+        return try await server.serve { port in
+            onListening(DashboardLink(server: settings.url(localPort: port), token: viewerToken))
+            let looking = Task {
                 var passedOn = 0
                 var beats = 0
                 while !Task.isCancelled {
@@ -68,13 +47,12 @@ public struct ForegroundRun: Sendable {
                     beats += 1
                     try? await Task.sleep(for: .milliseconds(100))
                 }
-                return nil
             }
-            defer { group.cancelAll() }
-            while let result = try await group.next() {
-                if let exit = result { return exit }
-            }
-            throw CancellationError()
+            defer { looking.cancel() }
+            return try await supervisor.run(
+                endpoint: HeartbeatEndpoint(host: CoordinatorServer.local, port: port, run: name, token: workerToken),
+                control: ControlEndpoint(
+                    url: "http://\(CoordinatorServer.local):\(port)", run: name, token: controlToken, pid: getpid()))
         }
     }
 }

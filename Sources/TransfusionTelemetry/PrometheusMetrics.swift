@@ -65,14 +65,19 @@ public struct PrometheusMetrics: Sendable {
 }
 
 /// Prometheus' text format.
-struct PrometheusText {
-    private(set) var text = ""
+public struct PrometheusText: Sendable {
+    public private(set) var text = ""
+
+    public init() {}
 
     mutating func family(_ name: String, _ type: String, _ help: String, _ value: Double) {
         family(name, type, help, [([:], value)])
     }
 
-    mutating func family(_ name: String, _ type: String, _ help: String, _ samples: [([String: String], Double)]) {
+    /// - Parameter samples: A value for each set of labels.
+    public mutating func family(
+        _ name: String, _ type: String, _ help: String, _ samples: [([String: String], Double)]
+    ) {
         header(name, type, help)
         for (labels, value) in samples { sample(name, labels, value) }
     }

@@ -5,7 +5,8 @@ import TransfusionCoordinator
 
 struct HostsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "hosts", abstract: "Shows the hosts of a run: slots, ranks, and whether they are used.")
+        commandName: "hosts",
+        abstract: "Shows the hosts of a run, or of the daemon: slots, ranks, and whether they are used.")
 
     @OptionGroup var chosen: ChosenRun
 
@@ -13,8 +14,13 @@ struct HostsCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        let client = try chosen.client
-        let hosts = try waitFor { try await client.status() }.layout?.hosts ?? []
+        let hosts: [RunStatus.HostStatus]
+        if chosen.name == nil, let daemon = chosen.place.locator.daemon {
+            hosts = try waitFor { try await CoordinatorClient(daemon).hosts() }
+        } else {
+            let client = try chosen.client
+            hosts = try waitFor { try await client.status() }.layout?.hosts ?? []
+        }
         if json {
             print(String(decoding: try CoordinatorJSON.encode(hosts, pretty: true), as: UTF8.self))
         } else {

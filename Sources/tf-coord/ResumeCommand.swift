@@ -6,7 +6,10 @@ import TransfusionCoordinator
 struct ResumeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "resume", abstract: "Goes on with a run that was stopped, failed, or lost its coordinator.",
-        discussion: "In the foreground, like run, with the configuration, hosts and ranks of its last start.")
+        discussion: """
+            With the configuration, hosts and ranks of its last start. A run of the daemon is queued again; any other goes on in
+            the foreground, like run.
+            """)
 
     @OptionGroup var chosen: ChosenRun
 
@@ -14,6 +17,7 @@ struct ResumeCommand: ParsableCommand {
 
     func run() throws {
         let client = try chosen.client
+        guard try !waitFor({ try await client.resumeByDaemon() }) else { return }
         try Foreground.supervise(client.request(), server.settings)
     }
 }

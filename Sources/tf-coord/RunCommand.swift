@@ -36,12 +36,15 @@ struct RunCommand: ParsableCommand {
         let ranks = ranks
         // Ranks asked for by number alone run here.
         let list = try waitFor { ranks == nil ? try await HostList.ofAllocation() : nil }
-        if let list, list.count > 1 {
-            throw CommandFailure(
-                "\(list.count) hosts: tf-coord supervises the ranks of one host; start those of several with mpirun or srun, "
-                    + "as docs/running.md says", .wrongUse)
-        }
+        try Self.refuseSeveral(list ?? [])
         let request = try RunRequest(configuration, hosts: list, ranks: ranks, directory: runDir)
         try Foreground.supervise(request, server.settings)
+    }
+
+    static func refuseSeveral(_ hosts: [ComputeHost]) throws(CommandFailure) {
+        guard hosts.count > 1 else { return }
+        throw CommandFailure(
+            "\(hosts.count) hosts: tf-coord supervises the ranks of one host; start those of several with mpirun or srun, "
+                + "as docs/running.md says", .wrongUse)
     }
 }

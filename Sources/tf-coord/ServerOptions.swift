@@ -4,12 +4,20 @@ import TransfusionCoordinator
 
 /// Where the coordinator listens.
 struct ServerOptions: ParsableArguments {
-    @Option(help: "Address and port of this host to listen on, as in 127.0.0.1:7700; a free port by default.")
+    @Option(help: "Address and port to listen on, as in 127.0.0.1:7700; a free port of 127.0.0.1 by default.")
     var listen: String?
+
+    @Option(help: ArgumentHelp("Certificate for listening beyond this host, in PEM.", valueName: "file"))
+    var tlsCertificate: String?
+
+    @Option(help: ArgumentHelp("The certificate's private key, in PEM.", valueName: "file"))
+    var tlsKey: String?
 
     var settings: CoordinatorServer.Settings {
         get throws {
             var settings = CoordinatorServer.Settings()
+            settings.certificate = tlsCertificate
+            settings.privateKey = tlsKey
             guard let listen else { return settings }
             guard let colon = listen.lastIndex(of: ":"), let port = Int(listen[listen.index(after: colon)...]),
                 (0...65535).contains(port)

@@ -12,11 +12,15 @@ struct TFCoord: TransfusionCommand {
             tf-coord logs -f                                       # what the ranks print
             tf-coord stop                                          # save and end
             tf-coord resume runs/quickstart                        # go on
+            tf-coord dashboard                                     # the same in a browser
+
+            tf-coord serve                                         # a daemon, which queues what 'tf-coord submit' hands to it
 
             A RUN is a run directory, or the name of one below runs/; left out, it is the one that runs, or ran last.
             """,
         subcommands: [
-            RunCommand.self, StatusCommand.self, LogsCommand.self, StopCommand.self, ResumeCommand.self,
-            HostsCommand.self, ConfigCommand.self,
+            RunCommand.self, ServeCommand.self, SubmitCommand.self, StatusCommand.self, DashboardCommand.self,
+            LogsCommand.self, StopCommand.self, ResumeCommand.self, HostsCommand.self, ConfigCommand.self,
+            TokenCommand.self,
         ])
 }

@@ -13,7 +13,8 @@ final class SupervisedRun {
     static let steps = 1500
 
     /// - Parameter name: Of the run; runs of the same data set and configuration end with the same bits.
-    init(_ name: String, in temporary: TemporaryDirectory, dataset: SmallDataset) throws {
+    /// - Parameter more: Further keys of the configuration.
+    init(_ name: String, in temporary: TemporaryDirectory, dataset: SmallDataset, adding more: String = "") throws {
         directory = temporary.file(name)
         configuration = temporary.file("run.yaml")
         output = temporary.file(name + ".out")
@@ -27,6 +28,7 @@ final class SupervisedRun {
         checkpoint: {every_steps: 100}
         telemetry: {tensorboard: false}
         supervision: {heartbeat_timeout: 6, step_timeout: 30, backoff: 0.1}
+        \(more)
         """.write(toFile: configuration, atomically: true, encoding: .utf8)
     }
 
@@ -58,6 +60,11 @@ final class SupervisedRun {
             usleep(20_000)
         }
         throw Problem("\(what): not within \(seconds) s; \(log)")
+    }
+
+    func stop(now: Bool) throws {
+        let stopped = try Command("tf-coord").run(["stop", directory] + (now ? ["--now"] : []))
+        guard stopped.status == 0 else { throw Problem("stop: \(stopped.errors)") }
     }
 
     /// Waits for the end of tf-coord.

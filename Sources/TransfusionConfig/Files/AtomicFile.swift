@@ -4,15 +4,16 @@ internal import Foundation
 public enum AtomicFile {
     /// Replaces the file at `path` by `contents`.
     /// - Parameters:
+    ///   - mode: Who may read and write the file.
     ///   - durable: Whether the file must survive the loss of power from the moment that the call returns. Without it,
     ///     the file is still never seen half written by other processes.
     /// - Throws: `FileFailure`, which names the path and the cause. What was at `path` before is then still there.
     public static func write(
-        _ contents: some Sequence<UInt8>, to path: String, durable: Bool = true
+        _ contents: some Sequence<UInt8>, to path: String, mode: UInt32 = 0o644, durable: Bool = true
     ) throws(FileFailure) {
         // One name a process: a writer that was killed leaves one file, which the next write replaces.
         let temporary = "\(path).\(getpid()).tmp"
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)
         guard descriptor >= 0 else { throw FileFailure("write", path) }
         do throws(FileFailure) {
             defer { close(descriptor) }

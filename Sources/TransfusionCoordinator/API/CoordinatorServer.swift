@@ -1,14 +1,14 @@
 internal import Foundation
-internal import HTTPTypes
 internal import Hummingbird
 internal import HummingbirdCore
 internal import HummingbirdTLS
 internal import Logging
 internal import NIOCore
 public import TransfusionConfig
-internal import TransfusionTelemetry
 
-/// The HTTP server of a coordinator, under /v1.
+/// The HTTP server of a coordinator: the API under /v1, /metrics for Prometheus, and the dashboard.
+///
+/// On this host it always listens in the clear, for ranks and commands. Beyond it, it listens with TLS only.
 public struct CoordinatorServer: Sendable {
     /// Where and how a server listens.
     public struct Settings: Sendable {
@@ -26,28 +26,54 @@ public struct CoordinatorServer: Sendable {
             guard (certificate == nil) == (privateKey == nil) else {
                 throw CommandFailure("--tls-certificate and --tls-key: give both, or none", .wrongUse)
             }
-            guard certificate != nil || ["127.0.0.1", "::1", "localhost"].contains(host) else {
+            guard certificate != nil || isLoopback else {
                 throw CommandFailure(
-                    "--listen \(host): the coordinator listens on its own host only; use 127.0.0.1, and reach it from elsewhere through ssh -L",
-                    .wrongUse)
+                    "--listen \(host): tokens would cross the network in the clear; give --tls-certificate and --tls-key, "
+                        + "or listen on 127.0.0.1 and reach it from elsewhere through ssh -L", .wrongUse)
             }
+            guard certificate == nil || (!isLoopback && port > 0) else {
+                throw CommandFailure(
+                    "--tls-certificate: is for listening beyond this host; give --listen with an address and a port, "
+                        + "as in --listen 0.0.0.0:7700", .wrongUse)
+            }
+        }
+
+        private var isLoopback: Bool { ["127.0.0.1", "localhost"].contains(host) }
+
+        /// Where people find the server.
+        /// - Parameter localPort: Where it listens on this host.
+        func url(localPort: Int) -> String {
+            guard certificate != nil else { return "http://\(CoordinatorServer.local):\(localPort)" }
+            let isAny = ["0.0.0.0", "::"].contains(host)
+            let name = isAny ? ProcessInfo.processInfo.hostName : host.contains(":") ? "[\(host)]" : host
+            return "https://\(name):\(port)"
         }
     }
 
     /// What a server allows its clients.
     enum Limits {
         static let bodyBytes = 16 << 10
+        /// A configuration has at most 256 KiB, and JSON may double it.
+        static let submissionBytes = 600 << 10
         static let headerBytes = 16 << 10
         static let headerFields = 64
         static let connections = 4096
+        /// Between requests, and until the head of a request is there.
         static let idleSeconds: Int64 = 30
+        /// Until the body of a request is there.
         static let requestSeconds: Int64 = 15
     }
 
-    private let control: any RunControl
-    private let settings: Settings
-    private let failures = RateLimit(rate: 1, burst: 20)
-    private let requests = RateLimit(rate: 200, burst: 400)
+    /// Where ranks and commands of this host ask.
+    static let local = "127.0.0.1"
+
+    let control: any RunControl
+    let settings: Settings
+    let histories = RunHistories()
+    let failures = RateLimit(rate: 1, burst: 20)
+    let requests = RateLimit(rate: 200, burst: 400)
+    /// Thousands of ranks send one heartbeat a second each.
+    let heartbeats = RateLimit(rate: 10_000, burst: 20_000)
 
     public init(_ control: any RunControl, settings: Settings = Settings()) throws(CommandFailure) {
         try settings.check()
@@ -55,9 +81,57 @@ public struct CoordinatorServer: Sendable {
         self.settings = settings
     }
 
-    /// Serves until the task is cancelled.
-    /// - Parameter onStart: Called with the port, once requests are answered.
-    public func run(onStart: @escaping @Sendable (_ port: Int) async -> Void) async throws {
+    /// Serves while `body` works.
+    ///
+    /// Then it is over: nobody waits for clients to hang up.
+    /// - Parameter body: Called with the port on this host, once requests are answered there.
+    /// - Throws: `CommandFailure` when an address cannot be listened on; what `body` throws.
+    func serve<Result: Sendable>(
+        while body: @escaping @Sendable (_ port: Int) async throws -> Result
+    ) async throws -> Result {
+        let (ports, continuation) = AsyncThrowingStream.makeStream(of: Int.self)
+        let serving = Task {
+            do {
+                try await listen { port in continuation.yield(port) }
+                continuation.finish()
+            } catch {
+                continuation.finish(throwing: error)
+            }
+        }
+        defer { serving.cancel() }
+        let end = CommandFailure("the server of tf-coord ended unexpectedly")
+        guard let port = try await ports.first(where: { _ in true }) else { throw end }
+        return try await withThrowingTaskGroup(of: Result?.self) { group in
+            group.addTask { try await body(port) }
+            group.addTask {
+                for try await _ in ports {}
+                try Task.checkCancellation()
+                throw end
+            }
+            defer { group.cancelAll() }
+            while let result = try await group.next() {
+                if let result { return result }
+            }
+            throw CancellationError()
+        }
+    }
+
+    private func listen(onStart: @escaping @Sendable (_ port: Int) async -> Void) async throws {
+        guard let certificate = settings.certificate, let key = settings.privateKey else {
+            return try await listen(Self.local, settings.port, tls: nil, onStart: onStart)
+        }
+        let tls = try Self.tls(certificate, key)
+        try await withThrowingTaskGroup { group in
+            group.addTask { try await listen(settings.host, settings.port, tls: tls) { _ in } }
+            group.addTask { try await listen(Self.local, 0, tls: nil, onStart: onStart) }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+
+    private func listen(
+        _ host: String, _ port: Int, tls: TLSConfiguration?, onStart: @escaping @Sendable (_ port: Int) async -> Void
+    ) async throws {
         var logger = Logger(label: "tf-coord")
         logger.logLevel = .critical
         let decoder = HTTP1Channel.Configuration.DecoderConfiguration(
@@ -67,16 +141,20 @@ public struct CoordinatorServer: Sendable {
             configuration: .init(
                 additionalChannelHandlers: [RequestDeadline(.seconds(Limits.requestSeconds))],
                 idleTimeout: .seconds(Limits.idleSeconds), httpDecoderConfiguration: decoder))
-        if let certificate = settings.certificate, let key = settings.privateKey {
-            server = try .tls(server, tlsConfiguration: Self.tls(certificate, key))
-        }
+        if let tls { server = try .tls(server, tlsConfiguration: tls) }
         let application = Application(
-            router: router, server: server,
+            router: router(isEncrypted: tls != nil), server: server,
             configuration: ApplicationConfiguration(
-                address: .hostname(settings.host, port: settings.port), serverName: "tf-coord",
+                address: .hostname(host, port: port), serverName: "tf-coord",
                 availableConnectionsDelegate: MaximumAvailableConnections(Limits.connections)),
             onServerRunning: { channel in await onStart(channel.localAddress?.port ?? 0) }, logger: logger)
-        try await application.run()
+        do {
+            try await application.run()
+        } catch let error as IOError {
+            throw CommandFailure(
+                "--listen \(host):\(port): \(String(cString: strerror(error.errnoCode))); choose another address or port",
+                .wrongUse)
+        }
     }
 
     private static func tls(_ certificate: String, _ key: String) throws -> TLSConfiguration {
@@ -90,106 +168,17 @@ public struct CoordinatorServer: Sendable {
                 "\(certificate), \(key): are no certificate and key in PEM format (\(error))", .wrongUse)
         }
     }
-
-    // MARK: Routes
-
-    var router: Router<CoordinatorContext> {
-        let router = Router(context: CoordinatorContext.self)
-        router.add(middleware: PlainErrors())
-        let runs = router.group("v1/runs")
-        runs.get { request, context in
-            try await authorize(request, context, for: nil)
-            return try Self.json(try await control.runs())
-        }
-        runs.get(":run") { request, context in
-            try await authorize(request, context, for: nil)
-            return try Self.json(try await control.status(of: try context.parameters.require("run")))
-        }
-        runs.get(":run/logs") { request, context in
-            try await authorize(request, context, for: nil)
-            let files = RunFiles(try await control.directory(of: try context.parameters.require("run")))
-            let query = request.uri.queryParameters
-            guard
-                let part = files.log(launch: query.get("launch", as: Int.self), from: query.get("offset", as: Int.self))
-            else { throw HTTPError(.notFound, message: "there is no such log") }
-            return try Self.json(part)
-        }
-        runs.post(":run/stop") { request, context in
-            try await authorize(request, context, for: nil)
-            let now = request.uri.queryParameters.get("now", as: Bool.self) ?? false
-            try await control.stop(try context.parameters.require("run"), now: now)
-            return Response(status: .accepted)
-        }
-        runs.post(":run/resume") { request, context in
-            try await authorize(request, context, for: nil)
-            try await control.resume(try context.parameters.require("run"))
-            return Response(status: .accepted)
-        }
-        runs.post(":run/launches/:launch/heartbeats") { request, context in
-            let run: String = try context.parameters.require("run")
-            try await authorize(request, context, for: run)
-            let body = try await request.body.collect(upTo: Limits.bodyBytes)
-            guard let heartbeat = try? Heartbeat(json: Data(body.readableBytesView)) else {
-                throw HTTPError(.badRequest, message: "this is no heartbeat")
-            }
-            let answer = try await control.receive(
-                heartbeat, launch: try context.parameters.require("launch"), run: run)
-            return Response(
-                status: .ok, headers: [.contentType: "application/json"],
-                body: .init(byteBuffer: ByteBuffer(string: "{\"stop\":\(answer.stop)}")))
-        }
-        return router
-    }
-
-    /// Throws unless the bearer of the request's token may do what it asks.
-    /// - Parameter run: The run whose worker may; nil when only the owner of the coordinator may.
-    private func authorize(_ request: Request, _ context: CoordinatorContext, for run: String?) async throws {
-        let header = request.headers[.authorization] ?? ""
-        let token = header.hasPrefix("Bearer ") ? String(header.dropFirst("Bearer ".count)) : ""
-        let access = token.count <= 256 ? await control.access(for: token) : nil
-        switch access {
-        case .control:
-            guard requests.allows("control") else { throw HTTPError(.tooManyRequests) }
-        case .worker(let own) where own == run: break
-        case .worker: throw HTTPError(.forbidden, message: "this token sends heartbeats of its own run only")
-        case nil:
-            guard failures.allows(context.peer) else { throw HTTPError(.tooManyRequests) }
-            throw HTTPError(
-                .unauthorized, headers: [.wwwAuthenticate: "Bearer"], message: "a valid token is needed")
-        }
-    }
-
-    private static func json(_ value: some Encodable) throws -> Response {
-        Response(
-            status: .ok, headers: [.contentType: "application/json", .cacheControl: "no-store"],
-            body: .init(byteBuffer: ByteBuffer(bytes: try CoordinatorJSON.encode(value))))
-    }
 }
 
-/// A request with the address that it came from.
+/// A request with the address that it came from, and the port that it came to.
 struct CoordinatorContext: RequestContext {
     var coreContext: CoreRequestContextStorage
     let peer: String
+    let port: Int
 
     init(source: ApplicationRequestContextSource) {
         coreContext = .init(source: source)
         peer = source.channel.remoteAddress?.ipAddress ?? "?"
-    }
-}
-
-/// Gives errors of `RunControl` their status.
-private struct PlainErrors: RouterMiddleware {
-    func handle(
-        _ request: Request, context: CoordinatorContext,
-        next: (Request, CoordinatorContext) async throws -> Response
-    ) async throws -> Response {
-        do {
-            return try await next(request, context)
-        } catch let error as RunControlError {
-            throw switch error {
-            case .unknownRun: HTTPError(.notFound, message: error.description)
-            case .conflict: HTTPError(.conflict, message: error.description)
-            }
-        }
+        port = source.channel.localAddress?.port ?? 0
     }
 }

@@ -1,45 +1,61 @@
-internal import Foundation
-public import TransfusionConfig
-public import TransfusionTelemetry
+internal import Synchronization
+internal import TransfusionConfig
+internal import TransfusionTelemetry
 
 /// The run that `tf-coord run` supervises, as its server sees it.
-public struct SingleRun: RunControl {
+final class SingleRun: RunControl {
     private let supervisor: RunSupervisor
-    private let tokens: AccessTokens
+    private let tokens: Mutex<AccessTokens>
 
-    public init(_ supervisor: RunSupervisor, tokens: AccessTokens) {
+    init(_ supervisor: RunSupervisor, tokens: AccessTokens) {
         self.supervisor = supervisor
-        self.tokens = tokens
+        self.tokens = Mutex(tokens)
     }
 
-    public func runs() async throws -> [RunStatus] { [await supervisor.status()] }
+    func runs() async -> [RunSummary] { [RunSummary(await supervisor.status())] }
 
-    public func status(of run: String) async throws -> RunStatus {
+    func status(of run: String) async throws -> RunStatus {
         try check(run)
         return await supervisor.status()
     }
 
-    public func directory(of run: String) async throws -> RunDirectory {
+    func directory(of run: String) async throws -> RunDirectory {
         try check(run)
         return supervisor.directory
     }
 
-    public func receive(_ heartbeat: Heartbeat, launch: String, run: String) async throws -> HeartbeatAnswer {
+    func receive(_ heartbeat: Heartbeat, launch: String, run: String) async throws -> HeartbeatAnswer {
         try check(run)
         return await supervisor.receive(heartbeat, launch: launch)
     }
 
-    public func stop(_ run: String, now: Bool) async throws {
+    func submit(_ submission: RunSubmission) async throws -> RunSummary {
+        throw RunControlError.conflict("'tf-coord run' supervises one run; 'tf-coord serve' takes others")
+    }
+
+    func stop(_ run: String, now: Bool) async throws {
         try check(run)
         await supervisor.stop(now: now)
     }
 
-    public func resume(_ run: String) async throws {
+    func resume(_ run: String) async throws {
         try check(run)
         throw RunControlError.conflict("run \"\(run)\" goes on already")
     }
 
-    public func access(for token: String) async -> Access? { tokens.access(for: token) }
+    func hosts() async -> [RunStatus.HostStatus] { await supervisor.status().layout?.hosts ?? [] }
+
+    func access(for token: String) async -> Access? { tokens.withLock { $0.access(for: token) } }
+
+    func issueViewerToken(_ name: String, lifetime: Double?) async throws -> String {
+        tokens.withLock { $0.issueViewer(name, lifetime: lifetime).token }
+    }
+
+    func revokeViewerTokens(_ name: String) async throws {
+        guard tokens.withLock({ $0.revoke(name) }) else {
+            throw RunControlError.conflict("there is no token \"\(name)\"")
+        }
+    }
 
     private func check(_ run: String) throws {
         guard run == supervisor.runName else { throw RunControlError.unknownRun(run) }

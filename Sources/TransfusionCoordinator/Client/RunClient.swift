@@ -1,32 +1,60 @@
-internal import AsyncHTTPClient
 internal import Foundation
-internal import NIOCore
-internal import NIOHTTP1
 public import TransfusionConfig
 internal import TransfusionTelemetry
 
-/// Asks the coordinator of a run; falls back on the files of its directory where that makes sense.
+/// A run, asked through its coordinator; falls back on the files of its directory where that makes sense.
 public struct RunClient: Sendable {
     public let directory: RunDirectory
     private let files: RunFiles
-    private let timeout = TimeAmount.seconds(5)
+    /// The daemon that serves the runs of this place, whether or not it knows this one.
+    private let daemon: DaemonEndpoint?
 
-    public init(_ directory: RunDirectory) {
+    public init(_ directory: RunDirectory, daemon: DaemonEndpoint? = nil) {
         self.directory = directory
+        self.daemon = daemon
         files = RunFiles(directory)
+    }
+
+    /// Whoever can be asked for the run: its supervisor, or else a daemon that keeps it.
+    private var coordinator: (client: CoordinatorClient, run: String)? {
+        if files.isSupervised, let endpoint = files.read(ControlEndpoint.self, from: files.control) {
+            return (CoordinatorClient(url: endpoint.url, token: endpoint.token), endpoint.run)
+        }
+        guard let daemon, directory.path.hasPrefix(daemon.root + "/") else { return nil }
+        return (CoordinatorClient(daemon), String(directory.path.dropFirst(daemon.root.count + 1)))
     }
 
     /// The status, from the coordinator or else from files.
     public func status() async throws -> RunStatus {
-        if let data = try? await ask("", .GET), let status = try? CoordinatorJSON.decode(RunStatus.self, from: data) {
-            return status
-        }
+        if let (client, run) = coordinator, let status = try? await client.status(of: run) { return status }
         return try files.readStatus()
     }
 
     /// - Throws: `CommandFailure` when no coordinator supervises the run.
     public func stop(now: Bool) async throws {
-        _ = try await ask("/stop?now=\(now)", .POST)
+        guard let (client, run) = coordinator else {
+            throw CommandFailure(
+                "\(directory.path): no tf-coord supervises this run; 'tf-coord resume' continues it")
+        }
+        try await client.stop(run, now: now)
+    }
+
+    /// Lets the daemon that keeps the run continue it.
+    /// - Returns: false when there is none, and the run has to be continued in the foreground.
+    public func resumeByDaemon() async throws -> Bool {
+        guard let (client, run) = coordinator else { return false }
+        if !files.isSupervised, (try? await client.status(of: run)) == nil { return false }
+        try await client.resume(run)
+        return true
+    }
+
+    /// An address that shows the run in a browser, and signs it in.
+    public func dashboard() async throws -> String {
+        guard let (client, _) = coordinator else {
+            throw CommandFailure(
+                "\(directory.path): no tf-coord supervises this run; start 'tf-coord serve' or continue it")
+        }
+        return try await client.dashboard()
     }
 
     /// - Returns: nil when there is no log yet.
@@ -46,32 +74,6 @@ public struct RunClient: Sendable {
     }
 
     public var isSupervised: Bool { files.isSupervised }
-
-    private func ask(_ path: String, _ method: HTTPMethodName) async throws -> Data {
-        guard files.isSupervised, let endpoint = files.read(ControlEndpoint.self, from: files.control) else {
-            throw CommandFailure("\(directory.path): no tf-coord supervises this run; 'tf-coord resume' continues it")
-        }
-        var request = HTTPClientRequest(url: "\(endpoint.url)/v1/runs/\(endpoint.run)\(path)")
-        request.method = method == .GET ? .GET : .POST
-        request.headers.add(name: "Authorization", value: "Bearer \(endpoint.token)")
-        let response: HTTPClientResponse
-        do {
-            response = try await HTTPClient.shared.execute(request, timeout: timeout)
-        } catch {
-            throw CommandFailure("\(endpoint.url): the coordinator of \(directory.path) does not answer (\(error))")
-        }
-        let body = try await response.body.collect(upTo: 64 << 20)
-        guard (200..<300).contains(response.status.code) else {
-            throw CommandFailure(
-                "\(endpoint.url): the coordinator refuses (\(response.status.code)): \(String(buffer: body).prefix(300))"
-            )
-        }
-        return Data(body.readableBytesView)
-    }
-
-    private enum HTTPMethodName {
-        case GET, POST
-    }
 }
 
 extension RunFiles {

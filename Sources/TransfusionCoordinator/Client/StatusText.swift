@@ -13,7 +13,7 @@ public struct StatusText: Sendable {
     /// One line for a run that goes on in the foreground.
     public var progressLine: String {
         var parts = ["\(status.run) \(status.state.rawValue)", "\(status.step)/\(status.steps) \(percent)"]
-        if let losses = status.losses { parts.append("loss \(significant(losses.total))") }
+        if let losses = status.losses { parts.append("loss \(Self.significant(losses.total))") }
         if let tokens = status.tokensPerSecond { parts.append("\(Int(tokens)) tok/s") }
         if let eta = status.etaSeconds { parts.append("eta \(Duration.seconds(eta).brief)") }
         if let checkpoint = status.lastCheckpoint { parts.append("saved \(checkpoint.step)") }
@@ -34,8 +34,8 @@ public struct StatusText: Sendable {
         lines.append(progress)
         if let losses = status.losses {
             lines.append(
-                "loss \(significant(losses.total)) (text \(significant(losses.text)) img \(significant(losses.image)))  "
-                    + "gnorm \(significant(losses.gradientNorm))  lr \(String(format: "%.1e", losses.learningRate))"
+                "loss \(Self.significant(losses.total)) (text \(Self.significant(losses.text)) img \(Self.significant(losses.image)))  "
+                    + "gnorm \(Self.significant(losses.gradientNorm))  lr \(String(format: "%.1e", losses.learningRate))"
                     + (status.tokensPerSecond.map { "  tok/s \(Int($0))" } ?? "")
                     + (status.mfu.map { "  mfu \(String(format: "%.0f", 100 * $0))%" } ?? ""))
         }
@@ -81,9 +81,27 @@ public struct StatusText: Sendable {
                 String(format: "%.1f s", rank.heartbeatAge), rank.condition.rawValue,
             ]
         }
-        let all = [header] + rows
-        let widths = header.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
-        return all.map { row in
+        return Self.columns([header] + rows)
+    }
+
+    /// Many runs, one a line.
+    public static func table(of runs: [RunSummary]) -> String {
+        guard !runs.isEmpty else { return "no runs; 'tf-coord submit CONFIG' hands one to the daemon" }
+        let header = ["run", "state", "step", "", "loss", "tok/s", "eta", "ranks", "restarts", ""]
+        let rows = runs.map { run in
+            [
+                run.run, run.state.rawValue, "\(run.step)/\(run.steps)", String(format: "%.1f%%", run.percent),
+                run.loss.map(significant) ?? "", run.tokensPerSecond.map { "\(Int($0))" } ?? "",
+                run.etaSeconds.map { Duration.seconds($0).brief } ?? "", "\(run.ranks)", "\(run.restarts)",
+                run.exit.map { $0.code == 0 ? "" : $0.reason } ?? run.warnings.first.map { "! \($0)" } ?? "",
+            ]
+        }
+        return columns([header] + rows).map(printable).joined(separator: "\n")
+    }
+
+    private static func columns(_ rows: [[String]]) -> [String] {
+        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+        return rows.map { row in
             zip(row, widths).map { $0.padding(toLength: max($1, $0.count), withPad: " ", startingAt: 0) }
                 .joined(separator: "  ")
         }
@@ -91,7 +109,7 @@ public struct StatusText: Sendable {
 
     private var percent: String { String(format: "%.1f%%", status.percent) }
 
-    private func significant(_ value: Double) -> String {
+    private static func significant(_ value: Double) -> String {
         value.isFinite ? String(format: "%.3g", value) : "\(value)"
     }
 

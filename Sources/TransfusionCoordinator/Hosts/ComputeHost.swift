@@ -11,4 +11,7 @@ public struct ComputeHost: Sendable, Codable, Equatable, Hashable {
 
     /// The name of the host that the coordinator itself runs on.
     static let localName = "localhost"
+
+    /// The host that the coordinator itself runs on.
+    public static func local(slots: Int) -> ComputeHost { ComputeHost(name: localName, slots: slots) }
 }

@@ -10,6 +10,8 @@ struct MetricsTail {
     private var recentStepSeconds: [Double] = []
 
     private(set) var latest: StepRecord?
+    /// All records in a bounded number of points.
+    private(set) var series = MetricsSeries()
     /// Seconds in which the steps were computed that count: those that were not done again later.
     private(set) var productiveSeconds = 0.0
     /// The newest loss in standard deviations from those before it.
@@ -31,9 +33,18 @@ struct MetricsTail {
         guard let size = try? file.seekToEnd(), size != UInt64(offset) else { return }
         if size < UInt64(offset) { restart() }
         guard (try? file.seek(toOffset: UInt64(offset))) != nil, let data = try? file.readToEnd() else { return }
+        let isWholeFile = offset == 0
         var start = data.startIndex
         while let newline = data[start...].firstIndex(of: UInt8(ascii: "\n")) {
-            if let record = StepRecord(json: data[start..<newline]) { add(record) }
+            if let record = StepRecord(json: data[start..<newline]) {
+                if record.step > latest?.step ?? 0 {
+                    add(record)
+                } else if !isWholeFile {
+                    // A step that comes again: the log was cut and has grown beyond what was read of it.
+                    restart()
+                    return refresh()
+                }
+            }
             start = newline + 1
         }
         offset += start - data.startIndex
@@ -43,6 +54,7 @@ struct MetricsTail {
         let steps = record.step - (latest?.step ?? 0)
         productiveSeconds += record.stepSeconds * Double(max(0, steps))
         lossDeviation = losses.zScore(adding: record.loss)
+        series.add(record)
         recentStepSeconds.append(record.stepSeconds)
         if recentStepSeconds.count > 32 { recentStepSeconds.removeFirst() }
         latest = record

@@ -47,28 +47,19 @@ public struct RunFiles: Sendable {
     /// Makes this process the only coordinator of the run, until it ends.
     /// - Returns: Keep it; the lock goes with it.
     func lock() throws -> FileHandle {
-        let descriptor = open(lockFile, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw FileFailure("open", lockFile) }
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-            close(descriptor)
+        guard let lock = try FileLock.take(lockFile) else {
             throw CommandFailure(
                 "\(directory.path): another tf-coord supervises this run; see 'tf-coord status \(directory.path)'",
                 .wrongUse)
         }
-        return FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        return lock
     }
 
     /// Whether a coordinator supervises the run now.
-    public var isSupervised: Bool {
-        let descriptor = open(lockFile, O_RDWR | O_CLOEXEC)
-        guard descriptor >= 0 else { return false }
-        defer { close(descriptor) }
-        return flock(descriptor, LOCK_EX | LOCK_NB) != 0
-    }
+    public var isSupervised: Bool { FileLock.isTaken(lockFile) }
 
     func write(_ value: some Encodable, to path: String, durable: Bool) throws {
-        try AtomicFile.write(CoordinatorJSON.encode(value, pretty: true), to: path, durable: durable)
-        chmod(path, 0o600)
+        try AtomicFile.write(CoordinatorJSON.encode(value, pretty: true), to: path, mode: 0o600, durable: durable)
     }
 
     func read<Value: Decodable>(_ type: Value.Type, from path: String) -> Value? {
@@ -76,8 +67,7 @@ public struct RunFiles: Sendable {
     }
 
     func writeEndpoint(_ endpoint: HeartbeatEndpoint) throws {
-        try AtomicFile.write(JSONEncoder().encode(endpoint), to: self.endpoint)
-        chmod(self.endpoint, 0o600)
+        try AtomicFile.write(JSONEncoder().encode(endpoint), to: self.endpoint, mode: 0o600)
     }
 }
 

@@ -36,7 +36,7 @@ public struct RunRequest: Sendable, Codable, Equatable {
         URL(filePath: path).standardizedFileURL.path(percentEncoded: false).trimmingSuffix("/")
     }
 
-    private static func workerBesideThisProgram() throws(CommandFailure) -> String {
+    static func workerBesideThisProgram() throws(CommandFailure) -> String {
         let program = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
         let worker = URL(filePath: program).deletingLastPathComponent().appending(path: "tf-worker").path
         guard FileManager.default.isExecutableFile(atPath: worker) else {

@@ -1,0 +1,82 @@
+internal import Foundation
+internal import TransfusionConfig
+
+/// What a daemon keeps beside the runs below its root, in a directory that only the user can read.
+public struct DaemonFiles: Sendable {
+    /// The directory below which all runs of the daemon lie; absolute.
+    public let root: String
+
+    public init(root: String) {
+        self.root = RunRequest.absolute(root)
+    }
+
+    private var directory: String { root + "/.coordinator" }
+    var store: String { directory + "/runs.sqlite" }
+    /// Where commands ask, with their token.
+    private var endpoint: String { directory + "/daemon.json" }
+    private var lockFile: String { directory + "/lock" }
+
+    func make() throws {
+        do {
+            try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        } catch {
+            throw CommandFailure("\(directory): cannot be made: \(error.localizedDescription)", .wrongUse)
+        }
+        chmod(directory, 0o700)
+    }
+
+    /// Makes this process the only daemon of the root, until it ends.
+    /// - Returns: Keep it; the lock goes with it.
+    func lock() throws -> FileHandle {
+        guard let lock = try FileLock.take(lockFile) else {
+            throw CommandFailure("\(root): another tf-coord serves the runs there; see 'tf-coord status'", .wrongUse)
+        }
+        return lock
+    }
+
+    /// Tells commands where the daemon is; also those that run elsewhere but in the same session of the user.
+    func publish(_ endpoint: DaemonEndpoint) throws {
+        for path in [self.endpoint, Self.sessionFile].compactMap(\.self) {
+            try AtomicFile.write(CoordinatorJSON.encode(endpoint, pretty: true), to: path, mode: 0o600, durable: false)
+        }
+    }
+
+    /// Takes back what `publish` said.
+    func withdraw() {
+        unlink(endpoint)
+        if let file = Self.sessionFile, Self.read(file)?.root == root { unlink(file) }
+    }
+
+    /// The daemon that serves the runs below a root now.
+    /// - Parameter root: nil for `runs` in the working directory, or else the daemon that this user started last.
+    public static func runningDaemon(root: String?) -> DaemonEndpoint? {
+        let files = DaemonFiles(root: root ?? RunLocator.root)
+        var candidates = [files.endpoint]
+        if root == nil, let file = sessionFile { candidates.append(file) }
+        for candidate in candidates {
+            if let endpoint = read(candidate), FileLock.isTaken(DaemonFiles(root: endpoint.root).lockFile) {
+                return endpoint
+            }
+        }
+        return nil
+    }
+
+    private static func read(_ path: String) -> DaemonEndpoint? {
+        FileManager.default.contents(atPath: path).flatMap {
+            try? CoordinatorJSON.decode(DaemonEndpoint.self, from: $0)
+        }
+    }
+
+    /// A file of the user's session, which the system keeps from other users; nil where there is no session.
+    private static var sessionFile: String? {
+        ProcessInfo.processInfo.environment["XDG_RUNTIME_DIR"].flatMap { $0.isEmpty ? nil : $0 + "/tf-coord.json" }
+    }
+}
+
+/// Where a daemon answers commands, in a file that only the user can read.
+public struct DaemonEndpoint: Sendable, Codable, Equatable {
+    public var url: String
+    public var root: String
+    public var token: String
+    public var pid: Int32
+}

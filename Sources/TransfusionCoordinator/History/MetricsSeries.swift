@@ -1,0 +1,90 @@
+internal import TransfusionTelemetry
+
+/// The metrics of a run from its beginning in a bounded number of points, however long it is.
+///
+/// A point stands for `stride` records in a row. When there are too many points, each two become one: adding a record
+/// takes constant time, and nothing is read twice.
+struct MetricsSeries {
+    /// The most points.
+    static let limit = 600
+
+    private var stride = 1
+    private var points: [Point] = []
+    /// The records after the last point.
+    private var open: Point?
+
+    mutating func add(_ record: StepRecord) {
+        let point = Point(record)
+        open = open.map { $0 + point } ?? point
+        guard let full = open, full.records == stride else { return }
+        points.append(full)
+        open = nil
+        guard points.count == Self.limit else { return }
+        points = Swift.stride(from: 0, to: points.count, by: 2).map { points[$0] + points[$0 + 1] }
+        stride *= 2
+    }
+
+    /// A column for each value.
+    var columns: MetricsColumns {
+        let all = points + [open].compactMap(\.self)
+        func mean(_ value: KeyPath<Point, Double>) -> [Float] {
+            all.map { Float($0[keyPath: value] / Double($0.records)) }
+        }
+        return MetricsColumns(
+            recordsPerPoint: stride, step: all.map(\.step), loss: mean(\.loss), lossText: mean(\.lossText),
+            lossImage: mean(\.lossImage), gradientNorm: all.map { Float($0.gradientNorm) },
+            learningRate: mean(\.learningRate), tokensPerSecond: mean(\.tokensPerSecond), mfu: mean(\.mfu))
+    }
+
+    private struct Point {
+        var records = 1
+        /// Of the last record.
+        var step: Int
+        // Sums over the records, but for the norm: of that the largest matters.
+        var loss: Double
+        var lossText: Double
+        var lossImage: Double
+        var gradientNorm: Double
+        var learningRate: Double
+        var tokensPerSecond: Double
+        var mfu: Double
+
+        init(_ record: StepRecord) {
+            step = record.step
+            loss = record.loss
+            lossText = record.lossText
+            lossImage = record.lossImage
+            gradientNorm = record.gradientNorm
+            learningRate = record.learningRate
+            tokensPerSecond = record.tokensPerSecond
+            mfu = record.modelFLOPsUtilization
+        }
+
+        static func + (a: Point, b: Point) -> Point {
+            var sum = b
+            sum.records += a.records
+            sum.loss += a.loss
+            sum.lossText += a.lossText
+            sum.lossImage += a.lossImage
+            sum.gradientNorm = a.gradientNorm.isNaN ? .nan : max(a.gradientNorm, b.gradientNorm)
+            sum.learningRate += a.learningRate
+            sum.tokensPerSecond += a.tokensPerSecond
+            sum.mfu += a.mfu
+            return sum
+        }
+    }
+}
+
+/// What charts show: a value of each column belongs to the step in the same place.
+public struct MetricsColumns: Codable, Sendable, Equatable {
+    /// Each point is the mean of so many records; of gradient norms, the largest.
+    public var recordsPerPoint: Int
+    public var step: [Int]
+    public var loss: [Float]
+    public var lossText: [Float]
+    public var lossImage: [Float]
+    public var gradientNorm: [Float]
+    public var learningRate: [Float]
+    public var tokensPerSecond: [Float]
+    public var mfu: [Float]
+}

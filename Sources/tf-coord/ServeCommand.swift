@@ -1,0 +1,44 @@
+import ArgumentParser
+import Foundation
+import TransfusionConfig
+import TransfusionCoordinator
+
+struct ServeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve", abstract: "Takes runs, queues them, and supervises them as slots become free.",
+        discussion: """
+            Runs until it is told to stop. Ctrl-C, SIGTERM or SIGUSR1: all runs save, and tf-coord ends; with exit code 85 if
+            it will go on with runs when it is started again. Once more, and everything ends at once. A daemon that was
+            killed is started again in the same way: it finds its runs, takes over those that went on, and launches the others.
+            """)
+
+    @Option(help: ArgumentHelp("The directory below which all runs lie.", valueName: "directory"))
+    var root = RunLocator.root
+
+    @Option(
+        help: "Ranks that run at once on this host; what the batch system allows, or as many as processors, by default."
+    )
+    var slots: Int?
+
+    @OptionGroup var server: ServerOptions
+
+    func validate() throws {
+        if let slots, slots < 1 { throw ValidationError("--slots: \(slots) is not a number of ranks; use 1 or more") }
+    }
+
+    func run() throws {
+        let slots = slots
+        let allocated = try waitFor { slots == nil ? try await HostList.ofAllocation() : nil }
+        let hosts = allocated ?? [.local(slots: slots ?? ProcessInfo.processInfo.activeProcessorCount)]
+        try RunCommand.refuseSeveral(hosts)
+        StopRequests.install()
+        let console = Console()
+        let daemon = Daemon(root: root, hosts: hosts, settings: try server.settings)
+        let unfinished = try waitFor {
+            try await daemon.run(
+                log: console.say, onListening: { console.show($0, hint: "tf-coord dashboard") },
+                stopRequests: { StopRequests.count })
+        }
+        if unfinished > 0 { throw ExitCode(CommandFailure.Code.checkpointedAndStopped.rawValue) }
+    }
+}

@@ -1,0 +1,28 @@
+import ArgumentParser
+import TransfusionConfig
+import TransfusionCoordinator
+
+struct TokenCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "token",
+        abstract: "Makes a token that may look at all runs of the daemon, for Prometheus as an example.",
+        discussion: "The token is shown once; the daemon keeps only its digest.")
+
+    @Argument(help: "What the token is for; it is revoked by this name.")
+    var name: String
+
+    @Flag(help: "Take back all tokens of this name; 'dashboard' are those of links.")
+    var revoke = false
+
+    @OptionGroup var place: RunRoot
+
+    func run() throws {
+        let client = CoordinatorClient(try place.daemon)
+        let name = name
+        if revoke {
+            try waitFor { try await client.revokeTokens(name) }
+        } else {
+            print(try waitFor { try await client.issueToken(name) })
+        }
+    }
+}

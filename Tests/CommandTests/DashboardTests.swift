@@ -1,0 +1,98 @@
+import Foundation
+import Testing
+import TransfusionCoordinator
+import _TestUtilities
+
+/// The dashboard as a browser shows it, of a run that goes on.
+@Suite(.serialized, .enabled(if: Browser.obstacle == nil, Browser.obstacle), .timeLimit(.minutes(10)))
+struct DashboardTests {
+    @Test func aLiveRunMovesOnThePage() throws {
+        let temporary = try TemporaryDirectory(), dataset = try SmallDataset()
+        let run = try SupervisedRun(
+            "live", in: temporary, dataset: dataset,
+            adding: "samples: {every_steps: 100, prompts: [red circle, blue circle], diffusion_steps: 8}")
+        try run.start()
+        _ = try run.wait("ten steps") { $0.step >= 10 && $0.losses != nil }
+        let link = try Command("tf-coord").run("dashboard", run.directory)
+        try #require(link.status == 0, "\(link.errors)")
+
+        let browser = try Browser()
+        try browser.resize(width: 1100, height: 800, isDark: false)
+        try browser.open(link.output.trimmingCharacters(in: .whitespacesAndNewlines))
+        try browser.wait("!document.getElementById('run').hidden")
+        // The token has left the address, and scripts cannot read it.
+        #expect(try browser.evaluate("location.hash") as? String == "")
+        #expect(try browser.evaluate("document.cookie") as? String == "")
+
+        try browser.wait("document.querySelectorAll('#ranks tbody tr').length === 2")
+        try browser.wait("document.querySelectorAll('.chart path.line').length >= 6")
+        let rows = "[...document.querySelectorAll('#ranks tbody tr')].map((row) => row.cells[3].textContent).join()"
+        let lines = "[...document.querySelectorAll('.chart path.line')].map((path) => path.getAttribute('d')).join()"
+        let step = "Number(document.getElementById('progress').textContent.match(/step ([0-9,]+)/)[1].replace(',', ''))"
+        let before = (
+            rows: try browser.evaluate(rows) as? String ?? "", lines: try browser.evaluate(lines) as? String ?? "",
+            step: try browser.number(step)
+        )
+        #expect(before.step >= 10)
+        try browser.wait("\(rows) !== '\(before.rows)'")
+        try browser.wait("\(lines) !== '\(before.lines)'")
+        try browser.wait("\(step) > \(before.step)")
+        #expect(try browser.text("#verdict").contains("All is well"), "\(try browser.text("#verdict"))")
+        #expect(try browser.text("#ranks").contains("OK"))
+
+        // Pictures of the prompts, and a checkpoint, come with step 100.
+        try browser.wait("document.querySelectorAll('#samples img').length >= 2", seconds: 120)
+        try browser.wait("[...document.querySelectorAll('#samples img')].every((picture) => picture.naturalWidth > 0)")
+        #expect(try browser.text("#samples").contains("red circle"))
+        try browser.wait("document.getElementById('checkpoints').textContent.includes('step 100')")
+
+        // A failure is named, and so is what it cost.
+        let victim = try #require(try run.wait("two ranks") { $0.state == .running && $0.ranks.count == 2 }.ranks.last)
+        kill(victim.pid, SIGKILL)
+        try browser.wait("document.getElementById('recoveries').textContent.includes('rank 1 was ended by SIGKILL')")
+        try browser.wait("document.getElementById('recoveries').textContent.includes('steps computed again')")
+        try browser.wait("document.getElementById('verdict').textContent.includes('All is well')")
+        try browser.wait("document.querySelectorAll('.chart line.mark').length >= 6")
+        if let place = ProcessInfo.processInfo.environment["TRANSFUSION_SCREENSHOTS"] {
+            try takePictures(of: browser, into: place)
+        }
+        #expect(browser.complaints == [])
+
+        // A page does not pretend that all is well when nobody answers any more.
+        try run.stop(now: true)
+        _ = try run.finish()
+        try browser.wait("document.getElementById('live').textContent.includes('no answer')")
+        #expect(try browser.text("#verdict").contains("does not answer"))
+    }
+
+    private func takePictures(of browser: Browser, into directory: String) throws {
+        for (name, width, height, isDark) in [
+            ("dashboard", 1100, 800, false), ("dashboard-dark", 1100, 800, true), ("dashboard-phone", 390, 844, false),
+        ] {
+            try browser.resize(width: width, height: height, isDark: isDark)
+            // Charts are drawn anew for the width.
+            try browser.wait(
+                "[...document.querySelectorAll('.chart svg')].every((chart) => chart.viewBox.baseVal.width === chart.clientWidth)"
+            )
+            #expect(try browser.number("document.documentElement.scrollWidth") <= Double(width), "\(name) is too wide")
+            try browser.screenshot().write(to: URL(filePath: "\(directory)/\(name).png"))
+        }
+    }
+
+    @Test func whoHasNoLinkSeesNothing() throws {
+        let temporary = try TemporaryDirectory(), dataset = try SmallDataset()
+        let run = try SupervisedRun("closed", in: temporary, dataset: dataset)
+        try run.start()
+        _ = try run.wait("a rank") { !$0.ranks.isEmpty }
+        let link = try Command("tf-coord").run("dashboard", run.directory).output
+        let browser = try Browser()
+        try browser.open(String(link.prefix { $0 != "#" }))
+        try browser.wait("!document.getElementById('signin').hidden")
+        #expect(try browser.text("body").contains("tf-coord dashboard"))
+        #expect(try !browser.text("body").contains("closed"))
+        try browser.open(link.trimmingCharacters(in: .whitespacesAndNewlines) + "0")
+        try browser.wait("!document.getElementById('signin').hidden && location.hash === ''")
+        try run.stop(now: true)
+        _ = try run.finish()
+    }
+}

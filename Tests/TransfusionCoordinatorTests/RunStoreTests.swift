@@ -1,0 +1,81 @@
+import Foundation
+import Testing
+import TransfusionConfig
+import _TestUtilities
+
+@testable import TransfusionCoordinator
+
+@Suite struct RunStoreTests {
+    private let directory: TemporaryDirectory
+    private var path: String { directory.file("runs.sqlite") }
+
+    init() throws {
+        directory = try TemporaryDirectory()
+    }
+
+    private func record(_ name: String) throws -> RunStore.Record {
+        try RunStore.Record(name: name, request: .example(name))
+    }
+
+    @Test func runsAreThereAgainInTheirOrder() throws {
+        var store: RunStore? = try RunStore(path)
+        for name in ["first", "second", "third"] { _ = try store?.enqueue(record(name)) }
+        var second = try #require(store?.runs()[1])
+        second.state = .active
+        try store?.update(second)
+        // One that has ended and is continued goes to the end of the queue.
+        _ = try store?.enqueue(record("first"))
+        store = nil
+
+        let runs = try RunStore(path).runs()
+        #expect(runs.map(\.name) == ["second", "third", "first"])
+        #expect(runs.map(\.state) == [.active, .queued, .queued])
+        #expect(try runs[0].decodedRequest() == .example("second"))
+    }
+
+    @Test func belongsToOneProcess() throws {
+        let store = try RunStore(path)
+        _ = try store.enqueue(record("only"))
+        let error = #expect(throws: CommandFailure.self) { try RunStore(path) }
+        #expect(error?.description.contains("database is locked") == true, "\(String(describing: error))")
+        #expect(try store.runs().map(\.name) == ["only"])
+    }
+
+    @Test func keepsNothingOfATokenButItsDigest() throws {
+        var tokens = AccessTokens()
+        let (token, entry) = tokens.issueViewer("prometheus", lifetime: nil)
+        var store: RunStore? = try RunStore(path)
+        try store?.keep(entry)
+        let expired = AccessTokens.Entry(digest: [1, 2, 3], access: .viewer, name: "old", expires: 1000)
+        try store?.keep(expired)
+        store = nil
+
+        for name in try FileManager.default.contentsOfDirectory(atPath: directory.path) {
+            let data = try Data(contentsOf: URL(filePath: directory.file(name)))
+            #expect(data.range(of: Data(token.utf8)) == nil)
+        }
+        let reopened = try RunStore(path)
+        var loaded = AccessTokens()
+        for entry in try reopened.tokens() { loaded.add(entry) }
+        #expect(try reopened.tokens() == [entry])
+        #expect(loaded.access(for: token) == .viewer)
+        #expect(try reopened.forget(tokens: "prometheus"))
+        #expect(try !reopened.forget(tokens: "prometheus"))
+        #expect(try reopened.tokens().isEmpty)
+    }
+
+    @Test func whatIsNoStoreIsRefusedByName() throws {
+        try "this is no database, but it is long enough to be taken for one".write(
+            toFile: path, atomically: true, encoding: .utf8)
+        let error = #expect(throws: (any Error).self) { try RunStore(path) }
+        #expect("\(error!)".hasPrefix("\(path): cannot be used as the store of runs"))
+    }
+}
+
+extension RunRequest {
+    static func example(_ name: String) throws -> RunRequest {
+        try RunRequest(
+            .init(yaml: "name: \(name)\ndata: {path: /data}"), hosts: [.local(slots: 2)], ranks: 2,
+            directory: "/runs/\(name)", worker: "/bin/true")
+    }
+}
