@@ -22,6 +22,8 @@ packages=(
     libsentencepiece-dev libpng-dev libfreetype-dev fonts-dejavu-core
     # The quickstart's data: emoji pictures, their names, and definitions of words
     fonts-noto-color-emoji unicode-data wordnet-base
+    # The coordinator: ranks on other hosts, and the stacks of ranks that hang
+    openssh-client gdb
     # Tests: hosts made of network namespaces
     iproute2
 )

@@ -27,6 +27,29 @@ swift build "${build[@]}" --build-tests
 stage "Tests"
 # Tests start ranks themselves; Open MPI asks root to say that it means it, as in containers.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-swift test "${build[@]}" --skip-build
+# No test waits without a bound; should one do so all the same, it is named and ended rather than waited for.
+minutes=60
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+status=0
+TRANSFUSION_TEST_RUN=$$ timeout --foreground --kill-after=10 "${minutes}m" \
+    swift test "${build[@]}" --skip-build > >(tee "$log") 2>&1 || status=$?
+if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
+    echo "error: the tests had not ended after $minutes minutes; these were running:" >&2
+    awk '
+        match($0, / Test .* started\.$/) && !/ Test run / {
+            test = substr($0, RSTART); sub(/ started\.$/, "", test); running[test] = 1
+        }
+        match($0, / Test .* (passed|failed) after /) {
+            test = substr($0, RSTART); sub(/( with [0-9]+ test cases?)? (passed|failed) after .*/, "", test); delete running[test]
+        }
+        END { for (test in running) print "  " test }' "$log" >&2
+    # Jobs have process groups of their own; the variable tells which belong to these tests.
+    for process in $(grep -lsz "^TRANSFUSION_TEST_RUN=$$\$" /proc/[0-9]*/environ | cut -d/ -f3); do
+        echo "  process $process: $(tr '\0' ' ' <"/proc/$process/cmdline" | cut -c-200)" >&2
+        kill -9 "$process" || true
+    done
+fi
+[ "$status" -eq 0 ] || exit "$status"
 
 stage "All tests passed"

@@ -127,21 +127,8 @@ static void visible_range(const tf_attention_head *h, size_t first, size_t end, 
 #include "attention_level.h"
 #pragma clang attribute pop
 
-#define SUFFIX _avx512
-#define LANES 16
-#define BLOCK_VECTORS 4
-#define PAIRS 0
-#pragma clang attribute push(__attribute__((target("arch=x86-64-v4"))), apply_to = function)
-#include "attention_level.h"
-#pragma clang attribute pop
-
-#define SUFFIX _avx512_bf16
-#define LANES 16
-#define BLOCK_VECTORS 4
-#define PAIRS 1
-#pragma clang attribute push(__attribute__((target("arch=x86-64-v4,avx512bf16"))), apply_to = function)
-#include "attention_level.h"
-#pragma clang attribute pop
+#define LEVEL "attention_level.h"
+#include "avx512_levels.h"
 #endif
 
 void tf_attention_forward(const tf_attention_head *head, tf_attention_level level, void *scratch) {

@@ -109,21 +109,8 @@ size_t tf_gemm_scratch(const tf_gemm_problem *problem) {
 }
 
 #if defined(__x86_64__) && !defined(TF_NO_CLONES)
-#define SUFFIX _avx512
-#define LANES 16
-#define BLOCK_VECTORS 4
-#define PAIRS 0
-#pragma clang attribute push(__attribute__((target("arch=x86-64-v4"))), apply_to = function)
-#include "gemm_level.h"
-#pragma clang attribute pop
-
-#define SUFFIX _avx512_bf16
-#define LANES 16
-#define BLOCK_VECTORS 4
-#define PAIRS 1
-#pragma clang attribute push(__attribute__((target("arch=x86-64-v4,avx512bf16"))), apply_to = function)
-#include "gemm_level.h"
-#pragma clang attribute pop
+#define LEVEL "gemm_level.h"
+#include "avx512_levels.h"
 
 #pragma clang attribute push(__attribute__((target("arch=x86-64-v4,avx512bf16"))), apply_to = function)
 /// `x[i] · w` for `rows` rows of x. One row of w at a time, so that memory is read straight ahead.

@@ -204,6 +204,9 @@ extension ConfigurationKey {
             "supervision.save_timeout", \.supervision.saveTimeout, .number(1...1e6), mayChange: true,
             "Seconds for a checkpoint, for drawing samples, and from a request to stop until all ranks have left."),
         ConfigurationKey(
+            "supervision.kill_timeout", \.supervision.killTimeout, .number(1...1e6), mayChange: true,
+            "Seconds in which the processes of a failed launch must be gone, after which tf-coord gives up."),
+        ConfigurationKey(
             "supervision.restarts", \.supervision.restarts, .integer(0...1_000_000), mayChange: true,
             "Failures in a row, without a new checkpoint between them, that tf-coord answers with a restart."),
         ConfigurationKey(

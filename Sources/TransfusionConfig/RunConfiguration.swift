@@ -165,6 +165,8 @@ public struct RunConfiguration: Sendable, Equatable {
         public var stepTimeout = 600.0
         /// For a checkpoint, for drawing samples, and from a request to stop until the end.
         public var saveTimeout = 600.0
+        /// From the kill of a launch until none of its processes is left.
+        public var killTimeout = 120.0
         /// Failures in a row without a new checkpoint between them.
         public var restarts = 5
         /// Before the second restart in a row; doubled for each after it.

@@ -1,4 +1,3 @@
-internal import COpenSSL
 internal import Foundation
 internal import TransfusionConfig
 internal import TransfusionTelemetry
@@ -24,8 +23,6 @@ public struct ForegroundRun: Sendable {
         progress: @escaping @Sendable (RunStatus) -> Void,
         stopRequests: @escaping @Sendable () -> Int
     ) async throws -> RunStatus.Exit {
-        // Threads may still verify a checkpoint when the process ends: OpenSSL must not clean up under them.
-        OPENSSL_init_crypto(UInt64(OPENSSL_INIT_NO_ATEXIT), nil)
         let workerToken = AccessTokens.generate(), controlToken = AccessTokens.generate()
         let viewerToken = AccessTokens.generate()
         let name = try RunConfiguration(yaml: request.configuration).name

@@ -1,13 +1,12 @@
 import ArgumentParser
 import Foundation
-import Synchronization
 import TransfusionConfig
 import TransfusionCoordinator
 
 /// Supervises a run in the foreground, for `run` and `resume`.
 enum Foreground {
-    /// - Throws: `ExitCode` with the code that the end of the run means.
-    static func supervise(_ request: RunRequest, _ settings: CoordinatorServer.Settings) throws {
+    /// Ends the process with the exit code that the end of the run means.
+    static func supervise(_ request: RunRequest, _ settings: CoordinatorServer.Settings) throws -> Never {
         StopRequests.install()
         let console = Console()
         let run = ForegroundRun(request, settings: settings)
@@ -17,13 +16,19 @@ enum Foreground {
                 progress: console.show, stopRequests: { StopRequests.count })
         }
         console.clear()
-        guard exit.code != 0 else {
-            print("done: \(exit.reason)")
-            return
+        switch exit.code {
+        case 0: print("done: \(exit.reason)")
+        case CommandFailure.Code.checkpointedAndStopped.rawValue: complain("stopped: \(exit.reason)")
+        default: complain("error: \(exit.reason)")
         }
-        let line = exit.code == CommandFailure.Code.checkpointedAndStopped.rawValue ? "stopped: " : "error: "
-        FileHandle.standardError.write(Data("\(line)\(exit.reason)\n".utf8))
-        throw ExitCode(exit.code)
+        // At once: threads may still verify a checkpoint, and libraries that clean up would wait for them, or pull away
+        // what they use.
+        fflush(nil)
+        _exit(exit.code)
+    }
+
+    private static func complain(_ line: String) {
+        FileHandle.standardError.write(Data("\(line)\n".utf8))
     }
 }
 

@@ -3,7 +3,7 @@ import Testing
 import _TestUtilities
 
 /// tf-bench as a process. Its figures are this machine's; tests look at whether they can be true.
-@Suite(.serialized, .timeLimit(.minutes(5))) struct BenchCommandTests {
+@Suite(.serialized, .oneSuiteAtATime, .timeLimit(.minutes(5))) struct BenchCommandTests {
     private let bench = Command("tf-bench")
     private static let environment = ["OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"]
     private static let small = [

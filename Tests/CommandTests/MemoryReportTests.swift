@@ -3,7 +3,7 @@ import Testing
 import _TestUtilities
 
 /// Holds the memory that tf-worker announces at its start to what the kernel counts at its end.
-@Suite(.serialized, .timeLimit(.minutes(5))) struct MemoryReportTests {
+@Suite(.serialized, .oneSuiteAtATime, .timeLimit(.minutes(5))) struct MemoryReportTests {
     private struct Layout: CustomTestStringConvertible, Sendable {
         let ranks: Int
         let tensor: Int

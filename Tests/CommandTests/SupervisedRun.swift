@@ -8,7 +8,7 @@ final class SupervisedRun {
     let directory: String
     private let configuration: String
     private let output: String
-    private(set) var process: Process?
+    private(set) var process: RunningCommand?
 
     static let steps = 1500
 
@@ -34,24 +34,13 @@ final class SupervisedRun {
 
     deinit {
         // Whatever a failed test has left.
-        if let process, process.isRunning { kill(process.processIdentifier, SIGKILL) }
+        process?.send(SIGKILL)
         for pid in processes { kill(pid, SIGKILL) }
     }
 
-    func start(_ more: String...) throws {
-        let process = Process()
-        process.executableURL = URL(filePath: Command("tf-coord").path)
-        process.arguments = ["run", configuration, "--ranks", "2", "--run-dir", directory] + more
-        if !FileManager.default.fileExists(atPath: output) {
-            _ = FileManager.default.createFile(atPath: output, contents: nil)
-        }
-        let file = try FileHandle(forWritingTo: URL(filePath: output))
-        try file.seekToEnd()
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = file
-        process.standardError = file
-        try process.run()
-        self.process = process
+    func start(_ more: [String] = []) throws {
+        let arguments = ["run", configuration, "--ranks", "2", "--run-dir", directory] + more
+        process = try Command("tf-coord").start(arguments, output: output)
     }
 
     /// The status as a script sees it; nil when there is none yet.
@@ -79,12 +68,12 @@ final class SupervisedRun {
     }
 
     /// Waits for the end of tf-coord.
-    func finish(seconds: Double = 240) throws -> Int32 {
-        let process = try #require(process)
-        let deadline = Date(timeIntervalSinceNow: seconds)
-        while process.isRunning, Date() < deadline { usleep(50_000) }
-        guard !process.isRunning else { throw Problem("tf-coord does not end within \(seconds) s; \(log)") }
-        return process.terminationStatus
+    func finish() throws -> Int32 {
+        do {
+            return try #require(process).wait().status
+        } catch {
+            throw Problem("\(error); \(log)")
+        }
     }
 
     /// The process of mpirun in the present launch.

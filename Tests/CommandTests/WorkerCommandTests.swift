@@ -5,7 +5,7 @@ import TransfusionCore
 import _TestUtilities
 
 /// tf-worker as a process, alone and under mpirun.
-@Suite(.serialized, .timeLimit(.minutes(5))) struct WorkerCommandTests {
+@Suite(.serialized, .oneSuiteAtATime, .timeLimit(.minutes(10))) struct WorkerCommandTests {
     private let worker = Command("tf-worker")
     private let dataset: SmallDataset
     private let directory: TemporaryDirectory
@@ -75,26 +75,21 @@ import _TestUtilities
 
     @Test func aSignalToOneRankStopsAll() throws {
         let set = ["--set", "schedule.steps=100000", "--set", "checkpoint.every_steps=100000"]
-        let process = Process()
-        process.executableURL = URL(filePath: try Command.onPath("mpirun").path)
-        process.arguments = ["-n", "2"] + Self.launch + [worker.path] + arguments("stopped") + set
-        process.environment = ProcessInfo.processInfo.environment.merging(Self.environment) { $1 }
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        try process.run()
+        let job = try Command.onPath("mpirun").start(
+            ["-n", "2"] + Self.launch + [worker.path] + arguments("stopped") + set, environment: Self.environment)
         let heartbeat = directory.file("stopped/heartbeats/rank-00001.json")
         let deadline = Date(timeIntervalSinceNow: 120)
         var pid: Int32?
         // Once a step is recorded the rank trains, and its heartbeat says which process it is.
-        while pid == nil, Date() < deadline, process.isRunning {
+        while pid == nil, Date() < deadline, job.isRunning {
             usleep(50_000)
             guard (try? losses("stopped"))?.isEmpty == false, let data = FileManager.default.contents(atPath: heartbeat)
             else { continue }
             pid = (try? JSONSerialization.jsonObject(with: data) as? [String: Any])?["pid"] as? Int32
         }
         kill(try #require(pid), SIGTERM)
-        process.waitUntilExit()
-        #expect(process.terminationStatus == 85)
+        let result = try job.wait()
+        #expect(result.status == 85, "\(result.errors)")
         let steps = try losses("stopped").count
         let name = "step-" + String(repeating: "0", count: 8 - String(steps).count) + "\(steps)"
         #expect(exists("stopped/checkpoints/\(name)/manifest.json"))
@@ -107,20 +102,15 @@ import _TestUtilities
         var kills = 0
         // Each time a later save is interrupted: the files are there under another name, the checkpoint is not.
         for step in [2, 5, 8] {
-            let process = Process()
-            process.executableURL = URL(filePath: worker.path)
-            process.arguments = arguments("killed") + set
-            process.standardOutput = FileHandle.nullDevice
-            process.standardError = FileHandle.nullDevice
-            try process.run()
+            let run = try worker.start(arguments("killed") + set)
             func isSaving() -> Bool {
                 let names = (try? FileManager.default.contentsOfDirectory(atPath: checkpoints)) ?? []
                 return names.contains { $0.hasSuffix(".partial") && $0 > "step-0000000\(step)" }
             }
             let deadline = Date(timeIntervalSinceNow: 120)
-            while process.isRunning, !isSaving(), Date() < deadline { usleep(200) }
-            kill(process.processIdentifier, SIGKILL)
-            process.waitUntilExit()
+            while run.isRunning, !isSaving(), Date() < deadline { usleep(200) }
+            run.send(SIGKILL)
+            _ = try run.wait()
             if isSaving() { kills += 1 }
         }
         #expect(kills > 0, "no save was interrupted")

@@ -75,8 +75,8 @@ struct RunConfigurationTests {
             samples: {every_steps: 10, prompts: ["owl", "a \\"red\\"\\theart 🦉\\n", "yes", "3"], diffusion_steps: 7,
               cfg_scale: 2}
             telemetry: {log_every_steps: 5, tensorboard: false}
-            supervision: {start_timeout: 60, heartbeat_timeout: 5, step_timeout: 30.5, save_timeout: 90, restarts: 0,
-              backoff: 0, straggler_ratio: 2, loss_spike: off, free_disk: 20}
+            supervision: {start_timeout: 60, heartbeat_timeout: 5, step_timeout: 30.5, save_timeout: 90, kill_timeout: 45,
+              restarts: 0, backoff: 0, straggler_ratio: 2, loss_spike: off, free_disk: 20}
             """
         let configuration = try RunConfiguration(yaml: file)
         #expect(configuration.samples.prompts == ["owl", "a \"red\"\theart 🦉\n", "yes", "3"])

@@ -69,6 +69,17 @@ import TransfusionTelemetry
         #expect(detector.hasFinished)
     }
 
+    @Test func aLaunchThatDoesNotEndThoughItsRanksAreDoneIsFound() throws {
+        var detector = FailureDetector(ranks: 2, bounds: bounds, at: 0)
+        let found = try #require(
+            run(&detector, to: 200) { now in now < 10 ? [0, 1].map { heartbeat($0, step: 9, .finished) } : [] })
+        guard case .notLeaving = found.finding else {
+            Issue.record("\(found)")
+            return
+        }
+        #expect(found.time > 108 && found.time < 111)
+    }
+
     @Test func aRankThatGivesUpAloneIsFound() {
         var detector = FailureDetector(ranks: 2, bounds: bounds, at: 0)
         detector.receive(heartbeat(0, step: 9, .finished), at: 1)

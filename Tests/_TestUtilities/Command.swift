@@ -3,6 +3,7 @@ internal import Foundation
 /// A command of the package that a test runs as a process.
 public struct Command: Sendable {
     public struct Result: Sendable {
+        /// The exit code; for a process that a signal ended, the number of the signal.
         public let status: Int32
         /// The signal that ended the process, if one did.
         public let signal: Int32?
@@ -10,13 +11,16 @@ public struct Command: Sendable {
         public let errors: String
     }
 
-    private let executable: URL
+    public let path: String
+
+    /// Longer than any command of a test takes on a busy machine, and shorter than a test may take.
+    public static let patience = 240.0
 
     /// - Parameter name: The name of an executable that the test target depends on, such as `tf-ckpt`.
     public init(_ name: String) {
         // SwiftPM puts the executables beside the test bundle.
-        executable = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
-            .appendingPathComponent(name)
+        path =
+            URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent().appendingPathComponent(name).path
     }
 
     /// A program of the system.
@@ -29,39 +33,28 @@ public struct Command: Sendable {
     }
 
     public init(path: String) {
-        executable = URL(filePath: path)
+        self.path = path
     }
 
-    public var path: String { executable.path }
+    /// Starts the command; it goes on beside the test.
+    /// - Parameters:
+    ///   - environment: What differs from the environment of the tests; nil takes a variable away.
+    ///   - output: A file to which all output is added; nil to keep it for the result.
+    public func start(
+        _ arguments: [String], environment: [String: String?] = [:], output: String? = nil
+    ) throws -> RunningCommand {
+        try RunningCommand(path, arguments, environment: environment, output: output)
+    }
 
     /// Runs the command to its end.
-    public func run(_ arguments: [String], environment: [String: String] = [:]) throws -> Result {
-        let process = Process()
-        process.executableURL = executable
-        process.arguments = arguments
-        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-        // Files instead of pipes: a process never blocks on output that nobody reads.
-        let directory = try TemporaryDirectory()
-        let outputs = try ["out", "err"].map { name in
-            _ = FileManager.default.createFile(atPath: directory.file(name), contents: nil)
-            return try FileHandle(forWritingTo: URL(fileURLWithPath: directory.file(name)))
-        }
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = outputs[0]
-        process.standardError = outputs[1]
-        try process.run()
-        process.waitUntilExit()
-        for output in outputs { try output.close() }
-        let texts = try ["out", "err"].map {
-            String(decoding: try Data(contentsOf: URL(fileURLWithPath: directory.file($0))), as: UTF8.self)
-        }
-        let killed = process.terminationReason == .uncaughtSignal
-        return Result(
-            status: process.terminationStatus, signal: killed ? process.terminationStatus : nil, output: texts[0],
-            errors: texts[1])
+    /// - Throws: `RunningCommand.Overdue` when that takes too long; the command is then killed.
+    public func run(
+        _ arguments: [String], environment: [String: String?] = [:], within seconds: Double = patience
+    ) throws -> Result {
+        try start(arguments, environment: environment).wait(seconds: seconds)
     }
 
-    public func run(_ arguments: String..., environment: [String: String] = [:]) throws -> Result {
+    public func run(_ arguments: String..., environment: [String: String?] = [:]) throws -> Result {
         try run(arguments, environment: environment)
     }
 }

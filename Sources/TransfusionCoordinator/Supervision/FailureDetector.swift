@@ -16,6 +16,8 @@ public struct FailureDetector: Sendable {
         case notStarted(ranks: [Int], seconds: Double)
         /// No rank has finished a step in time. `suspects` are those that the others wait for, as far as that shows.
         case stuck(suspects: [Int], waiting: Waiting?, seconds: Double)
+        /// All ranks have said that they are finished, but the launch does not end.
+        case notLeaving(seconds: Double)
     }
 
     /// What most ranks wait in.
@@ -110,7 +112,10 @@ public struct FailureDetector: Sendable {
             return now - launched > bounds.startTimeout
                 ? .notStarted(ranks: notStarted, seconds: now - launched) : nil
         }
-        guard !alive.isEmpty else { return nil }
+        guard !alive.isEmpty else {
+            let finished = now - (ranks.values.map(\.time).max() ?? now)
+            return finished > bounds.saveTimeout ? .notLeaving(seconds: finished) : nil
+        }
         let bound =
             alive.contains { !$0.heartbeat.phase.isWithinStep }
             ? max(bounds.saveTimeout, bounds.stepTimeout) : bounds.stepTimeout

@@ -12,12 +12,13 @@ extension RunSupervisor {
         switch finding {
         case .processGone(let rank):
             baseline = lastSeen[rank] ?? now
-            // mpirun knows how the rank ended when it has taken note of it, and says so once the others have left too.
-            let pid = detector?.heartbeats(at: now).first { $0.heartbeat.rank == rank }?.heartbeat.pid ?? 0
-            for _ in 0..<40 where ProcessTable.state(of: pid) != nil { try? await Task.sleep(for: .milliseconds(50)) }
-            try? await Task.sleep(for: .milliseconds(300))
-            await endRanks(besides: launch)
-            for _ in 0..<50 where launch.end == nil { try? await Task.sleep(for: .milliseconds(100)) }
+            // mpirun knows how the rank ended, ends the others, and says so. Should it not, it says more when they are
+            // gone; before that, it would take one of them for the first.
+            await waitForEnd(of: launch)
+            if launch.end == nil {
+                await endRanks(besides: launch)
+                await waitForEnd(of: launch)
+            }
             if let end = launch.end {
                 let judged = judge(end, memoryKills: memoryKills, suspect: rank)
                 if case .failed(let cause) = judged, cause.rank == rank { return judged }
@@ -38,6 +39,12 @@ extension RunSupervisor {
                     summary:
                         "\(Self.name(ranks)) did not begin to train within \(Int(seconds)) s; see the log of the launch, "
                         + "or raise supervision.start_timeout", details: details))
+        case .notLeaving(let seconds):
+            baseline = now - seconds
+            return .failed(
+                FailureCause(
+                    .hang, summary: "all ranks are done, but mpirun had not ended \(Int(seconds)) s later",
+                    details: await stacks()))
         case .stuck(let suspects, let waiting, let seconds):
             baseline = now - seconds
             let place =
@@ -85,7 +92,8 @@ extension RunSupervisor {
 
     /// Ends what is left, notes what happened, and decides whether there is another launch.
     /// - Returns: Seconds to wait before it; nil when there is none.
-    func recover(_ cause: FailureCause) async -> Double? {
+    /// - Throws: `CommandFailure` when processes of this launch do not end.
+    func recover(_ cause: FailureCause) async throws(CommandFailure) -> Double? {
         phase = .recovering
         let now = MonotonicTime.seconds
         if detected == nil { baseline = min(now, lastSeenLauncher > 0 ? lastSeenLauncher : now) }
@@ -98,9 +106,8 @@ extension RunSupervisor {
             RunStatus.Recovery(time: time, launch: number, cause: cause, detected: max(0, found - baseline)))
         save()
         let nonFiniteStep = LaunchLog(path: files.log(ofLaunch: number)).nonFiniteStep
-        await killAll()
+        try await killAll()
         updateRecovery { $0.killed = $1 }
-        state.launch = nil
         detector = nil
         refresh(force: true)
         if let host = cause.host { hosts.failed(host) }
@@ -134,28 +141,41 @@ extension RunSupervisor {
 
     // MARK: Ending processes
 
+    private func waitForEnd(of launch: MPILaunch) async {
+        let deadline = MonotonicTime.seconds + Self.launcherTime
+        while launch.end == nil, MonotonicTime.seconds < deadline { try? await Task.sleep(for: .milliseconds(20)) }
+    }
+
+    /// For mpirun to notice that a rank has ended, in seconds.
+    private static let launcherTime = 5.0
+
     /// Ends the ranks of this host but not mpirun, which then says how the first of them ended.
     private func endRanks(besides launch: MPILaunch) async {
         guard let record = state.launch else { return }
         ProcessTable.signal(ProcessTable.processes(ofLaunch: record.id).filter { $0 != launch.pid }, SIGKILL)
     }
 
-    /// Ends every process of the launch on every host, and returns only when none is left.
-    func killAll() async {
+    /// Ends every process of the launch on every host, and proves that none is left.
+    /// - Throws: `CommandFailure` when some are left after supervision.kill_timeout: beside them nothing may be launched.
+    func killAll() async throws(CommandFailure) {
         guard let record = state.launch else { return }
-        var attempts = 0
+        let deadline = MonotonicTime.seconds + configuration.supervision.killTimeout
         while true {
             let left = ProcessTable.processes(ofLaunch: record.id)
             ProcessTable.signal(left, SIGKILL)
             let remote = await hosts.killAll(launch: record.id, on: record.hosts.map(\.name))
-            if left.isEmpty, remote == 0 { return }
-            attempts += 1
-            if attempts == 100 {
-                log(
-                    "warning: \(left.count + remote) processes of launch \(record.number) do not end (\(left)); waiting for them"
-                )
+            if left.isEmpty, remote == 0 { break }
+            guard MonotonicTime.seconds < deadline else {
+                let names =
+                    left.map { "\($0) (state \(ProcessTable.state(of: $0).map(String.init) ?? "?"))" }
+                    + (remote > 0 ? ["\(remote) on other hosts"] : [])
+                throw CommandFailure(
+                    "launch \(record.number): processes were not ended by SIGKILL within supervision.kill_timeout: "
+                        + "\(names.joined(separator: ", ")); mostly they wait for a file system, state D; "
+                        + "'tf-coord resume' goes on when they have ended")
             }
-            try? await Task.sleep(for: .milliseconds(attempts < 100 ? 50 : 1000))
+            try? await Task.sleep(for: .milliseconds(50))
         }
+        state.launch = nil
     }
 }

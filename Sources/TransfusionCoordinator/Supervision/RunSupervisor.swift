@@ -95,7 +95,17 @@ public actor RunSupervisor {
         state.started = state.started ?? now
         state.ended = nil
         state.exit = nil
-        var adopted = await adoptLaunch()
+        do {
+            return try await superviseLaunches()
+        } catch {
+            return await finish(.failed, code: error.code.rawValue, error.description)
+        }
+    }
+
+    /// Launches until there is an end to it.
+    /// - Throws: `CommandFailure` when there can be no other launch.
+    private func superviseLaunches() async throws(CommandFailure) -> RunStatus.Exit {
+        var adopted = try await adoptLaunch()
         refresh(force: true)
         while true {
             let launch: MPILaunch
@@ -106,11 +116,7 @@ public actor RunSupervisor {
                 guard stopRequests == 0 else {
                     return await finish(.stopped, code: 85, "stopped before it was launched")
                 }
-                do {
-                    launch = try await start()
-                } catch let failure as CommandFailure {
-                    return await finish(.failed, code: failure.code.rawValue, failure.description)
-                }
+                launch = try await start()
             }
             let end = await watch(launch)
             switch end {
@@ -118,7 +124,7 @@ public actor RunSupervisor {
             case .stopped: return await finish(.stopped, code: 85, "stopped on request; 'tf-coord resume' continues it")
             case .refused(let cause): return await finish(.failed, code: cause.exitCode ?? 1, cause.summary)
             case .failed(let cause):
-                guard let wait = await recover(cause) else {
+                guard let wait = try await recover(cause) else {
                     let limit = configuration.supervision.restarts
                     return await finish(
                         .failed, code: 1,
@@ -134,12 +140,11 @@ public actor RunSupervisor {
 
     private func finish(_ phase: RunStatus.State, code: Int32, _ reason: String) async -> RunStatus.Exit {
         // Also after an end in good order, nothing may be left.
-        await killAll()
+        do { try await killAll() } catch { log("warning: \(error)") }
         self.phase = phase
         let exit = RunStatus.Exit(code: code, reason: reason)
         state.exit = exit
         state.ended = Date().timeIntervalSince1970
-        state.launch = nil
         detector = nil
         refresh(force: true)
         await checkpoints.settle(seconds: 10)
@@ -160,7 +165,7 @@ public actor RunSupervisor {
 
     // MARK: Launching
 
-    private func start() async throws -> MPILaunch {
+    private func start() async throws(CommandFailure) -> MPILaunch {
         let unreachable = await hosts.unreachable(hosts.names)
         let usable = hosts.usable(besides: unreachable)
         let layout = try LayoutChoice(configuration, hosts: usable, limit: request.ranks)
@@ -198,14 +203,14 @@ public actor RunSupervisor {
     }
 
     /// Finds the processes that an earlier coordinator left: goes on with them if mpirun lives, else ends them.
-    private func adoptLaunch() async -> MPILaunch? {
+    private func adoptLaunch() async throws(CommandFailure) -> MPILaunch? {
         guard let record = state.launch else { return nil }
         let processes = ProcessTable.processes(ofLaunch: record.id)
         guard record.pid > 0, processes.contains(record.pid) else {
             log("the coordinator was ended in launch \(record.number), of which no mpirun is left")
             let cause = FailureCause(
                 .coordinator, summary: "the coordinator was ended in launch \(record.number), and mpirun as well")
-            _ = await recover(cause)
+            _ = try await recover(cause)
             return nil
         }
         log("taking over launch \(record.number), which went on when the coordinator was ended")
@@ -284,7 +289,8 @@ public actor RunSupervisor {
             log("stopping: the ranks save at the end of their step; once more ends them at once")
         } else {
             log("ending the ranks at once")
-            await killAll()
+            guard let record = state.launch else { return }
+            ProcessTable.signal(ProcessTable.processes(ofLaunch: record.id), SIGKILL)
         }
     }
 

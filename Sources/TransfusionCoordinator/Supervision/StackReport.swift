@@ -26,37 +26,3 @@ enum StackReport {
         return lines.prefix(linesPerProcess).joined(separator: "\n")
     }
 }
-
-/// A program that should soon be done, and is ended if it is not.
-enum ShortCommand {
-    struct Result: Sendable {
-        let isSuccess: Bool
-        let output: String
-        let errors: String
-    }
-
-    /// Runs a program found on the PATH.
-    /// - Returns: nil when there is none, or when the time was not enough.
-    static func run(_ name: String, _ arguments: [String], within seconds: Double) async -> Result? {
-        await withTaskGroup(of: Result?.self) { group in
-            group.addTask {
-                var options = PlatformOptions()
-                options.teardownSequence = [.gracefulShutDown(allowedDurationToNextStep: .milliseconds(200))]
-                let result = try? await Subprocess.run(
-                    .name(name), arguments: Arguments(arguments), platformOptions: options,
-                    output: .string(limit: 4 << 20), error: .string(limit: 1 << 20))
-                guard let result, !Task.isCancelled else { return nil }
-                return Result(
-                    isSuccess: result.terminationStatus.isSuccess, output: result.standardOutput,
-                    errors: result.standardError)
-            }
-            group.addTask {
-                try? await Task.sleep(for: .seconds(seconds))
-                return nil
-            }
-            let first = await group.next() ?? nil
-            group.cancelAll()
-            return first
-        }
-    }
-}

@@ -1,46 +1,27 @@
 import Foundation
 import Testing
+import _TestUtilities
 
-/// Real processes under mpirun. Serialized: each job wants the machine's few processors for itself.
-@Suite(.serialized, .timeLimit(.minutes(2))) struct MPITests {
-    private struct Outcome {
-        let status: Int32
-        let output: String
-        let errors: String
-    }
-
+/// Real processes under mpirun, one job after another: each wants the machine's few processors for itself.
+@Suite(.serialized, .oneSuiteAtATime, .timeLimit(.minutes(5))) struct MPITests {
     /// Runs the probe, under mpirun if `ranks` is given.
     private func probe(
         _ arguments: [String], ranks: Int? = nil, environment: [String: String] = [:]
-    ) throws -> Outcome {
-        let program = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
-            .appending(path: "CollectivesProbe").path
-        var words = ["env"]
-        if let ranks {
-            words += [
-                "mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "--mca",
-                "mpi_yield_when_idle", "1", "--mca", "btl_base_warn_component_unused", "0", "-n", "\(ranks)",
-            ]
+    ) throws -> Command.Result {
+        let program = Command("CollectivesProbe")
+        // The tests may themselves run inside a job.
+        var changes: [String: String?] = [:]
+        for name in ProcessInfo.processInfo.environment.keys
+        where ["OMPI_", "PMIX_", "SLURM"].contains(where: name.hasPrefix) {
+            changes.updateValue(nil, forKey: name)
         }
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = words.dropFirst() + [program] + arguments
-        var inherited = ProcessInfo.processInfo.environment
-        for name in inherited.keys where name.hasPrefix("OMPI_") || name.hasPrefix("PMIX_") || name.hasPrefix("SLURM") {
-            inherited[name] = nil
-        }
-        process.environment = inherited.merging(environment) { $1 }
-        let output = Pipe()
-        let errors = Pipe()
-        process.standardOutput = output
-        process.standardError = errors
-        try process.run()
-        let printed = output.fileHandleForReading.readDataToEndOfFile()
-        let complained = errors.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        return Outcome(
-            status: process.terminationStatus, output: String(decoding: printed, as: UTF8.self),
-            errors: String(decoding: complained, as: UTF8.self))
+        changes.merge(environment) { $1 }
+        guard let ranks else { return try program.run(arguments, environment: changes) }
+        let launch = [
+            "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1",
+            "--mca", "btl_base_warn_component_unused", "0", "-n", "\(ranks)",
+        ]
+        return try Command.onPath("mpirun").run(launch + [program.path] + arguments, environment: changes)
     }
 
     /// Ranks, ranks that count as one host, and how they reach each other then.
