@@ -2,10 +2,11 @@
 # Installs what transfusion is built from and runs on: Debian packages, nothing else. Safe to run again.
 set -euo pipefail
 
-usage="usage: deploy/install-dependencies.sh [--check]
+usage="usage: deploy/install-dependencies.sh [--check | --with-browser]
 
 Installs the missing Debian packages, as root or through sudo, and checks that Swift 6.3 or later is there.
-With --check it only says what is missing, and exits with 1 if something is."
+With --check it only says what is missing, and exits with 1 if something is. With --with-browser it installs a headless
+Chromium too, which the tests of the dashboard use; without one they are skipped."
 
 packages=(
     # Building
@@ -32,6 +33,7 @@ check_only=false
 case "${1:-}" in
     "") ;;
     --check) check_only=true ;;
+    --with-browser) packages+=(chromium-headless-shell) ;;
     -h | --help) echo "$usage"; exit 0 ;;
     *) echo "error: unknown option $1; see deploy/install-dependencies.sh --help" >&2; exit 2 ;;
 esac

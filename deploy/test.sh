@@ -13,7 +13,8 @@ esac
 stage() { printf '\n== %s (%d min %d s)\n' "$1" $((SECONDS / 60)) $((SECONDS % 60)); }
 
 stage "Dependencies"
-deploy/install-dependencies.sh
+# Not every distribution has the browser as a package.
+deploy/install-dependencies.sh --with-browser || deploy/install-dependencies.sh
 
 stage "Formatting"
 swift format lint --strict --recursive Sources Tests Package.swift

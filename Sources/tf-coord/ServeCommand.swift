@@ -39,6 +39,8 @@ struct ServeCommand: ParsableCommand {
                 log: console.say, onListening: { console.show($0, hint: "tf-coord dashboard") },
                 stopRequests: { StopRequests.count })
         }
-        if unfinished > 0 { throw ExitCode(CommandFailure.Code.checkpointedAndStopped.rawValue) }
+        // At once, as at the end of a run in the foreground.
+        fflush(nil)
+        _exit(unfinished > 0 ? CommandFailure.Code.checkpointedAndStopped.rawValue : 0)
     }
 }

@@ -30,19 +30,12 @@ struct CoordinatorLoadTests {
         try FileManager.default.createDirectory(atPath: programs, withIntermediateDirectories: true)
         try "#!/bin/sh\nexec sleep 900\n".write(toFile: programs + "/mpirun", atomically: true, encoding: .utf8)
         try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: programs + "/mpirun")
-        let coordinator = Process()
-        coordinator.executableURL = URL(filePath: Command("tf-coord").path)
-        coordinator.arguments = ["run", configuration, "--ranks", "\(Self.ranks)", "--run-dir", run]
-        var environment = ProcessInfo.processInfo.environment
-        environment["PATH"] = programs + ":" + (environment["PATH"] ?? "")
-        coordinator.environment = environment
-        coordinator.standardOutput = FileHandle.nullDevice
-        try coordinator.run()
+        let coordinator = try Command("tf-coord").start(
+            ["run", configuration, "--ranks", "\(Self.ranks)", "--run-dir", run],
+            environment: ["PATH": programs + ":" + (ProcessInfo.processInfo.environment["PATH"] ?? "")])
         defer {
-            coordinator.terminate()
-            usleep(200_000)
-            coordinator.terminate()
-            coordinator.waitUntilExit()
+            _ = try? Command("tf-coord").run("stop", run, "--now")
+            _ = try? coordinator.wait(seconds: 30)
         }
         let launch = try waitForLaunch(of: run)
         let endpoint = try HeartbeatEndpoint(file: run + "/coordinator/worker.json")
@@ -63,7 +56,7 @@ struct CoordinatorLoadTests {
             sleep(1)
         }
 
-        let pid = coordinator.processIdentifier
+        let pid = coordinator.pid
         let before = try processorSeconds(of: pid), sent = senders.sent, start = ContinuousClock.now
         var answers: [Double] = [], commands: [Double] = [], memory = 0
         while (ContinuousClock.now - start) / .seconds(1) < Self.seconds {

@@ -5,7 +5,7 @@ import TransfusionCoordinator
 import _TestUtilities
 
 /// `tf-coord serve` and the commands that ask it, with real mpirun.
-@Suite(.serialized, .timeLimit(.minutes(10))) struct DaemonCommandTests {
+@Suite(.serialized, .oneSuiteAtATime, .timeLimit(.minutes(20))) struct DaemonCommandTests {
     @Test func runsWaitForSlotsAndOneAfterAnother() throws {
         let daemon = try RunningDaemon(slots: 2)
         try daemon.start()
@@ -128,7 +128,7 @@ final class RunningDaemon {
     private let temporary: TemporaryDirectory
     private let dataset: SmallDataset
     private let slots: Int
-    private var process: Process?
+    private var process: RunningCommand?
 
     init(slots: Int) throws {
         temporary = try TemporaryDirectory()
@@ -147,7 +147,7 @@ final class RunningDaemon {
     }
 
     deinit {
-        if let process, process.isRunning { Foundation.kill(process.processIdentifier, SIGKILL) }
+        process?.send(SIGKILL)
         for pid in processes { Foundation.kill(pid, SIGKILL) }
     }
 
@@ -157,20 +157,12 @@ final class RunningDaemon {
 
     /// Starts it, and waits until it answers.
     func start() throws {
-        let process = Process()
-        process.executableURL = URL(filePath: Command("tf-coord").path)
-        process.arguments = ["serve", "--root", root, "--slots", "\(slots)"]
-        let file = temporary.file("log")
-        if !FileManager.default.fileExists(atPath: file) { FileManager.default.createFile(atPath: file, contents: nil) }
-        let output = try FileHandle(forWritingTo: URL(filePath: file))
-        try output.seekToEnd()
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = output
-        process.standardError = output
-        try process.run()
+        let process = try Command("tf-coord").start(
+            ["serve", "--root", root, "--slots", "\(slots)"], output: temporary.file("log"))
         self.process = process
+        let printed = log.count
         let deadline = Date(timeIntervalSinceNow: 60)
-        while try ask("hosts").status != 0 || !log.contains("dashboard") {
+        while try ask("hosts").status != 0 || !log.dropFirst(printed).contains("dashboard: ") {
             guard process.isRunning, Date() < deadline else { throw Problem("the daemon does not start: \(log)") }
             usleep(50_000)
         }
@@ -178,19 +170,16 @@ final class RunningDaemon {
 
     func kill() throws {
         let process = try #require(process)
-        Foundation.kill(process.processIdentifier, SIGKILL)
-        process.waitUntilExit()
+        process.send(SIGKILL)
+        #expect(try process.wait().signal == SIGKILL)
     }
 
     /// Asks it to stop.
     /// - Returns: Its exit code.
     func stop() throws -> Int32 {
         let process = try #require(process)
-        process.terminate()
-        let deadline = Date(timeIntervalSinceNow: 120)
-        while process.isRunning, Date() < deadline { usleep(50_000) }
-        guard !process.isRunning else { throw Problem("the daemon does not end: \(log)") }
-        return process.terminationStatus
+        process.send(SIGTERM)
+        return try process.wait().status
     }
 
     func ask(_ verb: String, _ arguments: String...) throws -> Command.Result {

@@ -4,7 +4,7 @@ import TransfusionCoordinator
 import _TestUtilities
 
 /// The dashboard as a browser shows it, of a run that goes on.
-@Suite(.serialized, .enabled(if: Browser.obstacle == nil, Browser.obstacle), .timeLimit(.minutes(10)))
+@Suite(.serialized, .oneSuiteAtATime, .enabled(if: Browser.obstacle == nil, Browser.obstacle), .timeLimit(.minutes(20)))
 struct DashboardTests {
     @Test func aLiveRunMovesOnThePage() throws {
         let temporary = try TemporaryDirectory(), dataset = try SmallDataset()
@@ -75,7 +75,7 @@ struct DashboardTests {
                 "[...document.querySelectorAll('.chart svg')].every((chart) => chart.viewBox.baseVal.width === chart.clientWidth)"
             )
             #expect(try browser.number("document.documentElement.scrollWidth") <= Double(width), "\(name) is too wide")
-            try browser.screenshot().write(to: URL(filePath: "\(directory)/\(name).png"))
+            try Data(browser.screenshot()).write(to: URL(filePath: "\(directory)/\(name).png"))
         }
     }
 

@@ -14,18 +14,6 @@ import _TestUtilities
         runs = try ExampleRuns()
     }
 
-    /// Serves the example while the body runs, which blocks.
-    private func serve(
-        _ settings: CoordinatorServer.Settings = .init(), _ body: @escaping @Sendable (Int) throws -> Void
-    ) async throws {
-        try await CoordinatorServer(runs, settings: settings).serve { (port: Int) throws -> Void in
-            try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-                // Not on a thread of the pool, which the server needs.
-                Thread.detachNewThread { continuation.resume(with: Result { try body(port) }) }
-            }
-        }
-    }
-
     private static let reads = [
         "/v1/runs", "/v1/runs/demo", "/v1/runs/demo/metrics", "/v1/runs/demo/checkpoints", "/v1/runs/demo/samples",
         "/v1/runs/demo/samples/10/0", "/v1/runs/demo/logs", "/v1/hosts", "/metrics",
@@ -36,7 +24,7 @@ import _TestUtilities
     ]
 
     @Test func withoutAValidTokenNothingIsSaid() async throws {
-        try await serve { (port: Int) throws -> Void in
+        try await runs.serve { (port: Int) throws -> Void in
             var isLimited = false
             for token in [nil, "wrong", "", String(repeating: "a", count: 5000)] {
                 for request in Self.reads.map({ "GET \($0)" }) + Self.changes + [
@@ -62,7 +50,7 @@ import _TestUtilities
         let beat = Heartbeat(
             rank: 0, host: "a", pid: 1, step: 1, phase: .compute, phaseSeconds: 0, time: 0, memoryBytes: 1)
         let json = String(decoding: try beat.json(), as: UTF8.self)
-        try await serve { (port: Int) throws -> Void in
+        try await runs.serve { (port: Int) throws -> Void in
             func status(_ request: String, _ token: String, _ body: String = "") throws -> Int? {
                 let parts = request.split(separator: " ").map(String.init)
                 return try RawConnection.request(parts[0], parts[1], port: port, token: token, body: body)?.status
@@ -86,7 +74,7 @@ import _TestUtilities
     }
 
     @Test func aBrowserSignsInWithALinkAndMayOnlyLook() async throws {
-        try await serve { (port: Int) throws -> Void in
+        try await runs.serve { (port: Int) throws -> Void in
             let page = try RawConnection.request("GET", "/", port: port)
             #expect(page?.status == 200 && page?.headers["content-type"] == "text/html; charset=utf-8")
             // Neither the token of commands nor that of ranks belongs into a browser.
@@ -114,7 +102,7 @@ import _TestUtilities
     }
 
     @Test func everyAnswerForbidsBrowsersToRunWhatItSays() async throws {
-        try await serve { (port: Int) throws -> Void in
+        try await runs.serve { (port: Int) throws -> Void in
             for path in Self.reads + [
                 "/", "/dashboard.js", "/charts.js", "/dashboard.css", "/nowhere", "/v1/runs/nobody",
             ] {
@@ -139,7 +127,7 @@ import _TestUtilities
 
     @Test func pathsLeadNowhereElse() async throws {
         try "secret".write(toFile: runs.outside, atomically: true, encoding: .utf8)
-        try await serve { (port: Int) throws -> Void in
+        try await runs.serve { (port: Int) throws -> Void in
             for path in [
                 "/v1/runs/..%2f..%2fetc", "/v1/runs/../../etc/passwd", "/v1/runs/%2e%2e", "/v1/runs/demo%00",
                 "/v1/runs/demo%2flogs", "/v1/runs/demo/samples/10/..%2f..%2f..%2foutside",
@@ -157,7 +145,7 @@ import _TestUtilities
     }
 
     @Test func bodiesAreBoundedAndChecked() async throws {
-        try await serve { (port: Int) throws -> Void in
+        try await runs.serve { (port: Int) throws -> Void in
             let beats = "/v1/runs/demo/launches/1/heartbeats"
             for body in [
                 "", "{", "[]", "null", "{\"rank\":0}", "{\"rank\":1e99}", String(repeating: "[", count: 10_000),
@@ -186,7 +174,7 @@ import _TestUtilities
     }
 
     @Test func whatIsNoHTTPEndsItsConnectionOnly() async throws {
-        try await serve { (port: Int) throws -> Void in
+        try await runs.serve { (port: Int) throws -> Void in
             let long = String(repeating: "a", count: 100_000)
             for text in [
                 "\u{0}\u{1}\u{2}\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\(long)\r\n\r\n",
@@ -207,7 +195,7 @@ import _TestUtilities
 
     /// Slow clients: those that never say anything, those that send a head or a body byte by byte.
     @Test(.timeLimit(.minutes(3))) func slowConnectionsAreClosedAndHoldUpNobody() async throws {
-        try await serve { (port: Int) throws -> Void in
+        try await runs.serve { (port: Int) throws -> Void in
             let silent = try (0..<50).map { _ in try RawConnection(port: port) }
             let heads = try (0..<50).map { _ in
                 let connection = try RawConnection(port: port)
@@ -265,7 +253,7 @@ import _TestUtilities
         settings.certificate = certificate
         settings.privateKey = key
         let tlsPort = settings.port
-        try await serve(settings) { (port: Int) throws -> Void in
+        try await runs.serve(settings) { (port: Int) throws -> Void in
             #expect(port != tlsPort)
             let request =
                 "GET /v1/runs/demo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
@@ -287,7 +275,7 @@ import _TestUtilities
 
     @Test func saysWhenAnAddressIsTaken() async throws {
         let runs = runs
-        try await serve { (port: Int) throws -> Void in
+        try await runs.serve { (port: Int) throws -> Void in
             var settings = CoordinatorServer.Settings()
             settings.port = port
             let other = try CoordinatorServer(runs, settings: settings)

@@ -10,8 +10,8 @@ import _TestUtilities
 final class ExampleRuns: RunControl {
     static let control = AccessTokens.generate(), viewer = AccessTokens.generate(), worker = AccessTokens.generate()
     /// Stands in everything that only who has a token may read.
-    static let secret = "alert(1)"
-    static let script = "<script>\(secret)</script><img src=x onerror=\(secret)>"
+    static let secret = "isInjected"
+    static let script = "<script>window.\(secret) = 1</script><img src=x onerror='\(secret)=1'>"
 
     private let temporary: TemporaryDirectory
     private let tokens: AccessTokens
@@ -46,6 +46,18 @@ final class ExampleRuns: RunControl {
         var prometheus = PrometheusMetrics()
         prometheus.observe(record)
         try prometheus.write(to: run.prometheus)
+    }
+
+    /// Serves while the body runs, which blocks.
+    func serve(
+        _ settings: CoordinatorServer.Settings = .init(), _ body: @escaping @Sendable (Int) throws -> Void
+    ) async throws {
+        try await CoordinatorServer(self, settings: settings).serve { port in
+            try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+                // Not on a thread of the pool, which the server needs.
+                Thread.detachNewThread { continuation.resume(with: Result { try body(port) }) }
+            }
+        }
     }
 
     private var status: RunStatus {

@@ -1,4 +1,3 @@
-internal import COpenSSL
 internal import Foundation
 internal import TransfusionConfig
 
@@ -27,8 +26,6 @@ public struct Daemon: Sendable {
         log: @escaping RunSupervisor.Log, onListening: @escaping @Sendable (DashboardLink) -> Void,
         stopRequests: @escaping @Sendable () -> Int
     ) async throws -> Int {
-        // Threads may still verify a checkpoint when the process ends: OpenSSL must not clean up under them.
-        OPENSSL_init_crypto(UInt64(OPENSSL_INIT_NO_ATEXIT), nil)
         try files.make()
         let lock = try files.lock()
         defer { try? lock.close() }

@@ -1,15 +1,22 @@
-import Foundation
-import Testing
-import _TestUtilities
+internal import Foundation
+public import Testing
 
 /// A headless Chromium with one page, driven through the DevTools protocol over a pipe.
-final class Browser {
+public final class Browser {
     /// Why there can be none here; nil when there can.
-    static let obstacle: Comment? =
+    public static let obstacle: Comment? =
         program == nil ? "the tests of the dashboard need a browser: install chromium-headless-shell" : nil
 
     private static let program = ["chromium-headless-shell", "chromium", "google-chrome"].lazy
         .compactMap { try? Command.onPath($0).path }.first
+
+    public struct Failure: Error, CustomStringConvertible {
+        public let description: String
+
+        init(_ description: String) {
+            self.description = description
+        }
+    }
 
     private let pid: pid_t
     private let commands: Int32
@@ -19,10 +26,10 @@ final class Browser {
     private var lastNumber = 0
     private var session: String?
     /// Errors of scripts, and what the page's policy has kept it from doing.
-    private(set) var complaints: [String] = []
+    public private(set) var complaints: [String] = []
 
-    init() throws {
-        guard let program = Self.program else { throw Problem("there is no browser") }
+    public init() throws {
+        guard let program = Self.program else { throw Failure("there is no browser") }
         directory = try TemporaryDirectory()
         var arguments = [
             program, "--headless", "--remote-debugging-pipe", "--user-data-dir=\(directory.path)", "--disable-gpu",
@@ -31,7 +38,7 @@ final class Browser {
         // Its sandbox refuses to be used by root.
         if geteuid() == 0 { arguments.append("--no-sandbox") }
         var toBrowser: [Int32] = [0, 0], fromBrowser: [Int32] = [0, 0]
-        guard pipe2(&toBrowser, O_CLOEXEC) == 0, pipe2(&fromBrowser, O_CLOEXEC) == 0 else { throw Problem("no pipes") }
+        guard pipe2(&toBrowser, O_CLOEXEC) == 0, pipe2(&fromBrowser, O_CLOEXEC) == 0 else { throw Failure("no pipes") }
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
@@ -55,7 +62,7 @@ final class Browser {
         self.pid = pid
         commands = toBrowser[1]
         answers = fromBrowser[0]
-        guard problem == 0 else { throw Problem("\(program): \(String(cString: strerror(problem)))") }
+        guard problem == 0 else { throw Failure("\(program): \(String(cString: strerror(problem)))") }
 
         let target = try call("Target.createTarget", ["url": "about:blank"])
         let attached = try call("Target.attachToTarget", ["targetId": target["targetId"] ?? "", "flatten": true])
@@ -70,10 +77,10 @@ final class Browser {
         waitpid(pid, nil, 0)
     }
 
-    func open(_ url: String) throws { try call("Page.navigate", ["url": url]) }
+    public func open(_ url: String) throws { try call("Page.navigate", ["url": url]) }
 
     /// As a device shows the page.
-    func resize(width: Int, height: Int, isDark: Bool) throws {
+    public func resize(width: Int, height: Int, isDark: Bool) throws {
         try call(
             "Emulation.setDeviceMetricsOverride",
             ["width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600])
@@ -82,34 +89,36 @@ final class Browser {
     }
 
     /// The value of an expression in the page, as JSON has it.
-    func evaluate(_ expression: String) throws -> Any? {
+    public func evaluate(_ expression: String) throws -> Any? {
         let answer = try call("Runtime.evaluate", ["expression": expression, "returnByValue": true])
         return (answer["result"] as? [String: Any])?["value"]
     }
 
-    func text(_ selector: String) throws -> String {
+    public func text(_ selector: String) throws -> String {
         try evaluate("document.querySelector('\(selector)')?.innerText ?? ''") as? String ?? ""
     }
 
-    func number(_ expression: String) throws -> Double { try evaluate(expression) as? Double ?? .nan }
+    public func number(_ expression: String) throws -> Double {
+        (try evaluate(expression) as? NSNumber)?.doubleValue ?? .nan
+    }
 
     /// Waits until an expression is true in the page.
-    func wait(_ expression: String, seconds: Double = 60) throws {
+    public func wait(_ expression: String, seconds: Double = 60) throws {
         let deadline = Date(timeIntervalSinceNow: seconds)
         while Date() < deadline {
             if try evaluate(expression) as? Bool == true { return }
             usleep(100_000)
         }
-        throw Problem("\(expression): not within \(seconds) s; the page says: \(try text("body")) \(complaints)")
+        throw Failure("\(expression): not within \(seconds) s; the page says: \(try text("body")) \(complaints)")
     }
 
     /// The whole page as a PNG.
-    func screenshot() throws -> Data {
+    public func screenshot() throws -> [UInt8] {
         let answer = try call("Page.captureScreenshot", ["format": "png", "captureBeyondViewport": true])
         guard let data = (answer["data"] as? String).flatMap({ Data(base64Encoded: $0) }) else {
-            throw Problem("no screenshot")
+            throw Failure("no screenshot")
         }
-        return data
+        return Array(data)
     }
 
     // MARK: The protocol: JSON, each message ends with a zero
@@ -122,12 +131,12 @@ final class Browser {
         var data = try JSONSerialization.data(withJSONObject: message)
         data.append(0)
         let written = data.withUnsafeBytes { write(commands, $0.baseAddress, $0.count) }
-        guard written == data.count else { throw Problem("\(method): the browser takes no commands") }
+        guard written == data.count else { throw Failure("\(method): the browser takes no commands") }
         while true {
             let answer = try next(method)
             note(answer)
             guard answer["id"] as? Int == lastNumber else { continue }
-            if let error = answer["error"] { throw Problem("\(method): \(error)") }
+            if let error = answer["error"] { throw Failure("\(method): \(error)") }
             return answer["result"] as? [String: Any] ?? [:]
         }
     }
@@ -142,12 +151,12 @@ final class Browser {
                 return try JSONSerialization.jsonObject(with: message) as? [String: Any] ?? [:]
             }
             var waiting = pollfd(fd: answers, events: Int16(POLLIN), revents: 0)
-            guard Date() < deadline else { throw Problem("\(method): the browser does not answer") }
+            guard Date() < deadline else { throw Failure("\(method): the browser does not answer") }
             guard poll(&waiting, 1, 1000) > 0 else { continue }
             let count = read(answers, &buffer, buffer.count)
             guard count > 0 else {
                 let log = (try? String(contentsOfFile: directory.file("log"), encoding: .utf8)) ?? ""
-                throw Problem("\(method): the browser has ended: \(log.suffix(1000))")
+                throw Failure("\(method): the browser has ended: \(log.suffix(1000))")
             }
             received.append(contentsOf: buffer[..<count])
         }
