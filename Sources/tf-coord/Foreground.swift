@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Synchronization
 import TransfusionConfig
 import TransfusionCoordinator
 
