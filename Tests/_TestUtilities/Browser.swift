@@ -38,7 +38,8 @@ public final class Browser {
         // Its sandbox refuses to be used by root.
         if geteuid() == 0 { arguments.append("--no-sandbox") }
         var toBrowser: [Int32] = [0, 0], fromBrowser: [Int32] = [0, 0]
-        guard pipe2(&toBrowser, O_CLOEXEC) == 0, pipe2(&fromBrowser, O_CLOEXEC) == 0 else { throw Failure("no pipes") }
+        guard pipe(&toBrowser) == 0, pipe(&fromBrowser) == 0 else { throw Failure("there are no pipes") }
+        for end in toBrowser + fromBrowser { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
@@ -48,7 +49,7 @@ public final class Browser {
         posix_spawn_file_actions_adddup2(&actions, 103, 3)
         posix_spawn_file_actions_adddup2(&actions, 104, 4)
         posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, directory.file("log"), O_WRONLY | O_CREAT, 0o600)
-        posix_spawn_file_actions_addclosefrom_np(&actions, 5)
+        for copy in [103, 104] as [Int32] { posix_spawn_file_actions_addclose(&actions, copy) }
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }

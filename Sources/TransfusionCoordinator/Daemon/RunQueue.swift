@@ -50,9 +50,14 @@ actor RunQueue: RunControl {
         for token in try store.tokens() { tokens.add(token) }
         self.tokens = tokens
         for record in try store.runs() {
-            let request = try record.decodedRequest()
-            entries[record.name] = Entry(
-                record: record, request: request, configuration: try RunConfiguration(yaml: request.configuration))
+            do {
+                let request = try record.decodedRequest()
+                entries[record.name] = Entry(
+                    record: record, request: request, configuration: try RunConfiguration(yaml: request.configuration))
+            } catch {
+                // Of another version: it stays in the store, and holds up no other.
+                log("warning: \(record.name): cannot be read any more and is left out (\(error))")
+            }
         }
     }
 
