@@ -12,11 +12,12 @@ struct TFCoord: TransfusionCommand {
             tf-coord logs -f                                       # what the ranks print
             tf-coord stop                                          # save and end
             tf-coord resume runs/quickstart                        # go on
+            tf-coord plan CONFIG --hosts 8 --cores 64 --memory 256 # which layouts fit, how fast they are
 
             A RUN is a run directory, or the name of one below runs/; left out, it is the one that runs, or ran last.
             """,
         subcommands: [
             RunCommand.self, StatusCommand.self, LogsCommand.self, StopCommand.self, ResumeCommand.self,
-            HostsCommand.self, ConfigCommand.self,
+            HostsCommand.self, ConfigCommand.self, PlanCommand.self,
         ])
 }
