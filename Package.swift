@@ -97,7 +97,7 @@ let package = Package(
         .target(
             name: "TransfusionCoordinator",
             dependencies: [
-                "TransfusionConfig", "TransfusionTelemetry", "TransfusionCheckpoint", "COpenSSL",
+                "TransfusionCore", "TransfusionConfig", "TransfusionTelemetry", "TransfusionCheckpoint", "COpenSSL",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HummingbirdTLS", package: "hummingbird"),
@@ -123,7 +123,7 @@ let package = Package(
         command("tf-sample", ["TransfusionInference", "TransfusionData"]),
         command("tf-eval", ["TransfusionEvaluation"]),
         command("tf-ckpt", ["TransfusionCore", "TransfusionCheckpoint"]),
-        command("tf-coord", ["TransfusionCoordinator"]),
+        command("tf-coord", ["TransfusionCoordinator", "TransfusionCore", "TransfusionData"]),
         command(
             "tf-bench",
             [
@@ -153,7 +153,7 @@ let package = Package(
             ]),
         tests("TransfusionInference", ["TransfusionCore", "TransfusionConfig", "TransfusionData"]),
         tests("TransfusionEvaluation", ["TransfusionCore", "TransfusionCheckpoint"]),
-        tests("TransfusionCoordinator", ["TransfusionConfig", "TransfusionTelemetry"]),
+        tests("TransfusionCoordinator", ["TransfusionCore", "TransfusionConfig", "TransfusionTelemetry"]),
         .testTarget(
             name: "CommandTests",
             dependencies: [

@@ -15,7 +15,7 @@ extension MemoryPlan.Layout {
         isElastic = configuration.parallel.reduction == .elastic
         let slots = configuration.batch.globalSequences / configuration.batch.microSequences
         microBatches = max(1, (slots + data - 1) / data)
-        savesAsynchronously = configuration.checkpoint.asynchronous
+        saving = configuration.checkpoint.asynchronous ? .inBackground : .inForeground
     }
 }
 

@@ -99,7 +99,7 @@ public struct RunConfiguration: Sendable, Equatable {
     }
 
     public struct Parallel: Sendable, Equatable {
-        public enum Recompute: String, Sendable, CaseIterable {
+        public enum Recompute: String, Sendable, CaseIterable, Codable {
             case none
             case selective
             case full

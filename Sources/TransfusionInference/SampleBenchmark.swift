@@ -139,7 +139,8 @@ public final class SampleBenchmark {
         // BOS, BOI and the patches; one branch also sees the prompt.
         let visible = 2 * (2 + patches) + settings.prompt
         return FloatingPointWork(model.configuration).operations(
-            rows: Double(2 * patches), targets: 0, patches: Double(2 * patches),
-            visiblePairs: Double(patches * visible)) / 3
+            FloatingPointWork.Rows(
+                count: Double(2 * patches), targets: 0, patches: Double(2 * patches),
+                visiblePairs: Double(patches * visible))) / 3
     }
 }

@@ -86,10 +86,7 @@ public struct RatesBenchmark {
         step.microBatches = 1
         let benchmark = try StepBenchmark(step, group: SingleRank())
         let model = benchmark.state.model.configuration
-        let plan = ActivationPlan(
-            model, layout(step),
-            MemoryPlan.MicroBatch(
-                rows: benchmark.layout.count, targets: benchmark.layout.targetCount, images: step.images))
+        let plan = ActivationPlan(model, step.memoryLayout(data: 1), step.microBatch)
         let result = try benchmark.run(steps: 8, warmup: 1)
         let pass = result.leastParts[Phase.compute.rawValue] ?? result.secondsPerStep
         let update = result.leastParts[Phase.communication.rawValue] ?? result.secondsPerStep
@@ -101,14 +98,6 @@ public struct RatesBenchmark {
             // What is resident beyond the state and the blocks that the allocator has written.
             programBytes: ProcessMemory.residentBytes - result.weightBytes - result.gradientBytes
                 - result.optimizerBytes - plan.residentBytes)
-    }
-
-    private func layout(_ step: StepBenchmark.Settings) -> MemoryPlan.Layout {
-        var layout = MemoryPlan.Layout()
-        layout.type = step.type
-        layout.microBatches = step.microBatches
-        layout.savesAsynchronously = false
-        return layout
     }
 
     private func measureSharedSum() throws -> Double {

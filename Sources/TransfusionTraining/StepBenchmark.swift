@@ -26,6 +26,16 @@ public final class StepBenchmark {
         public var recomputation = TransfusionModel.Recomputation.none
 
         public init() {}
+
+        /// The model that is trained.
+        public var model: ModelConfiguration {
+            let side = Int(Double(patchesPerImage).squareRoot().rounded()), markers = Int32(vocabulary - 2)
+            return ModelConfiguration(
+                layers: sizes.layers, width: sizes.width, heads: sizes.heads, feedForward: sizes.feedForward,
+                vocabulary: vocabulary, patchSize: 2, imageChannels: 8, imageHeight: 2 * side,
+                imageWidth: 2 * patchesPerImage / side, beginOfText: 1, endOfText: 2, beginOfImage: markers,
+                endOfImage: markers + 1)
+        }
     }
 
     /// What was measured.
@@ -60,6 +70,8 @@ public final class StepBenchmark {
         /// The most that tensors took beyond weights, gradients and optimizer state.
         public var activationBytes: Int
         public var peakResidentBytes: Int
+        /// Those of them in memory that ranks share, as far as they count as other ranks'.
+        public var sharedBytesOfOthers: Int
     }
 
     private let settings: Settings
@@ -77,14 +89,7 @@ public final class StepBenchmark {
     ///   arranged as asked.
     public init(_ settings: Settings, group: any Communicator) throws {
         self.settings = settings
-        let sizes = settings.sizes
-        let side = Int(Double(settings.patchesPerImage).squareRoot().rounded())
-        let vocabulary = Int32(settings.vocabulary)
-        let configuration = ModelConfiguration(
-            layers: sizes.layers, width: sizes.width, heads: sizes.heads, feedForward: sizes.feedForward,
-            vocabulary: settings.vocabulary, patchSize: 2, imageChannels: 8, imageHeight: 2 * side,
-            imageWidth: 2 * settings.patchesPerImage / side, beginOfText: 1, endOfText: 2,
-            beginOfImage: vocabulary - 2, endOfImage: vocabulary - 1)
+        let configuration = settings.model
         layout = try Self.layout(settings, configuration)
         mesh = try ProcessMesh(group, tensor: settings.tensor)
         let ranksOnHost = group.hosts.count { $0 == group.hosts[group.rank] }
@@ -152,7 +157,7 @@ public final class StepBenchmark {
             productSeconds: median.products, attentionSeconds: median.attention,
             weightBytes: weights, gradientBytes: gradients, optimizerBytes: optimizer,
             activationBytes: context.allocator.peakBytes - stateBytes,
-            peakResidentBytes: ProcessMemory.peakBytes)
+            peakResidentBytes: ProcessMemory.peakBytes, sharedBytesOfOthers: ProcessMemory.sharedBytesOfOthers)
     }
 
     private func step(_ timer: PhaseTimer) throws {
@@ -186,7 +191,7 @@ public final class StepBenchmark {
     }
 
     /// Text with images evenly between it, all one document.
-    private static func layout(_ settings: Settings, _ model: ModelConfiguration) throws -> RowLayout {
+    static func layout(_ settings: Settings, _ model: ModelConfiguration) throws -> RowLayout {
         let random = Philox(seed: 0, purpose: .packing, index: 1)
         var tokens = (0..<settings.sequenceLength).map {
             Int32(3 + random.integer(below: settings.vocabulary - 5, at: $0))

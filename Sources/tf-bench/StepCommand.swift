@@ -14,11 +14,15 @@ struct StepCommand: ParsableCommand {
             tf-bench step --precision f32 --json
             tf-bench step --against 'python baseline.py --dtype bf16 --compile --accumulate 4'
             tf-bench step --layouts 1x1,2x1,1x2 --sequence-parallel
+            tf-bench step --layouts 1x1,2x1,1x2 --sequence-parallel --rates rates.json
+            tf-bench step --sweep sequence
             mpirun -n 2 --bind-to none tf-bench step --tensor 2 --sequence-parallel
 
             The program after --against is run before each measured step and prints a JSON object with the key
             tokens_per_s (and peak_rss_mib, if it likes) as its last line. Each of --layouts, data × tensor, is started
-            with mpirun as a job of its own.
+            with mpirun as a job of its own, and so is each of --sweep: sequences of 512 to 8192 rows, half of them patches;
+            from no images to as many as fit; all model sizes. What does not fit into memory is not measured, but
+            reckoned. With --rates, what 'tf-coord plan' would reckon stands beside each measurement.
             """)
 
     @Option(help: "A model size: \(ModelPreset.allCases.map(\.rawValue).joined(separator: ", ")).")
@@ -54,6 +58,12 @@ struct StepCommand: ParsableCommand {
     @Option(help: "Measure these layouts one after the other, as in 1x1,2x1,1x2: data × tensor.")
     var layouts: LayoutList?
 
+    @Option(help: "Measure one after the other: sequence, images or model.")
+    var sweep: StepSweep.Axis?
+
+    @Option(help: "With --layouts or --sweep: what 'tf-bench rates --json' printed, to reckon the same steps.")
+    var rates: String?
+
     @Option(help: "none, selective or full.")
     var recompute = TransfusionModel.Recomputation.none
 
@@ -80,12 +90,18 @@ struct StepCommand: ParsableCommand {
             (precision == .bf16 || precision == .f32, "--precision: bf16 or f32"),
             (tensor > 0, "--tensor: must be positive"),
             (layouts == nil || (tensor == 1 && against == nil), "--layouts: goes without --tensor and --against"),
+            (sweep == nil || (layouts == nil && against == nil), "--sweep: goes without --layouts and --against"),
+            (rates == nil || layouts != nil || sweep != nil, "--rates: goes with --layouts or --sweep"),
         ]
         if let (_, problem) = checks.first(where: { !$0.0 }) { throw ValidationError(problem) }
     }
 
     func run() throws {
-        if let layouts { return try LayoutSweep(layouts, arguments: sharedArguments).run(json: json) }
+        let machine = try rates.map { try MachineRates.read($0) }
+        if let layouts {
+            return try StepSweep(layouts: layouts, settings, steps: steps, machine: machine).run(json: json)
+        }
+        if let sweep { return try StepSweep(sweep, settings, steps: steps, machine: machine).run(json: json) }
         CPUReport.reexecuteIfSlowKernels()
         let job: MPIEnvironment
         let benchmark: StepBenchmark
@@ -126,18 +142,6 @@ struct StepCommand: ParsableCommand {
         settings.threads = threads
         settings.recomputation = recompute
         return settings
-    }
-
-    /// What every layout of a sweep is measured with.
-    private var sharedArguments: [String] {
-        var arguments = [
-            "--model", model.rawValue, "--sequence", "\(sequence)", "--images", "\(images)", "--patches", "\(patches)",
-            "--micro-batches", "\(microBatches)", "--precision", precision.rawValue, "--recompute", recompute.rawValue,
-            "--reduction", reduction.rawValue, "--steps", "\(steps)",
-        ]
-        if let threads { arguments += ["--threads", "\(threads)"] }
-        if sequenceParallel { arguments.append("--sequence-parallel") }
-        return arguments
     }
 
     struct Output: Codable {

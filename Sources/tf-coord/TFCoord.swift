@@ -13,6 +13,7 @@ struct TFCoord: TransfusionCommand {
             tf-coord stop                                          # save and end
             tf-coord resume runs/quickstart                        # go on
             tf-coord dashboard                                     # the same in a browser
+            tf-coord plan CONFIG --hosts 8 --cores 64 --memory 256 # which layouts fit, how fast they are
 
             tf-coord serve                                         # a daemon, which queues what 'tf-coord submit' hands to it
 
@@ -21,6 +22,6 @@ struct TFCoord: TransfusionCommand {
         subcommands: [
             RunCommand.self, ServeCommand.self, SubmitCommand.self, StatusCommand.self, DashboardCommand.self,
             LogsCommand.self, StopCommand.self, ResumeCommand.self, HostsCommand.self, ConfigCommand.self,
-            TokenCommand.self,
+            PlanCommand.self, TokenCommand.self,
         ])
 }

@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import TransfusionCore
 import _TestUtilities
 
 /// tf-bench as a process. Its figures are this machine's; tests look at whether they can be true.
@@ -31,7 +32,7 @@ import _TestUtilities
             ["step", "--json", "--layouts", "1x1,2x1,1x2", "--sequence-parallel", "--threads", "1"] + Self.small,
             environment: Self.environment)
         #expect(result.status == 0, "\(result.errors)")
-        let steps = try #require(try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [[String: Any]])
+        let steps = try rows(result.output).compactMap { $0["step"] as? [String: Any] }
         #expect(
             steps.map { $0["layout"] as? String } == [
                 "data 1 × tensor 1", "data 2 × tensor 1", "data 1 × tensor 2",
@@ -40,6 +41,35 @@ import _TestUtilities
         // Each data-parallel rank keeps its share of the moments.
         let bytes = steps.compactMap { $0["optimizerBytes"] as? Int }
         #expect(abs(Double(bytes[1]) / Double(bytes[0]) - 0.5) < 0.02)
+    }
+
+    private func rows(_ text: String) throws -> [[String: Any]] {
+        try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [[String: Any]])
+    }
+
+    @Test func measurementsStandBesideWhatThePlannerReckons() throws {
+        let directory = try TemporaryDirectory()
+        try JSONEncoder().encode(MachineRates.example).write(to: URL(filePath: directory.file("rates.json")))
+        let result = try bench.run(
+            ["step", "--json", "--sweep", "images", "--threads", "1", "--rates", directory.file("rates.json")]
+                + ["--model", "tiny", "--sequence", "48", "--patches", "16", "--steps", "1"],
+            environment: Self.environment)
+        #expect(result.status == 0, "\(result.errors)")
+        let rows = try rows(result.output)
+        #expect(
+            rows.map { $0["point"] as? String } == ["0 % patches", "33 % patches", "66 % patches", "100 % patches"])
+        for row in rows {
+            let step = try #require(row["step"] as? [String: Any]), plan = try #require(row["plan"] as? [String: Any])
+            #expect(step["tokensPerStep"] as? Int == 4 * 48)
+            let planned = try #require(plan["step"] as? [String: Double])
+            #expect(try #require(planned["compute"]) > 0 && planned["gradientExchange"] == 0)
+            // The state alone is 16 bytes a parameter.
+            let parameters = try #require(step["parameters"] as? Int)
+            #expect(try #require(plan["memoryBytes"] as? Int) > 16 * parameters)
+        }
+        // A row without a target costs no head.
+        let compute = rows.compactMap { (($0["plan"] as? [String: Any])?["step"] as? [String: Double])?["compute"] }
+        #expect(compute.count == 4 && compute == compute.sorted(by: >))
     }
 
     @Test func kernelsHaveRates() throws {
@@ -55,6 +85,8 @@ import _TestUtilities
     @Test func wrongUseIsOneLine() throws {
         for (arguments, part) in [
             (["step", "--layouts", "2y1"], "--layouts"), (["step", "--patches", "3"], "--patches"),
+            (["step", "--sweep", "colour"], "--sweep"), (["step", "--rates", "none"], "--rates"),
+            (["step", "--sweep", "images", "--rates", "none"], "--rates none: cannot be read"),
             (["step", "--tensor", "2", "--steps", "1"], "tensor"),
             (["kernels", "--repetitions", "0"], "--repetitions"),
             (["step", "--against", "true", "--steps", "1"] + Self.small.dropLast(2), "--against"),

@@ -6,7 +6,7 @@ internal import TransfusionCore
 /// Large buffers go pairwise: in step s each rank sends to rank + s and receives from rank − s, so that every byte
 /// crosses the network once and each rank can add up what it receives in one fixed order. (MPI's own reductions choose
 /// their order by message size, and Open MPI 4.1's MPI_Reduce_scatter_block is linear for large buffers.) A message
-/// never has more than `chunkBytes`, far below MPI's limit of 2³¹ − 1 elements.
+/// never has more than 1 GiB, below MPI's limit of 2³¹ − 1 elements.
 ///
 /// Calls block, and two threads may call on two groups at once; MPI has to provide MPI_THREAD_MULTIPLE.
 final class MPICollectives: PieceCollectives {
@@ -22,9 +22,6 @@ final class MPICollectives: PieceCollectives {
     private let ranksPerHost: Int?
     private var received = [UInt8]()
 
-    /// What a rank receives at a time in a reduction: large enough for the network's full speed, small enough to stay in
-    /// a cache until it is added.
-    private static let chunkBytes = 4 << 20
     /// Up to this size every rank gathers all values and adds them itself.
     private static let smallBytes = 16 << 10
 
@@ -123,7 +120,7 @@ final class MPICollectives: PieceCollectives {
     ) throws {
         guard let start = values.baseAddress, values.count > 0, size > 1 else { return }
         let own = pieces[rank]
-        let chunkBytes = max(64 << 10, Self.chunkBytes / size & ~63)
+        let chunkBytes = ExchangeSizes.messageBytes(hosts: size)
         try withReceived(bytes: size * chunkBytes) { received in
             for index in 0..<pieces.chunkCount(of: chunkBytes) {
                 let mine = own.chunk(index, of: chunkBytes)

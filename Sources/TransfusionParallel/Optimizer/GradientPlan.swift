@@ -1,3 +1,5 @@
+internal import TransfusionCore
+
 /// How the flat parameter order is cut for reduction, for sharing among the ranks and for the gradient norm.
 ///
 /// *Chunks* are runs of at most `chunkLength` elements of one parameter. They depend on the parameters alone, so that sums
@@ -23,15 +25,14 @@ struct GradientPlan {
     let bucketOfParameter: [Int]
 
     static let chunkLength = 1 << 14
-    /// Elements of a bucket: 32 MiB of gradients, much longer than what a call costs and much shorter than a model.
-    static let bucketLength = 8 << 20
 
     /// - Parameters:
     ///   - parameters: The runs of the parameters in the flat order, ascending, in the order of the forward pass.
     ///   - vectorStart: Where the runs of vectors begin.
     ///   - count: The length of the flat order.
     init(
-        parameters: [Range<Int>], vectorStart: Int, count: Int, ranks: Int, bucketLength: Int = Self.bucketLength
+        parameters: [Range<Int>], vectorStart: Int, count: Int, ranks: Int,
+        bucketLength: Int = ExchangeSizes.bucketElements
     ) {
         chunks = parameters.flatMap { run in
             stride(from: run.lowerBound, to: run.upperBound, by: Self.chunkLength).map {

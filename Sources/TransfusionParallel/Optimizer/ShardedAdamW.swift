@@ -42,7 +42,7 @@ public final class ShardedAdamW {
         self.tensor = tensor
         plan = GradientPlan(
             parameters: store.parameters.map { $0.offset..<$0.offset + $0.count }, vectorStart: store.vectorStart,
-            count: store.count, ranks: data.size, bucketLength: bucketLength ?? GradientPlan.bucketLength)
+            count: store.count, ranks: data.size, bucketLength: bucketLength ?? ExchangeSizes.bucketElements)
         missingParameters = plan.buckets.map(\.parameterCount)
         bucketOfParameter = Dictionary(
             uniqueKeysWithValues: zip(store.parameters.map { ObjectIdentifier($0) }, plan.bucketOfParameter))

@@ -65,8 +65,13 @@ public struct MachineRates: Sendable, Equatable, Codable {
 
     /// Seconds that `operations` of a model's forward and backward pass take on `threads` threads.
     public func seconds(operations: Double, width: Int, threads: Int) -> Double {
-        operations * (secondsPerOperation + secondsPerOperationAndInverseWidth / Double(width)) * Double(self.threads)
-            / Double(threads)
+        operations * secondsPerOperation * Double(self.threads) / Double(threads)
+            + memoryPassSeconds(operations: operations, width: width, threads: threads)
+    }
+
+    /// The part of it that are passes over memory.
+    func memoryPassSeconds(operations: Double, width: Int, threads: Int) -> Double {
+        operations * secondsPerOperationAndInverseWidth / Double(width) * Double(self.threads) / Double(threads)
     }
 
     /// Seconds that the optimizer takes for so many parameters on `threads` threads.

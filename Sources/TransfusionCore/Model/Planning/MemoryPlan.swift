@@ -38,13 +38,20 @@ public struct MemoryPlan: Sendable, Equatable, Codable {
         public var isElastic = false
         /// Micro-batches of a rank in each step.
         public var microBatches = 1
-        public var savesAsynchronously = true
+        public var saving = Saving.inBackground
         /// The ranks of the data-parallel group on one host, and how many hosts it reaches.
         public var hosts = 1
         /// Elements whose optimizer state the rank keeps; an equal share unless given.
         public var ownedElements: Int?
 
         public init() {}
+    }
+
+    /// When a run writes its checkpoints.
+    public enum Saving: Sendable {
+        case never
+        case inForeground
+        case inBackground
     }
 
     /// What the rows of one micro-batch are.
@@ -97,11 +104,13 @@ public struct MemoryPlan: Sendable, Equatable, Codable {
         // Pixels and noise of this micro-batch and of the next one, which is prepared meanwhile.
         buffers += 2 * 2 * 4 * batch.images * model.imageChannels * model.imageHeight * model.imageWidth
         // What a rank receives from the other hosts at a time.
-        if layout.hosts > 1 { buffers += max(4 << 20, layout.hosts * (64 << 10)) }
-        // Chunks of a checkpoint that are being packed and written, each beside its packed form.
-        let largest = 4 * model.width * max(model.vocabulary, model.feedForward) / layout.tensor
-        buffers += 2 * Self.chunksAtOnce * min(Self.checkpointChunk, largest)
+        if layout.hosts > 1 { buffers += layout.hosts * ExchangeSizes.messageBytes(hosts: layout.hosts) }
+        if layout.saving != .never {
+            // Chunks of a checkpoint that are being packed and written, each beside its packed form.
+            let largest = 4 * model.width * max(model.vocabulary, model.feedForward) / layout.tensor
+            buffers += 2 * Self.chunksAtOnce * min(Self.checkpointChunk, largest)
+        }
         // A copy of the rank's share of the checkpoint: master weights and moments, in f32.
-        if layout.savesAsynchronously { buffers += 12 * owned }
+        if layout.saving == .inBackground { buffers += CheckpointPlan.bytesPerParameter * owned }
     }
 }

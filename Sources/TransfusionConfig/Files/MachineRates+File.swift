@@ -1,0 +1,35 @@
+internal import Foundation
+public import TransfusionCore
+
+extension MachineRates {
+    private static let largestFile = 1 << 20
+
+    /// The rates that `tf-bench rates --json` wrote into a file.
+    ///
+    /// - Throws: `CommandFailure` that names the file.
+    public static func read(_ path: String) throws(CommandFailure) -> MachineRates {
+        guard let file = FileHandle(forReadingAtPath: path), let data = try? file.read(upToCount: largestFile) else {
+            throw CommandFailure(
+                "--rates \(path): cannot be read; make it with 'tf-bench rates --json > \(path)'", .wrongUse)
+        }
+        guard let rates = MachineRates(json: [UInt8](data)) else {
+            throw CommandFailure(
+                "--rates \(path): is not what 'tf-bench rates --json' writes; make it with that", .wrongUse)
+        }
+        return rates
+    }
+
+    /// nil when that is not what `tf-bench rates --json` writes, or nothing can be reckoned with it.
+    public init?(json: [UInt8]) {
+        guard let rates = try? JSONDecoder().decode(MachineRates.self, from: Data(json)) else { return nil }
+        let positive = [
+            rates.matrixRate, rates.updatesPerSecond, rates.sharedSumBytesPerSecond, rates.diskBytesPerSecond,
+            rates.secondsPerOperation + rates.secondsPerOperationAndInverseWidth, Double(rates.threads),
+        ]
+        guard positive.allSatisfy({ $0 > 0 && $0.isFinite }), rates.programBytes >= 0,
+            min(rates.secondsPerOperation, rates.secondsPerOperationAndInverseWidth) >= 0,
+            rates.type == .f32 || rates.type == .bf16
+        else { return nil }
+        self = rates
+    }
+}

@@ -1,0 +1,179 @@
+import ArgumentParser
+import Foundation
+import TransfusionConfig
+import TransfusionCoordinator
+import TransfusionCore
+import TransfusionData
+
+struct PlanCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "plan",
+        abstract: "Reckons which layouts of a run fit a cluster, how fast they are, and how often to save.",
+        discussion: """
+            tf-coord plan configs/train/quickstart.yaml --hosts 1 --cores 2 --memory 16
+            tf-bench rates --json > rates.json    # on a host of the cluster
+            tf-coord plan configs/train/paper-7b-2t.yaml --rates rates.json --hosts 1000 --cores 64 --memory 256 \\
+              --bandwidth 100 --latency 5
+            tf-coord plan my.yaml --hosts 8 --cores 64 --memory 256 --layouts 8x1,16x1,8x2 --json
+
+            Without --rates, tf-bench measures this host first, about a minute. Cores are taken to be as fast as those
+            measured. A tensor-parallel group stays on one host. What the model reckons, and how far it was off where it
+            was measured, is in docs/planning.md.
+            """)
+
+    @Argument(help: "The configuration of the run, a YAML file.")
+    var config: String
+
+    @Option(help: "Hosts, all alike.")
+    var hosts: Int
+
+    @Option(help: "Cores of each host.")
+    var cores: Int
+
+    @Option(help: "Memory of each host that ranks may take, in GB (10^9 bytes).")
+    var memory: Double
+
+    @Option(help: "What a host sends to others while it receives as much, in Gbit/s.")
+    var bandwidth = 25.0
+
+    @Option(help: "Of a message between hosts, in microseconds.")
+    var latency = 20.0
+
+    @Option(help: "Hours from one failure of a host to its next.")
+    var mtbf = 8760.0
+
+    @Option(
+        help:
+            "GB/s that reach the checkpoints' file system from all hosts together; one disk's, as measured, by default."
+    )
+    var checkpointRate: Double?
+
+    @Option(help: "What 'tf-bench rates --json' printed; measured now unless given.")
+    var rates: String?
+
+    @Option(help: "Only these layouts, as in 8x1,8x2: data × tensor.")
+    var layouts: LayoutList?
+
+    @Option(help: "Tokens of the vocabulary, where the data set is not at hand.")
+    var vocabulary = 32002
+
+    @Option(help: "Channels, height and width of images or latents, where the data set is not at hand.")
+    var image = ImageShape(channels: 8, height: 32, width: 32)
+
+    @Option(name: .customLong("set"), help: "Override a key of the configuration, as in --set batch.micro_sequences=2.")
+    var overrides: [String] = []
+
+    @Option(help: "Layouts that are shown at most.")
+    var rows = 8
+
+    @Flag(help: "Print JSON: every layout, with everything that was reckoned.")
+    var json = false
+
+    func validate() throws {
+        let checks: [(Bool, String)] = [
+            (1...100_000 ~= hosts, "--hosts: must lie between 1 and 100000"),
+            (1...4096 ~= cores, "--cores: must lie between 1 and 4096"),
+            (memory > 0 && memory <= 1e6, "--memory: must be a positive number of GB"),
+            (bandwidth > 0 && bandwidth.isFinite, "--bandwidth: must be a positive number of Gbit/s"),
+            (latency >= 0 && latency.isFinite, "--latency: cannot be negative"),
+            (mtbf > 0 && mtbf.isFinite, "--mtbf: must be a positive number of hours"),
+            (
+                checkpointRate.map { $0 > 0 && $0.isFinite } ?? true,
+                "--checkpoint-rate: must be a positive number of GB/s"
+            ),
+            (5...1 << 20 ~= vocabulary, "--vocabulary: must lie between 5 and \(1 << 20)"),
+            (rows > 0, "--rows: must be positive"),
+        ]
+        if let (_, problem) = checks.first(where: { !$0.0 }) { throw ValidationError(problem) }
+    }
+
+    func run() throws {
+        let configuration = try RunConfiguration.load(config, overrides: overrides)
+        let data = try dataset(configuration)
+        let problems = configuration.problems(imageHeight: data.image.height, imageWidth: data.image.width)
+        guard problems.isEmpty else { throw ConfigurationError(problems: problems) }
+        let model = configuration.modelConfiguration(
+            vocabulary: data.vocabulary, imageChannels: data.image.channels, imageHeight: data.image.height,
+            imageWidth: data.image.width, beginOfText: 1, endOfText: 2, beginOfImage: Int32(data.vocabulary - 2),
+            endOfImage: Int32(data.vocabulary - 1))
+        let machine = try machineRates(configuration)
+        let cluster = PlannedCluster(
+            hosts: hosts, cores: cores, memoryBytes: Int(memory * 1e9),
+            network: NetworkRates(bytesPerSecond: bandwidth * 1e9 / 8, latency: latency / 1e6),
+            hostHoursBetweenFailures: mtbf,
+            checkpointBytesPerSecond: checkpointRate.map { $0 * 1e9 } ?? machine.diskBytesPerSecond)
+        let report = try PlanReport(configuration, model, on: cluster, machine, only: layouts?.layouts)
+        if json {
+            print(String(decoding: try CoordinatorJSON.encode(report, pretty: true), as: UTF8.self))
+        } else {
+            print("\(data.source); \(rates.map { "rates from \($0)" } ?? "rates measured on this host now")")
+            print(PlanText(report, rows: rows).text)
+        }
+    }
+
+    /// What the model takes from the data set.
+    private func dataset(
+        _ configuration: RunConfiguration
+    ) throws -> (vocabulary: Int, image: ImageShape, source: String) {
+        let path = configuration.data.path
+        guard FileManager.default.fileExists(atPath: path) else {
+            return (
+                vocabulary, image,
+                "data set \(path) is not here: \(vocabulary) tokens and images of \(image) are assumed"
+            )
+        }
+        let manifest = try PackedDataset(path).manifest
+        let shape = ImageShape(
+            channels: manifest.image.channels, height: manifest.image.height, width: manifest.image.width)
+        return (
+            manifest.tokens.vocabulary, shape,
+            "data set \(path): \(manifest.tokens.vocabulary) tokens, images of \(shape)"
+        )
+    }
+
+    private func machineRates(_ configuration: RunConfiguration) throws -> MachineRates {
+        let type: ElementType? =
+            switch configuration.precision {
+            case .automatic: nil
+            case .f32: .f32
+            case .bf16: .bf16
+            }
+        guard let rates else {
+            FileHandle.standardError.write(
+                Data("measuring this host with 'tf-bench rates', about a minute; --rates FILE skips it\n".utf8))
+            return try waitFor { try await RatesMeasurement.run(type: type) }
+        }
+        let machine = try MachineRates.read(rates)
+        guard type == nil || type == machine.type else {
+            throw CommandFailure(
+                "--rates \(rates): was measured in \(machine.type.rawValue), but the run has precision "
+                    + "\(configuration.precision.rawValue); measure with 'tf-bench rates --precision "
+                    + "\(configuration.precision.rawValue) --json'", .wrongUse)
+        }
+        return machine
+    }
+}
+
+/// Channels, height and width as the command line names them: `8x32x32`.
+struct ImageShape: ExpressibleByArgument, CustomStringConvertible {
+    let channels: Int
+    let height: Int
+    let width: Int
+
+    init(channels: Int, height: Int, width: Int) {
+        self.channels = channels
+        self.height = height
+        self.width = width
+    }
+
+    init?(argument: String) {
+        let parts = argument.split(separator: "x").compactMap { Int($0) }
+        guard parts.count == 3, argument.split(separator: "x").count == 3, parts.allSatisfy({ 1...4096 ~= $0 }) else {
+            return nil
+        }
+        self.init(channels: parts[0], height: parts[1], width: parts[2])
+    }
+
+    var description: String { "\(channels) × \(height) × \(width)" }
+    var defaultValueDescription: String { "\(channels)x\(height)x\(width)" }
+}

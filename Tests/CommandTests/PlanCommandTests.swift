@@ -1,0 +1,74 @@
+import Foundation
+import Testing
+import TransfusionCoordinator
+import TransfusionCore
+import _TestUtilities
+
+/// `tf-coord plan` as a process, with rates from a file.
+@Suite(.timeLimit(.minutes(5))) struct PlanCommandTests {
+    private let coordinator = Command("tf-coord")
+    private let directory: TemporaryDirectory
+
+    init() throws {
+        directory = try TemporaryDirectory()
+        try JSONEncoder().encode(MachineRates.example).write(to: URL(filePath: directory.file("rates.json")))
+        try """
+        name: planned
+        model: {preset: tiny, patch: 2}
+        data: {path: \(directory.file("nowhere"))}
+        schedule: {steps: 5000}
+        batch: {sequence_length: 1024, global_sequences: 64}
+        """.write(toFile: directory.file("run.yaml"), atomically: true, encoding: .utf8)
+    }
+
+    private func plan(_ arguments: String..., config: String? = nil) throws -> Command.Result {
+        try coordinator.run(["plan", config ?? directory.file("run.yaml")] + arguments)
+    }
+
+    @Test func jsonHoldsEveryLayoutByClassAndPart() throws {
+        let result = try plan(
+            "--hosts", "2", "--cores", "4", "--memory", "32", "--rates", directory.file("rates.json"), "--json")
+        #expect(result.status == 0, "\(result.errors)")
+        let report = try CoordinatorJSON.decode(PlanReport.self, from: Data(result.output.utf8))
+        #expect(report.run == "planned" && report.machine == MachineRates.example)
+        #expect(report.model.vocabulary == 32002 && report.model.patchesPerImage == 256)
+        #expect(report.rows.count == 6 && report.rejected.isEmpty)
+        for layout in report.rows.map(\.layout) {
+            #expect(layout.memory.classes.allSatisfy { $0.bytes > 0 })
+            #expect(abs(layout.step.total / layout.stepSeconds - 1) < 1e-9)
+        }
+    }
+
+    @Test func theDataSetSaysVocabularyAndImages() throws {
+        let dataset = try SmallDataset()
+        let result = try plan(
+            "--set", "data.path=\(dataset.path)", "--hosts", "1", "--cores", "2", "--memory", "8", "--rates",
+            directory.file("rates.json"))
+        #expect(result.status == 0, "\(result.errors)")
+        let lines = result.output.split(separator: "\n")
+        #expect(lines[0].contains("data set \(dataset.path): ") && lines[0].contains("rates from"))
+        #expect(!lines[0].contains("32002"))
+        #expect(lines.contains { $0.hasPrefix("data × tensor") && $0.contains("tokens/day") })
+    }
+
+    @Test func wrongUseIsOneLine() throws {
+        let rates = directory.file("rates.json"), broken = directory.file("broken.json")
+        try "{}".write(toFile: broken, atomically: true, encoding: .utf8)
+        let cluster = ["--hosts", "2", "--cores", "4", "--memory", "32"]
+        for (arguments, part) in [
+            (["--hosts", "2", "--cores", "4"], "--memory"),
+            (["--hosts", "0", "--cores", "4", "--memory", "1"], "--hosts"),
+            (cluster + ["--rates", broken], "tf-bench rates --json"), (cluster + ["--rates", "missing"], "missing"),
+            (cluster + ["--rates", rates, "--layouts", "3y1"], "--layouts"),
+            (cluster + ["--rates", rates, "--layouts", "300x1"], "300x1 is not possible"),
+            (cluster + ["--rates", rates, "--set", "precision=f32"], "measured in bf16"),
+            (cluster + ["--rates", rates, "--image", "8x32"], "--image"),
+            (cluster + ["--rates", rates, "--image", "8x31x32"], "model.patch"),
+        ] {
+            let result = try coordinator.run(["plan", directory.file("run.yaml")] + arguments)
+            #expect(result.status == 2, "\(arguments): \(result.errors)")
+            #expect(result.errors.contains(part), "\(arguments): \(result.errors)")
+            #expect(result.errors.split(separator: "\n").count == 1)
+        }
+    }
+}
