@@ -163,7 +163,7 @@ private final class Senders: Sendable {
                 heartbeat.computeSeconds = 1 + Double(rank % 7) / 100
                 heartbeat.waitSeconds = 0.1
                 let isTaken = (try? heartbeat.json()).flatMap { try? channel.send($0) } != nil
-                _ = (isTaken ? successes : failures).add(1, ordering: .relaxed)
+                if isTaken { successes.add(1, ordering: .relaxed) } else { failures.add(1, ordering: .relaxed) }
                 // Spread evenly over the two seconds.
                 let due = begin + .seconds(2) * (Double(index + 1) / Double(channels.count))
                 let left = (due - .now) / .seconds(1)
