@@ -59,7 +59,7 @@ import _TestUtilities
         let daemon = try RunningDaemon(slots: 2)
         try daemon.start()
         for name in ["running", "waiting"] {
-            let steps = name == "running" ? "3000" : "20"
+            let steps = name == "running" ? "20000" : "20"
             #expect(try daemon.submit(name, "schedule.steps=\(steps)", ranks: 2).status == 0)
         }
         let before = try daemon.wait("it trains", "running") {
@@ -94,7 +94,7 @@ import _TestUtilities
         #expect(resumed.restarts.count == relaunched.restarts.count)
         #expect(try daemon.ask("stop", "waiting").status == 0)
         #expect(try daemon.status("waiting")?.state == .stopped)
-        _ = try daemon.wait("it is done", "running", seconds: 240) { $0.state == .done && $0.step == 3000 }
+        _ = try daemon.wait("it is done", "running", seconds: 240) { $0.state == .done && $0.step == 20000 }
         #expect(try daemon.stop() == 0)
     }
 

@@ -75,7 +75,8 @@ import _TestUtilities
 extension RunRequest {
     static func example(_ name: String) throws -> RunRequest {
         try RunRequest(
-            .init(yaml: "name: \(name)\ndata: {path: /data}"), hosts: [.local(slots: 2)], ranks: 2,
+            .init(yaml: "name: \(name)\nmodel: {preset: tiny}\ndata: {path: /data}\nschedule: {steps: 10}"),
+            hosts: [.local(slots: 2)], ranks: 2,
             directory: "/runs/\(name)", worker: "/bin/true")
     }
 }

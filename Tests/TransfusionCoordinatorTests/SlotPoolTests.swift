@@ -5,7 +5,14 @@ import TransfusionConfig
 
 @Suite struct SlotPoolTests {
     private func configuration(_ parallel: String = "{}") throws -> RunConfiguration {
-        try RunConfiguration(yaml: "data: {path: /data}\nbatch: {global_sequences: 8}\nparallel: \(parallel)")
+        try RunConfiguration(
+            yaml: """
+                model: {preset: tiny}
+                data: {path: /data}
+                schedule: {steps: 10}
+                batch: {global_sequences: 8}
+                parallel: \(parallel)
+                """)
     }
 
     @Test func givesWhatARunWouldHaveAloneOrNothing() throws {

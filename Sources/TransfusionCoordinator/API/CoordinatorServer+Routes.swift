@@ -49,7 +49,7 @@ extension CoordinatorServer {
         }
         runs.post { request, context in
             try await authorize(request, context, to: .change)
-            let body = try await request.body.collect(upTo: Limits.submissionBytes)
+            let body = try await Self.body(of: request, upTo: Limits.submissionBytes)
             guard let submission = try? CoordinatorJSON.decode(RunSubmission.self, from: Data(body.readableBytesView))
             else {
                 throw HTTPError(.badRequest, message: "this is no run: configuration and working_directory are needed")
@@ -106,7 +106,7 @@ extension CoordinatorServer {
         runs.post(":run/launches/:launch/heartbeats") { request, context in
             let run: String = try context.parameters.require("run")
             try await authorize(request, context, to: .beat(run: run))
-            let body = try await request.body.collect(upTo: Limits.bodyBytes)
+            let body = try await Self.body(of: request, upTo: Limits.bodyBytes)
             guard let heartbeat = try? Heartbeat(json: Data(body.readableBytesView)) else {
                 throw HTTPError(.badRequest, message: "this is no heartbeat")
             }
@@ -129,6 +129,14 @@ extension CoordinatorServer {
             throw HTTPError(.badRequest, message: "the name of a token is 1 to 64 letters, digits and . _ -")
         }
         return name
+    }
+
+    /// The body of a request; one that says that it is too large is not waited for.
+    private static func body(of request: Request, upTo limit: Int) async throws -> ByteBuffer {
+        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > limit {
+            throw HTTPError(.contentTooLarge)
+        }
+        return try await request.body.collect(upTo: limit)
     }
 
     static func json(_ value: some Encodable, status: HTTPResponse.Status = .ok) throws -> Response {

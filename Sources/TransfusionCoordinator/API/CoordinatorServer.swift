@@ -139,7 +139,9 @@ public struct CoordinatorServer: Sendable {
             maxHeaderFieldCount: Limits.headerFields)
         var server = HTTPServerBuilder.http1(
             configuration: .init(
-                additionalChannelHandlers: [RequestDeadline(.seconds(Limits.requestSeconds))],
+                additionalChannelHandlers: [
+                    RequestDeadline(head: .seconds(Limits.idleSeconds), body: .seconds(Limits.requestSeconds))
+                ],
                 idleTimeout: .seconds(Limits.idleSeconds), httpDecoderConfiguration: decoder))
         if let tls { server = try .tls(server, tlsConfiguration: tls) }
         let application = Application(

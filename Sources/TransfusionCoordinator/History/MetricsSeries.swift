@@ -66,7 +66,8 @@ struct MetricsSeries {
             sum.loss += a.loss
             sum.lossText += a.lossText
             sum.lossImage += a.lossImage
-            sum.gradientNorm = a.gradientNorm.isNaN ? .nan : max(a.gradientNorm, b.gradientNorm)
+            sum.gradientNorm =
+                a.gradientNorm.isNaN || b.gradientNorm.isNaN ? .nan : max(a.gradientNorm, b.gradientNorm)
             sum.learningRate += a.learningRate
             sum.tokensPerSecond += a.tokensPerSecond
             sum.mfu += a.mfu
