@@ -12,7 +12,7 @@ struct DashboardTests {
             "live", in: temporary, dataset: dataset,
             adding: "samples: {every_steps: 100, prompts: [red circle, blue circle], diffusion_steps: 8}")
         // Longer than the test.
-        try run.start("--set", "schedule.steps=1000000")
+        try run.start(["--set", "schedule.steps=1000000"])
         _ = try run.wait("ten steps") { $0.step >= 10 && $0.losses != nil }
         let link = try Command("tf-coord").run("dashboard", run.directory)
         try #require(link.status == 0, "\(link.errors)")
@@ -85,7 +85,7 @@ struct DashboardTests {
         let temporary = try TemporaryDirectory(), dataset = try SmallDataset()
         let run = try SupervisedRun("closed", in: temporary, dataset: dataset)
         // Longer than the test.
-        try run.start("--set", "schedule.steps=1000000")
+        try run.start(["--set", "schedule.steps=1000000"])
         _ = try run.wait("a rank") { !$0.ranks.isEmpty }
         let link = try Command("tf-coord").run("dashboard", run.directory).output
         let browser = try Browser()
