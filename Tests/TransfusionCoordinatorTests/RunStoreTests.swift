@@ -75,7 +75,10 @@ import _TestUtilities
 extension RunRequest {
     static func example(_ name: String) throws -> RunRequest {
         try RunRequest(
-            .init(yaml: "name: \(name)\nmodel: {preset: tiny}\ndata: {path: /data}\nschedule: {steps: 10}"),
+            .init(
+                yaml:
+                    "name: \(name)\nmodel: {preset: tiny}\ndata: {path: /data}\nschedule: {steps: 5000}\nbatch: {global_sequences: 8}"
+            ),
             hosts: [.local(slots: 2)], ranks: 2,
             directory: "/runs/\(name)", worker: "/bin/true")
     }

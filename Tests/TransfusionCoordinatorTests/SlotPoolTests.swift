@@ -9,7 +9,7 @@ import TransfusionConfig
             yaml: """
                 model: {preset: tiny}
                 data: {path: /data}
-                schedule: {steps: 10}
+                schedule: {steps: 5000}
                 batch: {global_sequences: 8}
                 parallel: \(parallel)
                 """)
