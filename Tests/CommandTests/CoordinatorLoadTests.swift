@@ -19,6 +19,7 @@ struct CoordinatorLoadTests {
         let temporary = try TemporaryDirectory(), dataset = try SmallDataset()
         let configuration = temporary.file("run.yaml"), run = temporary.file("load")
         try """
+        name: load
         model: {layers: 2, width: 32, heads: 2, ffn: 48, patch: 2}
         data: {path: \(dataset.path)}
         schedule: {steps: 1000000}

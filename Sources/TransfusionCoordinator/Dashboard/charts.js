@@ -79,7 +79,7 @@ class LineChart {
       this.line(left, Y(t), width - right, Y(t), "grid");
       this.text(left - 6, Y(t) + 4, labels[i], "end");
     });
-    for (const t of LineChart.ticks(first, last, width > 420 ? 5 : 3)) {
+    for (const t of LineChart.ticks(first, last, width > 420 ? 6 : 4)) {
       if (t < first || t > last) continue;
       const p = X(t);
       this.text(p, height - 4, t.toLocaleString("en"), p > width - 30 ? "end" : p < left + 20 ? "start" : "middle");
