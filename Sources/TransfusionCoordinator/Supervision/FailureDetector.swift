@@ -84,6 +84,9 @@ public struct FailureDetector: Sendable {
         if ranks[rank]?.goneSince == nil { ranks[rank]?.goneSince = now }
     }
 
+    /// Whether the end of a rank's process has been noticed.
+    public func hasEnded(rank: Int) -> Bool { ranks[rank]?.goneSince != nil }
+
     // MARK: What follows
 
     /// What is wrong now; nil when all is well. To be called several times a second.

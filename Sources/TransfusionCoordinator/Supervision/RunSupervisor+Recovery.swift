@@ -21,7 +21,10 @@ extension RunSupervisor {
             }
             if let end = launch.end {
                 let judged = judge(end, memoryKills: memoryKills, suspect: rank)
-                if case .failed(let cause) = judged, cause.rank == rank { return judged }
+                // Of several that were gone at one look, mpirun knows which was the first.
+                if case .failed(let cause) = judged, let first = cause.rank, detector?.hasEnded(rank: first) == true {
+                    return judged
+                }
                 if case .stopped = judged { return judged }
                 if case .refused = judged { return judged }
             }
