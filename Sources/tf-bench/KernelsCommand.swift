@@ -13,11 +13,7 @@ struct KernelsCommand: ParsableCommand {
             tf-bench kernels --precision f32 --json
             """)
 
-    @Option(help: "A model size: \(ModelPreset.allCases.map(\.rawValue).joined(separator: ", ")).")
-    var model = ModelPreset.size0_16B
-
-    @Option(help: "bf16 or f32.")
-    var precision = ElementType.bf16
+    @OptionGroup var measured: MeasuredModel
 
     @Option(help: "Threads; as many as there are processors unless given.")
     var threads: Int?
@@ -30,7 +26,6 @@ struct KernelsCommand: ParsableCommand {
 
     func validate() throws {
         let checks: [(Bool, String)] = [
-            (precision == .bf16 || precision == .f32, "--precision: bf16 or f32"),
             (threads.map { $0 > 0 } ?? true, "--threads: must be positive"),
             (repetitions > 0, "--repetitions: must be positive"),
         ]
@@ -40,7 +35,7 @@ struct KernelsCommand: ParsableCommand {
     func run() throws {
         CPUReport.reexecuteIfSlowKernels()
         let report = KernelBenchmark(
-            preset: model, type: precision, threads: threads, repetitions: repetitions
+            preset: measured.model, type: measured.precision, threads: threads, repetitions: repetitions
         ).run()
         if json { return try printJSON(report) }
         print(

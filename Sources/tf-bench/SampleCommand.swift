@@ -19,8 +19,7 @@ struct SampleCommand: ParsableCommand {
             text_tokens_per_s and seconds_per_denoising_step as its last line.
             """)
 
-    @Option(help: "A model size: \(ModelPreset.allCases.map(\.rawValue).joined(separator: ", ")).")
-    var model = ModelPreset.size0_16B
+    @OptionGroup var measured: MeasuredModel
 
     @Option(help: "Patches of the image; a square number.")
     var patches = 256
@@ -36,9 +35,6 @@ struct SampleCommand: ParsableCommand {
 
     @Option(help: "Measured rounds; medians count.")
     var rounds = 5
-
-    @Option(help: "bf16 or f32.")
-    var precision = ElementType.bf16
 
     @Option(help: "Threads; by default one for each processor that may be used.")
     var threads: Int?
@@ -58,7 +54,6 @@ struct SampleCommand: ParsableCommand {
             ((1...999).contains(steps), "--steps: must lie between 1 and 999"),
             (rounds > 0, "--rounds: must be positive"),
             (threads.map { (1...1024).contains($0) } ?? true, "--threads: must lie between 1 and 1024"),
-            (precision == .bf16 || precision == .f32, "--precision: bf16 or f32"),
         ]
         if let (_, problem) = checks.first(where: { !$0.0 }) { throw ValidationError(problem) }
     }
@@ -66,12 +61,12 @@ struct SampleCommand: ParsableCommand {
     func run() throws {
         CPUReport.reexecuteIfSlowKernels()
         var settings = SampleBenchmark.Settings()
-        settings.preset = model
+        settings.preset = measured.model
         settings.patchesPerImage = patches
         settings.prompt = prompt
         settings.tokens = tokens
         settings.steps = steps
-        settings.type = precision
+        settings.type = measured.precision
         settings.threads = threads
         var progress = ProgressLine("measuring rounds", total: rounds)
         var baselines: [Baseline] = [], started = 0

@@ -25,8 +25,7 @@ struct StepCommand: ParsableCommand {
             reckoned. With --rates, what 'tf-coord plan' would reckon stands beside each measurement.
             """)
 
-    @Option(help: "A model size: \(ModelPreset.allCases.map(\.rawValue).joined(separator: ", ")).")
-    var model = ModelPreset.size0_16B
+    @OptionGroup var measured: MeasuredModel
 
     @Option(help: "Tokens of a sequence, patches included.")
     var sequence = 1024
@@ -39,9 +38,6 @@ struct StepCommand: ParsableCommand {
 
     @Option(help: "Sequences that a data-parallel rank computes in a step, one after the other.")
     var microBatches = 4
-
-    @Option(help: "bf16 or f32.")
-    var precision = ElementType.bf16
 
     @Option(help: "Threads of a rank; unless given, the host's processors are shared out to its ranks.")
     var threads: Int?
@@ -87,7 +83,6 @@ struct StepCommand: ParsableCommand {
             ),
             (microBatches > 0, "--micro-batches: must be positive"), (steps > 0, "--steps: must be positive"),
             (threads.map { $0 > 0 } ?? true, "--threads: must be positive"),
-            (precision == .bf16 || precision == .f32, "--precision: bf16 or f32"),
             (tensor > 0, "--tensor: must be positive"),
             (layouts == nil || (tensor == 1 && against == nil), "--layouts: goes without --tensor and --against"),
             (sweep == nil || (layouts == nil && against == nil), "--sweep: goes without --layouts and --against"),
@@ -129,8 +124,8 @@ struct StepCommand: ParsableCommand {
 
     private var settings: StepBenchmark.Settings {
         var settings = StepBenchmark.Settings()
-        settings.name = model.rawValue
-        settings.sizes = model.sizes
+        settings.name = measured.model.rawValue
+        settings.sizes = measured.model.sizes
         settings.sequenceLength = sequence
         settings.images = images
         settings.patchesPerImage = patches
@@ -138,7 +133,7 @@ struct StepCommand: ParsableCommand {
         settings.tensor = tensor
         settings.sequenceParallel = sequenceParallel
         settings.order = reduction
-        settings.type = precision
+        settings.type = measured.precision
         settings.threads = threads
         settings.recomputation = recompute
         return settings

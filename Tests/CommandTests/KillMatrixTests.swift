@@ -58,8 +58,10 @@ import _TestUtilities
         case .stoppedWorker: kill(victim.pid, SIGSTOP)
         case .exitingWorker:
             // As if the program had called it: what a person with a debugger can do.
-            let arguments = ["-p", "\(victim.pid)", "-batch", "-nx", "-ex", "call (void)_exit(1)"]
-            _ = try Command.onPath("gdb").run(arguments)
+            let gdb = try Command.onPath("gdb").path
+            let arguments = [gdb, "-p", "\(victim.pid)", "-batch", "-nx", "-ex", "call (void)_exit(1)"]
+            // The debugger itself may crash when the process is gone: it shall leave no dump behind.
+            _ = try Command.onPath("prlimit").run(["--core=0"] + arguments)
         case .workerWithoutMemory:
             let bytes = 64 << 20
             _ = try Command.onPath("prlimit").run(["--pid", "\(victim.pid)", "--as=\(bytes)", "--data=\(bytes)"])
