@@ -40,6 +40,16 @@ import _TestUtilities
         #expect(series.columns.gradientNorm.count { $0.isNaN } == 1)
     }
 
+    @Test func aLogLongerThanAPieceIsReadWhole() throws {
+        let directory = try TemporaryDirectory(), path = directory.file("metrics.jsonl")
+        let text = (1...10_000).map { record($0, loss: 1).json + "\n" }.joined()
+        #expect(text.utf8.count > 2 << 20)
+        try text.write(toFile: path, atomically: false, encoding: .utf8)
+        var tail = MetricsTail(path: path)
+        tail.refresh()
+        #expect(tail.latest?.step == 10_000 && tail.productiveSeconds == 10_000 * record(1, loss: 1).stepSeconds)
+    }
+
     @Test func theTailFollowsALogThatIsCutAndGrowsAgain() throws {
         let directory = try TemporaryDirectory(), path = directory.file("metrics.jsonl")
         func write(_ steps: ClosedRange<Int>, loss: Double) throws {

@@ -55,7 +55,7 @@ extension RunSupervisor {
     }
 
     private func warnings(at clock: Double) -> [String] {
-        var warnings: [String] = []
+        var warnings = hostDifferences.map { "hosts differ: \($0)" }
         let bounds = configuration.supervision
         if let detector {
             warnings += detector.stragglers.map { rank, ratio in
@@ -66,12 +66,10 @@ extension RunSupervisor {
                 .filter { detector.condition(of: $0, at: clock) == .stale }
             if !quiet.isEmpty { warnings.append("\(Self.name(quiet)) has sent no heartbeat for some seconds") }
         }
-        if let limit = bounds.lossSpike, let deviation = metrics.lossDeviation, deviation > limit,
-            let record = metrics.latest
-        {
+        if let spike = metrics.spike {
             warnings.append(
-                "the loss of step \(record.step) is \(String(format: "%.1f", deviation)) standard deviations above the recent ones"
-            )
+                "the loss of step \(spike.step) is \(String(format: "%.1f", spike.deviation)) standard deviations above "
+                    + "those before it")
         }
         if checkpoints.status(at: 0)?.verified == false, let step = checkpoints.step {
             warnings.append(
