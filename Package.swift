@@ -69,7 +69,7 @@ let package = Package(
         system("COpenBLAS", pkgConfig: "openblas", "libopenblas-dev"),
         system("COneDNN", pkgConfig: nil, "libdnnl-dev"),
         system("CZstd", pkgConfig: "libzstd", "libzstd-dev"),
-        system("COpenSSL", pkgConfig: "libcrypto", "libssl-dev"),
+        system("COpenSSL", pkgConfig: "openssl", "libssl-dev"),
         system("CFreeType", pkgConfig: "freetype2", "libfreetype-dev"),
         system("CPNG", pkgConfig: "libpng", "libpng-dev"),
         .target(
@@ -80,7 +80,7 @@ let package = Package(
         // Libraries, each importing only those above it.
         library("TransfusionCore", ["CKernels", "COpenBLAS", "COneDNN", "COpenSSL"]),
         library("TransfusionConfig", ["TransfusionCore", "Yams", argumentParser]),
-        library("TransfusionTelemetry", ["TransfusionConfig"]),
+        library("TransfusionTelemetry", ["TransfusionConfig", "COpenSSL"]),
         library("TransfusionParallel", ["TransfusionCore", "CKernels", "CMPI"]),
         library("TransfusionData", ["TransfusionCore", "CSentencePiece", "CFreeType", "CPNG"]),
         library("TransfusionCheckpoint", ["TransfusionCore", "COpenSSL", "CZstd"]),
@@ -128,7 +128,7 @@ let package = Package(
             "tf-bench",
             [
                 "TransfusionTraining", "TransfusionInference", "TransfusionParallel", "TransfusionCore",
-                "TransfusionCheckpoint",
+                "TransfusionCheckpoint", "TransfusionTelemetry",
             ]),
 
         // Tests mirror the sources. They name every module that they import: what is not named is not built anew for them.

@@ -25,8 +25,8 @@ packages=(
     fonts-noto-color-emoji unicode-data wordnet-base
     # The coordinator: ranks on other hosts, and the stacks of ranks that hang
     openssh-client gdb
-    # Tests: hosts made of network namespaces
-    iproute2
+    # Tests: hosts made of namespaces
+    iproute2 openssh-server
 )
 
 check_only=false

@@ -18,7 +18,7 @@ deploy/install-dependencies.sh --with-browser || deploy/install-dependencies.sh
 
 stage "Formatting"
 swift format lint --strict --recursive Sources Tests Package.swift
-bash -n deploy/*.sh
+bash -n deploy/*.sh deploy/slurm/train.sbatch
 
 stage "Build"
 # Release, as the numbers that the tests compare are those of the code that people run.

@@ -33,8 +33,12 @@ public struct ForegroundRun: Sendable {
         // The supervisor tells the ranks the port, which is known only when the server listens.
         let supervisor = try RunSupervisor(request, log: log)
         let server = try CoordinatorServer(SingleRun(supervisor, tokens: tokens), settings: settings)
-        return try await server.serve { port in
-            onListening(DashboardLink(server: settings.url(localPort: port), token: viewerToken))
+        // Ranks on other hosts need an address of their network, and encryption on it.
+        let remoteHost = request.hosts.first { !$0.isLocal }?.name
+        let address = remoteHost.map { LocalAddress.seen(by: $0) ?? ProcessInfo.processInfo.hostName }
+        let ranks = try address.map { (address: $0, identity: try TLSIdentity()) }
+        return try await server.serve(ranksAt: ranks) { ports in
+            onListening(DashboardLink(server: settings.url(localPort: ports.local), token: viewerToken))
             let looking = Task {
                 var passedOn = 0
                 var beats = 0
@@ -50,9 +54,12 @@ public struct ForegroundRun: Sendable {
             }
             defer { looking.cancel() }
             return try await supervisor.run(
-                endpoint: HeartbeatEndpoint(host: CoordinatorServer.local, port: port, run: name, token: workerToken),
+                endpoint: HeartbeatEndpoint(
+                    host: ranks?.address ?? CoordinatorServer.local, port: ports.ranks, run: name, token: workerToken,
+                    certificate: ranks?.identity.certificate),
                 control: ControlEndpoint(
-                    url: "http://\(CoordinatorServer.local):\(port)", run: name, token: controlToken, pid: getpid()))
+                    url: "http://\(CoordinatorServer.local):\(ports.local)", run: name, token: controlToken,
+                    pid: getpid()))
         }
     }
 }

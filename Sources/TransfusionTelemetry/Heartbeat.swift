@@ -24,6 +24,8 @@ public struct Heartbeat: Sendable, Codable, Equatable {
     /// When this was written, in seconds since 1970.
     public var time: Double
     public var memoryBytes: Int
+    /// What the limits of the process (`ulimit -v` and `-d`) leave of address space; nil without limits.
+    public var memoryRoomBytes: Int?
 
     public init(
         rank: Int, host: String, pid: Int32, step: Int, phase: Phase, phaseSeconds: Double, time: Double,
@@ -47,6 +49,7 @@ public struct Heartbeat: Sendable, Codable, Equatable {
         case computeSeconds = "compute_seconds"
         case waitSeconds = "wait_seconds"
         case memoryBytes = "memory_bytes"
+        case memoryRoomBytes = "memory_room_bytes"
     }
 
     /// As JSON on one line.

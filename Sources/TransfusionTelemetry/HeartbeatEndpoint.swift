@@ -12,12 +12,16 @@ public struct HeartbeatEndpoint: Sendable, Codable, Equatable {
     public var run: String
     /// Allows to send heartbeats of this run, and nothing else.
     public var token: String
+    /// The certificate of the coordinator in PEM, and the only one that is trusted; nil when it listens in the clear, which
+    /// it does on its own host alone.
+    public var certificate: String?
 
-    public init(host: String, port: Int, run: String, token: String) {
+    public init(host: String, port: Int, run: String, token: String, certificate: String? = nil) {
         self.host = host
         self.port = port
         self.run = run
         self.token = token
+        self.certificate = certificate
     }
 
     /// The environment variable with the path of the file.

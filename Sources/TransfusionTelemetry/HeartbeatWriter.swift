@@ -50,6 +50,11 @@ public final class HeartbeatWriter: Sendable {
         self.onStopRequest = onStopRequest
         self.onFailure = onFailure
         Thread.detachNewThread { [self] in
+            // A coordinator that hangs up is no reason to end.
+            var brokenPipe = sigset_t()
+            sigemptyset(&brokenPipe)
+            sigaddset(&brokenPipe, SIGPIPE)
+            pthread_sigmask(SIG_BLOCK, &brokenPipe, nil)
             var outputs = Outputs(channel: endpoint.map { HeartbeatChannel(endpointFile: $0) })
             var count = 0
             repeat {
@@ -120,6 +125,7 @@ public final class HeartbeatWriter: Sendable {
             heartbeat.collectiveGroup = call.group
             heartbeat.collectiveSeconds = call.seconds
         }
+        heartbeat.memoryRoomBytes = ProcessMemory.roomBytes
         heartbeat.computeSeconds = meanSeconds[.compute] ?? 0
         heartbeat.waitSeconds = meanSeconds[.wait] ?? 0
         return heartbeat

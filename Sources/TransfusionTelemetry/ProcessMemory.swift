@@ -3,10 +3,26 @@ internal import Foundation
 /// The memory of this process, as the kernel counts it.
 public enum ProcessMemory {
     /// Bytes in memory now; 0 where the kernel does not say.
-    public static var residentBytes: Int {
-        guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8) else { return 0 }
-        let pages = text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
-        return pages * sysconf(Int32(_SC_PAGESIZE))
+    public static var residentBytes: Int { sizes[1] }
+
+    /// What the limits of address space and of data (`ulimit -v` and `-d`) leave; nil without limits.
+    public static var roomBytes: Int? {
+        let sizes = sizes
+        let rooms = [(RLIMIT_AS, sizes[0]), (RLIMIT_DATA, sizes[5])].compactMap { resource, used -> Int? in
+            var limit = rlimit()
+            guard getrlimit(__rlimit_resource_t(resource.rawValue), &limit) == 0, limit.rlim_cur < Int64.max else {
+                return nil
+            }
+            return max(0, Int(limit.rlim_cur) - used)
+        }
+        return rooms.min()
+    }
+
+    /// The numbers of `statm`, in bytes: all, resident, shared, text, none, data, none; zeros where the kernel does not say.
+    private static var sizes: [Int] {
+        let text = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8)) ?? ""
+        let pages = text.split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
+        return pages.count == 7 ? pages.map { $0 * sysconf(Int32(_SC_PAGESIZE)) } : Array(repeating: 0, count: 7)
     }
 
     /// The most bytes in memory at any time; 0 where the kernel does not say.

@@ -14,9 +14,10 @@ struct TFBench: TransfusionCommand {
             Collectives against MPI's own:   mpirun -n 2 --bind-to none tf-bench collectives
             Checkpoints against plain I/O:   tf-bench checkpoint --directory /data
             What 'tf-coord plan' reckons with: tf-bench rates --json > rates.json
+            What this host computes with:    tf-bench host
             """,
         subcommands: [
             StepCommand.self, SampleCommand.self, KernelsCommand.self, CollectivesCommand.self, CheckpointCommand.self,
-            RatesCommand.self,
+            RatesCommand.self, HostCommand.self,
         ])
 }

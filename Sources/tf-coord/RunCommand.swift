@@ -16,8 +16,20 @@ struct RunCommand: ParsableCommand {
     @Argument(help: "The configuration of the run, a YAML file.")
     var config: String
 
-    @Option(help: "Ranks, all on this host; those of the allocation in a Slurm or MPI-operator job of one host.")
+    @Option(help: "The most ranks; as many as the hosts have slots by default. Without --hosts, all are on this host.")
     var ranks: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "A file with a host a line, as in 'node01 slots=2'; by default the hosts of a Slurm or MPI-operator job.",
+            valueName: "file"))
+    var hosts: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "The program that reaches other hosts, called as ssh is; by default that of Open MPI (plm_rsh_agent), or ssh.",
+            valueName: "program"))
+    var remoteShell: String?
 
     @Option(help: "The directory of the run; runs/NAME by default.")
     var runDir: String?
@@ -35,16 +47,11 @@ struct RunCommand: ParsableCommand {
         let configuration = try RunConfiguration.load(config, overrides: overrides)
         let ranks = ranks
         // Ranks asked for by number alone run here.
-        let list = try waitFor { ranks == nil ? try await HostList.ofAllocation() : nil }
-        try Self.refuseSeveral(list ?? [])
-        let request = try RunRequest(configuration, hosts: list, ranks: ranks, directory: runDir)
+        let list =
+            try hosts.map { try HostList.read($0) }
+            ?? waitFor { ranks == nil ? try await HostList.ofAllocation() : nil }
+        let request = try RunRequest(
+            configuration, hosts: list, remoteShell: remoteShell, ranks: ranks, directory: runDir)
         try Foreground.supervise(request, server.settings)
-    }
-
-    static func refuseSeveral(_ hosts: [ComputeHost]) throws(CommandFailure) {
-        guard hosts.count > 1 else { return }
-        throw CommandFailure(
-            "\(hosts.count) hosts: tf-coord supervises the ranks of one host; start those of several with mpirun or srun, "
-                + "as docs/running.md says", .wrongUse)
     }
 }

@@ -30,7 +30,11 @@ struct ServeCommand: ParsableCommand {
         let slots = slots
         let allocated = try waitFor { slots == nil ? try await HostList.ofAllocation() : nil }
         let hosts = allocated ?? [.local(slots: slots ?? ProcessInfo.processInfo.activeProcessorCount)]
-        try RunCommand.refuseSeveral(hosts)
+        guard hosts.count == 1 else {
+            throw CommandFailure(
+                "\(hosts.count) hosts: tf-coord serve places runs on its own host; those of several hosts are started with "
+                    + "'tf-coord run', whose --hosts takes a file", .wrongUse)
+        }
         StopRequests.install()
         let console = Console()
         let daemon = Daemon(root: root, hosts: hosts, settings: try server.settings)

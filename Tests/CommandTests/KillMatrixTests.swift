@@ -8,7 +8,7 @@ import _TestUtilities
 /// by itself with the bits of an undisturbed run, name the cause, and leave no process behind.
 @Suite(.serialized, .oneSuiteAtATime, .timeLimit(.minutes(20))) struct KillMatrixTests {
     enum Fault: String, CaseIterable, CustomTestStringConvertible {
-        case killedWorker, stoppedWorker, exitingWorker, workerWithoutMemory
+        case killedWorker, crashingWorker, stoppedWorker, exitingWorker, workerWithoutMemory
         case killedLauncher, killedCoordinator, killedWhileSaving, killedWhileLoading
 
         var testDescription: String { rawValue }
@@ -30,7 +30,7 @@ import _TestUtilities
     // Safe: the tests of this suite run one after another, and only they use it.
     nonisolated(unsafe) private static let reference = Result { try Reference() }
 
-    @Test(arguments: faults, killRounds) func aRunSurvives(_ fault: Fault, _ round: Int) throws {
+    @Test(arguments: Fault.allCases, killRounds) func aRunSurvives(_ fault: Fault, _ round: Int) throws {
         let reference = try Self.reference.get()
         let run = try SupervisedRun("\(fault.rawValue)-\(round)", in: reference.temporary, dataset: reference.dataset)
         // Memory that was refused is noticed when some is needed: for the first checkpoint, which comes late here.
@@ -55,13 +55,11 @@ import _TestUtilities
     private func inject(_ fault: Fault, into run: SupervisedRun, _ victim: RunStatus.RankStatus) throws {
         switch fault {
         case .killedWorker: kill(victim.pid, SIGKILL)
+        case .crashingWorker: try debug(victim.pid, "set var $pc = 0")
         case .stoppedWorker: kill(victim.pid, SIGSTOP)
         case .exitingWorker:
             // As if the program had called it: what a person with a debugger can do.
-            let gdb = try Command.onPath("gdb").path
-            let arguments = [gdb, "-p", "\(victim.pid)", "-batch", "-nx", "-ex", "call (void)_exit(1)"]
-            // The debugger itself may crash when the process is gone: it shall leave no dump behind.
-            _ = try Command.onPath("prlimit").run(["--core=0"] + arguments)
+            try debug(victim.pid, "call (void)_exit(1)")
         case .workerWithoutMemory:
             let bytes = 64 << 20
             _ = try Command.onPath("prlimit").run(["--pid", "\(victim.pid)", "--as=\(bytes)", "--data=\(bytes)"])
@@ -90,6 +88,14 @@ import _TestUtilities
         }
     }
 
+    private func debug(_ pid: Int32, _ command: String) throws {
+        let gdb = try Command.onPath("gdb").path
+        // Neither the process nor the debugger, which may crash when the process goes, shall leave a dump behind.
+        for arguments in [["--pid", "\(pid)"], [gdb, "-p", "\(pid)", "-batch", "-nx", "-ex", command]] {
+            _ = try Command.onPath("prlimit").run(["--core=0"] + arguments)
+        }
+    }
+
     private func expectCause(_ fault: Fault, _ status: RunStatus, _ victim: Int, _ run: SupervisedRun) {
         let cause = status.recoveries.first?.cause
         let kinds = status.recoveries.map(\.cause.kind)
@@ -97,6 +103,8 @@ import _TestUtilities
         switch fault {
         case .killedWorker, .killedWhileSaving:
             #expect(kinds == [.signal] && cause?.signal == "SIGKILL" && cause?.rank == victim, message)
+        case .crashingWorker:
+            #expect(kinds == [.signal] && cause?.signal == "SIGSEGV" && cause?.rank == victim, message)
         case .stoppedWorker: #expect(kinds == [.hang] && cause?.rank == victim && cause?.signal == "SIGSTOP", message)
         case .exitingWorker: #expect(kinds == [.exit] && cause?.rank == victim && cause?.exitCode == 1, message)
         case .workerWithoutMemory: #expect(kinds == [.allocationFailure] && cause?.rank == victim, message)
@@ -112,10 +120,3 @@ import _TestUtilities
 
 /// One round in continuous integration; TRANSFUSION_KILL_ROUNDS=3 for the whole matrix.
 private let killRounds = 1...(ProcessInfo.processInfo.environment["TRANSFUSION_KILL_ROUNDS"].flatMap { Int($0) } ?? 1)
-
-/// Whether a rank needs memory just then, and how mpirun names ranks that are killed while they start, is left to chance:
-/// these two belong to the whole matrix only.
-private let faults = KillMatrixTests.Fault.allCases.filter {
-    ProcessInfo.processInfo.environment["TRANSFUSION_KILL_ROUNDS"] != nil
-        || ![.workerWithoutMemory, .killedWhileLoading].contains($0)
-}

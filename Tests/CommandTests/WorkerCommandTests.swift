@@ -65,7 +65,7 @@ import _TestUtilities
     @Test(.enabled(if: NetworkHosts.obstacle == nil, "\(NetworkHosts.obstacle ?? "")"))
     func trainsOnTwoHosts() throws {
         #expect(try worker.run(arguments("alone")).status == 0)
-        let result = try NetworkHosts(2).run([worker.path] + arguments("hosts"), environment: Self.environment)
+        let result = try NetworkHosts(2).runRanks([worker.path] + arguments("hosts"))
         #expect(result.status == 0, "\(result.errors)")
         #expect(result.output.contains("2 on 2 hosts"), "\(result.output)")
         let alone = try losses("alone"), apart = try losses("hosts")

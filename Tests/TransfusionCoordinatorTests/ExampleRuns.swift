@@ -52,10 +52,10 @@ final class ExampleRuns: RunControl {
     func serve(
         _ settings: CoordinatorServer.Settings = .init(), _ body: @escaping @Sendable (Int) throws -> Void
     ) async throws {
-        try await CoordinatorServer(self, settings: settings).serve { port in
+        try await CoordinatorServer(self, settings: settings).serve { ports in
             try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
                 // Not on a thread of the pool, which the server needs.
-                Thread.detachNewThread { continuation.resume(with: Result { try body(port) }) }
+                Thread.detachNewThread { continuation.resume(with: Result { try body(ports.local) }) }
             }
         }
     }

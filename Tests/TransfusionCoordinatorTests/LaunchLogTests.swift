@@ -28,6 +28,18 @@ import Testing
         #expect(log.firstEnd == .init(rank: 3, signal: nil, exitCode: 1))
     }
 
+    @Test func knowsThatAHostIsLost() {
+        let log = LaunchLog(
+            text: """
+                ORTE has lost communication with a remote daemon.
+
+                  HNP daemon   : [[9083,0],0] on node head
+                  Remote daemon: [[9083,0],2] on node 10.77.0.3
+                """)
+        #expect(log.lostHost && log.firstEnd == nil && log.launchProblem == nil)
+        #expect(!LaunchLog(text: "step 3/20 loss 2.31").lostHost)
+    }
+
     @Test func namesTheRankThatAborted() {
         let log = LaunchLog(
             text: """

@@ -24,6 +24,18 @@ import TransfusionConfig
         #expect(layout.ranksOnHosts == hosts(2, 2, 2))
     }
 
+    @Test func moreRanksOrMoreHostsAreLarger() throws {
+        func record(_ ranks: [ComputeHost]) -> LaunchRecord {
+            LaunchRecord(id: "a.1", number: 1, pid: 0, hosts: ranks, data: ranks.reduce(0) { $0 + $1.slots }, tensor: 1)
+        }
+        let layout = try LayoutChoice(configuration("parallel.reduction=elastic"), hosts: hosts(2, 2, 2, 2), limit: 4)
+        #expect(layout.ranksOnHosts == hosts(1, 1, 1, 1))
+        #expect(layout.isLarger(than: record(hosts(2, 1, 1))) && layout.isLarger(than: record(hosts(1, 1))))
+        #expect(!layout.isLarger(than: record(hosts(1, 1, 1, 1))) && !layout.isLarger(than: record(hosts(2, 2, 2, 2))))
+        #expect((0..<4).map { record(hosts(2, 1, 1)).host(of: $0)?.name } == ["node0", "node0", "node1", "node2"])
+        #expect(record(hosts(2, 1)).host(of: 3) == nil)
+    }
+
     @Test func shrinksByDataAndKeepsTensor() throws {
         let layout = try LayoutChoice(configuration("parallel.tensor=2"), hosts: hosts(2, 3))
         #expect(layout.data == 2 && layout.tensor == 2 && layout.ranks == 4)

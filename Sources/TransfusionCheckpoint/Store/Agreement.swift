@@ -8,6 +8,7 @@ extension CheckpointStore {
         var outcome: Outcome<Value>?
         if collectives.rank == 0 { outcome = Outcome(body) }
         if collectives.size == 1, let outcome { return try outcome.get(directory) }
+        outcome?.problem?.append(" (rank 0)")
         let message = try outcome.map { Array(try JSONEncoder().encode($0)) } ?? []
         let bytes = try collectives.broadcast(message, root: 0, site: "checkpoint.agree")
         return try JSONDecoder().decode(Outcome<Value>.self, from: Data(bytes)).get(directory)

@@ -64,6 +64,14 @@ public struct CoordinatorServer: Sendable {
         static let requestSeconds: Int64 = 15
     }
 
+    /// Where a server listens.
+    struct Ports: Sendable {
+        /// On this host alone, in the clear: for commands, and for ranks that run here.
+        let local: Int
+        /// For all ranks.
+        let ranks: Int
+    }
+
     /// Where ranks and commands of this host ask.
     static let local = "127.0.0.1"
 
@@ -84,15 +92,18 @@ public struct CoordinatorServer: Sendable {
     /// Serves while `body` works.
     ///
     /// Then it is over: nobody waits for clients to hang up.
-    /// - Parameter body: Called with the port on this host, once requests are answered there.
+    /// - Parameters:
+    ///   - ranks: An address of this host as the hosts of other ranks see it, and what encrypts their heartbeats there.
+    ///   - body: Called with the ports, once requests are answered there.
     /// - Throws: `CommandFailure` when an address cannot be listened on; what `body` throws.
     func serve<Result: Sendable>(
-        while body: @escaping @Sendable (_ port: Int) async throws -> Result
+        ranksAt ranks: (address: String, identity: TLSIdentity)? = nil,
+        while body: @escaping @Sendable (Ports) async throws -> Result
     ) async throws -> Result {
-        let (ports, continuation) = AsyncThrowingStream.makeStream(of: Int.self)
+        let (ports, continuation) = AsyncThrowingStream.makeStream(of: Ports.self)
         let serving = Task {
             do {
-                try await listen { port in continuation.yield(port) }
+                try await listen(ranks) { ports in continuation.yield(ports) }
                 continuation.finish()
             } catch {
                 continuation.finish(throwing: error)
@@ -100,9 +111,9 @@ public struct CoordinatorServer: Sendable {
         }
         defer { serving.cancel() }
         let end = CommandFailure("the server of tf-coord ended unexpectedly")
-        guard let port = try await ports.first(where: { _ in true }) else { throw end }
+        guard let first = try await ports.first(where: { _ in true }) else { throw end }
         return try await withThrowingTaskGroup(of: Result?.self) { group in
-            group.addTask { try await body(port) }
+            group.addTask { try await body(first) }
             group.addTask {
                 for try await _ in ports {}
                 try Task.checkCancellation()
@@ -116,14 +127,27 @@ public struct CoordinatorServer: Sendable {
         }
     }
 
-    private func listen(onStart: @escaping @Sendable (_ port: Int) async -> Void) async throws {
-        guard let certificate = settings.certificate, let key = settings.privateKey else {
-            return try await listen(Self.local, settings.port, tls: nil, onStart: onStart)
+    private func listen(
+        _ ranks: (address: String, identity: TLSIdentity)?, onStart: @escaping @Sendable (Ports) async -> Void
+    ) async throws {
+        var beyond: TLSConfiguration?
+        if let certificate = settings.certificate, let key = settings.privateKey {
+            beyond = try Self.tls(certificate, key)
         }
-        let tls = try Self.tls(certificate, key)
-        try await withThrowingTaskGroup { group in
-            group.addTask { try await listen(settings.host, settings.port, tls: tls) { _ in } }
-            group.addTask { try await listen(Self.local, 0, tls: nil, onStart: onStart) }
+        try await withThrowingTaskGroup { [beyond] group in
+            let (started, start) = AsyncStream.makeStream(of: Int.self)
+            if let ranks {
+                group.addTask {
+                    try await listen(ranks.address, 0, tls: ranks.identity.serverConfiguration) { start.yield($0) }
+                }
+            }
+            if let beyond { group.addTask { try await listen(settings.host, settings.port, tls: beyond) { _ in } } }
+            group.addTask {
+                try await listen(Self.local, beyond == nil ? settings.port : 0, tls: nil) { local in
+                    let port = ranks == nil ? local : await started.first { _ in true }
+                    if let port { await onStart(Ports(local: local, ranks: port)) }
+                }
+            }
             defer { group.cancelAll() }
             try await group.next()
         }

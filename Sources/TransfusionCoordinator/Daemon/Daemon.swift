@@ -35,7 +35,8 @@ public struct Daemon: Sendable {
             controlToken: controlToken, log: log)
         let server = try CoordinatorServer(queue, settings: settings)
         defer { files.withdraw() }
-        return try await server.serve { port in
+        return try await server.serve { ports in
+            let port = ports.local
             try files.publish(
                 DaemonEndpoint(
                     url: "http://\(CoordinatorServer.local):\(port)", root: files.root, token: controlToken,

@@ -12,6 +12,8 @@ public struct ComputeHost: Sendable, Codable, Equatable, Hashable {
     /// The name of the host that the coordinator itself runs on.
     static let localName = "localhost"
 
+    var isLocal: Bool { name == Self.localName }
+
     /// The host that the coordinator itself runs on.
     public static func local(slots: Int) -> ComputeHost { ComputeHost(name: localName, slots: slots) }
 }

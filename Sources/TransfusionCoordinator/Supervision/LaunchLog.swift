@@ -16,6 +16,8 @@ public struct LaunchLog: Sendable, Equatable {
     public private(set) var nonFiniteStep: Int?
     /// The line that says that memory was refused.
     public private(set) var refusedMemory: String?
+    /// mpirun has lost another host, or did not reach it.
+    public private(set) var lostHost = false
     /// mpirun could not start the ranks.
     public private(set) var launchProblem: String?
 
@@ -40,6 +42,7 @@ public struct LaunchLog: Sendable, Equatable {
         } else if let match = joined.firstMatch(of: /Process name: \[\[\d+,\d+\],(\d+)\] Exit code: (\d+)/) {
             firstEnd = FirstEnd(rank: Int(match.1) ?? 0, signal: nil, exitCode: Int32(match.2))
         }
+        lostHost = Self.losses.contains(where: joined.contains)
         for line in text.split(separator: "\n") {
             if line.hasPrefix("error: ") { errors.append(String(line.dropFirst("error: ".count))) }
             if refusedMemory == nil, Self.refusals.contains(where: { line.localizedCaseInsensitiveContains($0) }) {
@@ -55,6 +58,12 @@ public struct LaunchLog: Sendable, Equatable {
             launchProblem = joined.range(of: problem).map { String(joined[$0.lowerBound...].prefix(300)) }
         }
     }
+
+    /// How mpirun says that it has no connection to a host.
+    private static let losses = [
+        "has lost communication with a remote daemon", "was unable to reliably start one or more daemons",
+        "died unexpectedly with status",
+    ]
 
     /// How programs and libraries say that they got no memory.
     private static let refusals = [

@@ -12,6 +12,11 @@ public struct LayoutChoice: Sendable, Equatable {
 
     public var ranks: Int { data * tensor }
 
+    /// Whether it trains faster than the layout of a launch: by more ranks, or by as many on more hosts.
+    func isLarger(than record: LaunchRecord) -> Bool {
+        ranks > record.ranks || ranks == record.ranks && ranksOnHosts.count > record.hosts.count
+    }
+
     /// - Parameters:
     ///   - hosts: Those that can be used now, the preferred ones first.
     ///   - limit: The most ranks that are wanted; nil for as many as there are slots.

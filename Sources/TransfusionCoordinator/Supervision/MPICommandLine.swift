@@ -8,12 +8,17 @@ struct MPICommandLine: Sendable {
     let environment: [String: String]
 
     init(
-        _ launch: LaunchRecord, request: RunRequest, files: RunFiles, extra: [String]
+        _ launch: LaunchRecord, request: RunRequest, files: RunFiles, shell: RemoteShell, extra: [String]
     ) {
+        // Named also when there is none but this one: a batch system may have given others, which are gone.
         var arguments = ["-n", "\(launch.ranks)"]
-        let isLocal = launch.hosts.allSatisfy { $0.name == ComputeHost.localName }
+        arguments += ["--host", launch.hosts.map { "\($0.name):\($0.slots)" }.joined(separator: ",")]
+        let isLocal = launch.remoteHosts.isEmpty
         if !isLocal {
-            arguments += ["--host", launch.hosts.map { "\($0.name):\($0.slots)" }.joined(separator: ",")]
+            // What mpirun starts on other hosts gets the mark of the launch as well.
+            let mark = "\(HeartbeatEndpoint.launchVariable)=\(launch.id)"
+            arguments += ["--mca", "orte_launch_agent", "env \(mark) orted"]
+            if let agent = shell.agent { arguments += ["--mca", "plm_rsh_agent", agent] }
         }
         let nodes = Self.memoryNodes
         // A rank for each memory node is bound to it; else ranks share the processors as the kernel sees fit.
@@ -29,9 +34,8 @@ struct MPICommandLine: Sendable {
         }
         // Swift prints the stack of a crash with the names of its functions; Open MPI prints addresses.
         arguments += ["--mca", "opal_signal", ""]
-        for name in [HeartbeatEndpoint.environmentVariable, HeartbeatEndpoint.launchVariable, "SWIFT_BACKTRACE"] {
-            arguments += ["-x", name]
-        }
+        let own = [HeartbeatEndpoint.environmentVariable, HeartbeatEndpoint.launchVariable, "SWIFT_BACKTRACE"]
+        for name in own + Self.choices.keys.sorted() { arguments += ["-x", name] }
         arguments += [request.worker, "--config", files.configuration, "--run-dir", files.directory.path]
         arguments += ["--resume", "auto", "--expect-ranks", "\(launch.ranks)"] + extra
         self.arguments = arguments
@@ -45,6 +49,12 @@ struct MPICommandLine: Sendable {
             environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
         }
         self.environment = environment
+    }
+
+    /// What users choose in their environment, for ranks on all hosts alike.
+    static var choices: [String: String] {
+        let names: Set = ["OPENBLAS_CORETYPE", "ONEDNN_MAX_CPU_ISA", "TRANSFUSION_KEY_FILE"]
+        return ProcessInfo.processInfo.environment.filter { names.contains($0.key) }
     }
 
     /// Memory nodes (sockets, mostly) of this host.

@@ -6,9 +6,10 @@ internal import TransfusionTelemetry
 /// The processes of a launch are known by a variable in their environment: it is inherited by everything that they
 /// start, and no process group or session that they make hides them.
 enum ProcessTable {
-    /// The processes of a launch that still run, mpirun included.
-    static func processes(ofLaunch launch: String) -> [Int32] {
-        let mark = Data("\(HeartbeatEndpoint.launchVariable)=\(launch)\0".utf8)
+    /// The processes of all launches of a run that still run, mpirun included.
+    /// - Parameter run: `SupervisorState.identity`.
+    static func processes(ofRun run: String) -> [Int32] {
+        let mark = Data("\(HeartbeatEndpoint.launchVariable)=\(run).".utf8)
         let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
         return names.compactMap { Int32($0) }.filter { pid in
             pid != getpid() && environment(of: pid)?.range(of: mark) != nil

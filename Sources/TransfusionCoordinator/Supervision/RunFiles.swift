@@ -82,6 +82,8 @@ public struct ControlEndpoint: Sendable, Codable, Equatable {
 /// What a coordinator has to know of a run to go on with it.
 struct SupervisorState: Codable, Sendable {
     var run: String
+    /// Tells the processes of this run from those of all others, also of a run of the same name.
+    var identity = UUID().uuidString
     /// When the run was launched for the first time, in seconds since 1970.
     var started: Double?
     /// Seconds in which nobody wanted the run to go on: between a stop and the next start.
@@ -103,7 +105,7 @@ struct SupervisorState: Codable, Sendable {
 
 /// A launch of mpirun.
 struct LaunchRecord: Codable, Sendable, Equatable {
-    /// Names the launch in the environment of its processes.
+    /// Names the launch in the environment of its processes: the identity of the run, a dot and the number.
     let id: String
     /// From 1.
     let number: Int
@@ -113,4 +115,16 @@ struct LaunchRecord: Codable, Sendable, Equatable {
     let tensor: Int
 
     var ranks: Int { data * tensor }
+
+    /// The host that mpirun places a rank on: it fills one after the other.
+    func host(of rank: Int) -> ComputeHost? {
+        var first = 0
+        for host in hosts {
+            if (first..<first + host.slots).contains(rank) { return host }
+            first += host.slots
+        }
+        return nil
+    }
+
+    var remoteHosts: [ComputeHost] { hosts.filter { !$0.isLocal } }
 }

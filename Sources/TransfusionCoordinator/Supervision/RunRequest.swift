@@ -10,6 +10,8 @@ public struct RunRequest: Sendable, Codable, Equatable {
     /// What relative paths of the configuration start from.
     public var workingDirectory: String
     public var hosts: [ComputeHost]
+    /// The program that reaches other hosts, with its options; nil for the one that Open MPI is set to use.
+    public var remoteShell: String?
     /// The most ranks; nil for as many as the hosts take.
     public var ranks: Int?
     /// The program that ranks run.
@@ -20,13 +22,17 @@ public struct RunRequest: Sendable, Codable, Equatable {
     ///   - directory: nil for `runs/NAME`.
     /// - Throws: `CommandFailure` when that is no run.
     public init(
-        _ configuration: RunConfiguration, hosts: [ComputeHost]? = nil, ranks: Int? = nil, directory: String? = nil,
-        worker: String? = nil
+        _ configuration: RunConfiguration, hosts: [ComputeHost]? = nil, remoteShell: String? = nil, ranks: Int? = nil,
+        directory: String? = nil, worker: String? = nil
     ) throws {
         self.configuration = configuration.resolved
         workingDirectory = FileManager.default.currentDirectoryPath
         self.directory = Self.absolute(directory ?? "runs/\(configuration.name)")
-        self.hosts = hosts ?? [ComputeHost(name: ComputeHost.localName, slots: ranks ?? configuration.parallel.tensor)]
+        let local = [ComputeHost(name: ComputeHost.localName, slots: ranks ?? configuration.parallel.tensor)]
+        self.hosts = (hosts ?? local).map {
+            ComputeHost(name: LocalAddress.isThisHost($0.name) ? ComputeHost.localName : $0.name, slots: $0.slots)
+        }
+        self.remoteShell = remoteShell
         self.ranks = ranks
         self.worker = try worker ?? Self.workerBesideThisProgram()
         _ = try LayoutChoice(configuration, hosts: self.hosts, limit: ranks)

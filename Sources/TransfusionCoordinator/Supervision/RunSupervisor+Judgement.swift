@@ -1,5 +1,6 @@
 internal import Foundation
 internal import TransfusionConfig
+internal import TransfusionTelemetry
 
 extension RunSupervisor {
     /// What the end of mpirun means.
@@ -36,6 +37,11 @@ extension RunSupervisor {
             return .refused(FailureCause(.exit, exitCode: code, summary: text.errors.joined(separator: "; ")))
         }
         guard let first = text.firstEnd else {
+            if text.lostHost {
+                return .failed(
+                    FailureCause(
+                        .launcher, exitCode: code, summary: "mpirun has lost a host; see the log of the launch"))
+            }
             if let problem = text.launchProblem {
                 return .refused(FailureCause(.launch, exitCode: 1, summary: problem))
             }
@@ -59,11 +65,8 @@ extension RunSupervisor {
                             "the kernel ended rank \(first.rank) because memory ran out; lower batch.micro_sequences, "
                             + "or use parallel.recompute or more hosts"))
             }
-            if let refusal = text.refusedMemory {
-                return .failed(
-                    FailureCause(
-                        .allocationFailure, rank: first.rank, host: host, signal: name,
-                        summary: "rank \(first.rank) got no memory (\(refusal))"))
+            if let refusal = text.refusedMemory ?? limitReached(by: first.rank) {
+                return .failed(Self.withoutMemory(first.rank, host, signal: name, refusal: refusal))
             }
             return .failed(
                 FailureCause(
@@ -71,11 +74,11 @@ extension RunSupervisor {
                     summary: "rank \(first.rank) was ended by \(name)"))
         }
         let reason = text.errors.first { Self.rank(in: $0) == first.rank } ?? text.errors.first
-        if let refusal = text.refusedMemory {
+        if let refusal = text.refusedMemory ?? limitReached(by: first.rank) {
+            // A failure that all ranks hear of ends all, in no order.
+            let rank = Self.rank(in: refusal) ?? first.rank
             return .failed(
-                FailureCause(
-                    .allocationFailure, rank: first.rank, host: host, exitCode: first.exitCode,
-                    summary: "rank \(first.rank) got no memory (\(refusal))"))
+                Self.withoutMemory(rank, self.host(of: rank), exitCode: first.exitCode, refusal: refusal))
         }
         let ending = "rank \(first.rank) ended with exit code \(first.exitCode ?? 1)"
         return .failed(
@@ -83,6 +86,24 @@ extension RunSupervisor {
                 .exit, rank: first.rank, host: host, exitCode: first.exitCode,
                 summary: reason.map { "\(ending): \($0)" } ?? ending))
     }
+
+    private static func withoutMemory(
+        _ rank: Int, _ host: String?, exitCode: Int32? = nil, signal: String? = nil, refusal: String
+    ) -> FailureCause {
+        FailureCause(
+            .allocationFailure, rank: rank, host: host, signal: signal, exitCode: exitCode,
+            summary: "rank \(rank) got no memory (\(refusal))")
+    }
+
+    /// What the last heartbeat of a rank says of its limits, when they left no room: not every library says why it fails.
+    private func limitReached(by rank: Int) -> String? {
+        let heartbeat = detector?.heartbeats(at: MonotonicTime.seconds).first { $0.heartbeat.rank == rank }?.heartbeat
+        guard let room = heartbeat?.memoryRoomBytes, room < Self.noRoom else { return nil }
+        return "the limits of its process, ulimit -v and -d, left \(room >> 20) MiB"
+    }
+
+    /// A thread alone takes as much.
+    private static let noRoom = 8 << 20
 
     /// The first rank that an error names.
     private static func rank(in error: String) -> Int? {

@@ -51,7 +51,7 @@ extension RunSupervisor {
         case .stuck(let suspects, let waiting, let seconds):
             baseline = now - seconds
             let place =
-                waiting.map { "; \(Self.name($0.ranks)) wait in '\($0.collective)' for \(Int($0.seconds)) s" } ?? ""
+                waiting.map { "\(Self.wait(in: $0)) for \(Int($0.seconds)) s" } ?? ""
             let blame = suspects.isEmpty ? "no rank moves on" : "\(Self.name(suspects)) does not come"
             return .failed(
                 FailureCause(
@@ -65,32 +65,28 @@ extension RunSupervisor {
     private func silence(_ ranks: [Int], _ seconds: Double) async -> FailureCause {
         let heartbeats = detector?.heartbeats(at: MonotonicTime.seconds).map(\.heartbeat) ?? []
         let waiting = detector?.waiting(besides: ranks)
-        let place = waiting.map { "; \(Self.name($0.ranks)) wait in '\($0.collective)'" } ?? ""
-        let first = heartbeats.first { ranks.contains($0.rank) }
-        let name = first?.host
-        let lostHosts = await hosts.unreachable(Set(ranks.compactMap { host(of: $0) }))
-        if let lost = lostHosts.first {
-            return FailureCause(
-                .host, rank: ranks.count == 1 ? ranks[0] : nil, host: lost,
-                summary:
-                    "host \(lost) cannot be reached, and \(Self.name(ranks)) there sent nothing for \(Int(seconds)) s")
-        }
+        let place = waiting.map { Self.wait(in: $0) } ?? ""
+        let first = heartbeats.first { ranks.contains($0.rank) && state.launch?.host(of: $0.rank)?.isLocal == true }
         let isStopped = first.map { ["T", "t"].contains(ProcessTable.state(of: $0.pid)) } ?? false
         return FailureCause(
-            .hang, rank: ranks.count == 1 ? ranks[0] : nil, host: name, signal: isStopped ? "SIGSTOP" : nil,
+            .hang, rank: ranks.count == 1 ? ranks[0] : nil, host: ranks.first.flatMap { host(of: $0) },
+            signal: isStopped ? "SIGSTOP" : nil,
             summary: "hang: \(Self.name(ranks)) sent nothing for \(Int(seconds)) s"
                 + (isStopped ? " and is stopped by a signal" : "") + place,
             details: await stacks())
     }
 
-    private func stacks() async -> [String] {
-        guard let record = state.launch, record.hosts.allSatisfy({ $0.name == ComputeHost.localName }) else {
-            return []
+    private static func wait(in waiting: FailureDetector.Waiting) -> String {
+        "; \(name(waiting.ranks)) \(waiting.ranks.count == 1 ? "waits" : "wait") in '\(waiting.collective)'"
+    }
+
+    func stacks() async -> [String] {
+        let processes = detector?.heartbeats(at: MonotonicTime.seconds).compactMap { heartbeat, _ in
+            state.launch?.host(of: heartbeat.rank).map {
+                StackReport.Process(rank: heartbeat.rank, pid: heartbeat.pid, host: $0)
+            }
         }
-        let ranks =
-            detector?.heartbeats(at: MonotonicTime.seconds).map { (rank: $0.heartbeat.rank, pid: $0.heartbeat.pid) }
-            ?? []
-        return await StackReport.of(ranks, within: 10)
+        return await StackReport.of(processes ?? [], shell: hosts.shell, within: 10)
     }
 
     /// Ends what is left, notes what happened, and decides whether there is another launch.
@@ -102,9 +98,10 @@ extension RunSupervisor {
         if detected == nil { baseline = min(now, lastSeenLauncher > 0 ? lastSeenLauncher : now) }
         let found = detected ?? now
         detected = nil
+        let cause = await blame(cause)
         let number = state.launch?.number ?? 0
         log("launch \(number) failed: \(cause.summary)")
-        let time = Date().timeIntervalSince1970 - (now - found)
+        let time = Date().timeIntervalSince1970 - (MonotonicTime.seconds - found)
         state.recoveries.append(
             RunStatus.Recovery(time: time, launch: number, cause: cause, detected: max(0, found - baseline)))
         save()
@@ -154,8 +151,7 @@ extension RunSupervisor {
 
     /// Ends the ranks of this host but not mpirun, which then says how the first of them ended.
     private func endRanks(besides launch: MPILaunch) async {
-        guard let record = state.launch else { return }
-        ProcessTable.signal(ProcessTable.processes(ofLaunch: record.id).filter { $0 != launch.pid }, SIGKILL)
+        ProcessTable.signal(ProcessTable.processes(ofRun: state.identity).filter { $0 != launch.pid }, SIGKILL)
     }
 
     /// Ends every process of the launch on every host, and proves that none is left.
@@ -164,14 +160,14 @@ extension RunSupervisor {
         guard let record = state.launch else { return }
         let deadline = MonotonicTime.seconds + configuration.supervision.killTimeout
         while true {
-            let left = ProcessTable.processes(ofLaunch: record.id)
+            let left = ProcessTable.processes(ofRun: state.identity)
             ProcessTable.signal(left, SIGKILL)
-            let remote = await hosts.killAll(launch: record.id, on: record.hosts.map(\.name))
-            if left.isEmpty, remote == 0 { break }
+            let remote = await hosts.killAll(run: state.identity, on: record.hosts.map(\.name))
+            if left.isEmpty, remote.isEmpty { break }
             guard MonotonicTime.seconds < deadline else {
                 let names =
                     left.map { "\($0) (state \(ProcessTable.state(of: $0).map(String.init) ?? "?"))" }
-                    + (remote > 0 ? ["\(remote) on other hosts"] : [])
+                    + remote.sorted { $0.key < $1.key }.map { "\($0.value) on \($0.key)" }
                 throw CommandFailure(
                     "launch \(record.number): processes were not ended by SIGKILL within supervision.kill_timeout: "
                         + "\(names.joined(separator: ", ")); mostly they wait for a file system, state D; "

@@ -25,7 +25,14 @@ public actor RunSupervisor {
     /// The most steps that a launch has done.
     var furthestStep = 0
     private var stopRequests = 0
-    private var stopDeadline: Double?
+    /// Until when ranks that were asked to save must have ended.
+    var stopDeadline: Double?
+    /// The larger layout for which the ranks of this launch are asked to save and to end.
+    var growth: LayoutChoice?
+    var lastHostSearch = -Double.infinity
+    var isSearchingHosts = false
+    /// How the hosts of the run differ from each other.
+    var hostDifferences: [String] = []
     private var lastStatusWrite = -Double.infinity
     private var lastRefresh = -Double.infinity
     /// When each rank's process was last seen alive.
@@ -58,8 +65,8 @@ public actor RunSupervisor {
         self.files = files
         self.log = log
         checkpoints = CheckpointWatch(directory)
-        metrics = MetricsTail(path: directory.metrics)
-        hosts = HostHealth(request.hosts)
+        metrics = MetricsTail(path: directory.metrics, spikeLimit: configuration.supervision.lossSpike)
+        hosts = HostHealth(request.hosts, shell: RemoteShell(request.remoteShell))
         state = files.read(SupervisorState.self, from: files.state) ?? SupervisorState(run: configuration.name)
     }
 
@@ -77,7 +84,7 @@ public actor RunSupervisor {
     public func receive(_ heartbeat: Heartbeat, launch: String) -> HeartbeatAnswer {
         guard launch == state.launch?.id else { return HeartbeatAnswer(stop: false) }
         detector?.receive(heartbeat, at: MonotonicTime.seconds)
-        return HeartbeatAnswer(stop: stopRequests > 0)
+        return HeartbeatAnswer(stop: stopRequests > 0 || growth != nil)
     }
 
     // MARK: The run
@@ -121,6 +128,7 @@ public actor RunSupervisor {
             let end = await watch(launch)
             switch end {
             case .finished: return await finish(.done, code: 0, "all \(configuration.schedule.steps) steps are done")
+            case .stopped where growth != nil && stopRequests == 0: try await killAll()
             case .stopped: return await finish(.stopped, code: 85, "stopped on request; 'tf-coord resume' continues it")
             case .refused(let cause): return await finish(.failed, code: cause.exitCode ?? 1, cause.summary)
             case .failed(let cause):
@@ -166,12 +174,12 @@ public actor RunSupervisor {
     // MARK: Launching
 
     private func start() async throws(CommandFailure) -> MPILaunch {
-        let unreachable = await hosts.unreachable(hosts.names)
-        let usable = hosts.usable(besides: unreachable)
-        let layout = try LayoutChoice(configuration, hosts: usable, limit: request.ranks)
+        try await prepareHosts()
+        let layout = try LayoutChoice(configuration, hosts: hosts.usable, limit: request.ranks)
         state.launches += 1
         let record = LaunchRecord(
-            id: UUID().uuidString, number: state.launches, pid: 0, hosts: layout.ranksOnHosts, data: layout.data,
+            id: "\(state.identity).\(state.launches)", number: state.launches, pid: 0, hosts: layout.ranksOnHosts,
+            data: layout.data,
             tensor: layout.tensor)
         state.launch = record
         save()
@@ -181,7 +189,8 @@ public actor RunSupervisor {
         if let wanted = configuration.parallel.data, wanted != layout.data {
             overrides = ["--set", "parallel.data=\(layout.data)"]
         }
-        let command = MPICommandLine(record, request: request, files: files, extra: overrides)
+        let command = MPICommandLine(
+            record, request: request, files: files, shell: hosts.shell, extra: overrides)
         let places = layout.ranksOnHosts.map { "\($0.slots) on \($0.name)" }.joined(separator: ", ")
         log("launch \(record.number): \(layout.ranks) ranks (data \(layout.data) × tensor \(layout.tensor)): \(places)")
         beginWatching(record, as: .starting)
@@ -205,7 +214,7 @@ public actor RunSupervisor {
     /// Finds the processes that an earlier coordinator left: goes on with them if mpirun lives, else ends them.
     private func adoptLaunch() async throws(CommandFailure) -> MPILaunch? {
         guard let record = state.launch else { return nil }
-        let processes = ProcessTable.processes(ofLaunch: record.id)
+        let processes = ProcessTable.processes(ofRun: state.identity)
         guard record.pid > 0, processes.contains(record.pid) else {
             log("the coordinator was ended in launch \(record.number), of which no mpirun is left")
             let cause = FailureCause(
@@ -240,6 +249,7 @@ public actor RunSupervisor {
         lastSeen = [:]
         resumedStep = nil
         stopDeadline = nil
+        growth = nil
         refresh(force: true)
     }
 
@@ -267,11 +277,16 @@ public actor RunSupervisor {
                 await passOnStop(launch)
             }
             if let stopDeadline, now > stopDeadline {
+                guard stopRequests > 0 else {
+                    let summary = "hang: the ranks did not save and end within supervision.save_timeout"
+                    return .failed(FailureCause(.hang, summary: summary, details: await stacks()))
+                }
                 log("the ranks did not save within supervision.save_timeout; ending them")
                 stopRequests = max(stopRequests, 2)
                 self.stopDeadline = nil
             }
             lookAtProcesses(now)
+            lookForLargerLayout(now)
             if let finding = detector?.finding(at: now) {
                 return await investigate(finding, launch, memoryKills: memoryKills)
             }
@@ -289,18 +304,14 @@ public actor RunSupervisor {
             log("stopping: the ranks save at the end of their step; once more ends them at once")
         } else {
             log("ending the ranks at once")
-            guard let record = state.launch else { return }
-            ProcessTable.signal(ProcessTable.processes(ofLaunch: record.id), SIGKILL)
+            ProcessTable.signal(ProcessTable.processes(ofRun: state.identity), SIGKILL)
         }
     }
 
     /// Notices ranks of this host whose process has gone, long before their heartbeats are missed.
     private func lookAtProcesses(_ now: Double) {
-        guard let detector, let record = state.launch, record.hosts.allSatisfy({ $0.name == ComputeHost.localName })
-        else {
-            return
-        }
-        for (heartbeat, _) in detector.heartbeats(at: now) {
+        guard let detector, let record = state.launch else { return }
+        for (heartbeat, _) in detector.heartbeats(at: now) where record.host(of: heartbeat.rank)?.isLocal == true {
             if ProcessTable.isAlive(heartbeat.pid) {
                 lastSeen[heartbeat.rank] = now
             } else {
@@ -360,13 +371,21 @@ public actor RunSupervisor {
         }
     }
 
+    /// The name of a rank's host, as in the list of hosts; that of this host, as ranks see it.
     func host(of rank: Int) -> String? {
-        detector?.heartbeats(at: MonotonicTime.seconds).first { $0.heartbeat.rank == rank }?.heartbeat.host
+        if let host = state.launch?.host(of: rank), !host.isLocal { return host.name }
+        return detector?.heartbeats(at: MonotonicTime.seconds).first { $0.heartbeat.rank == rank }?.heartbeat.host
     }
 
     static func name(_ ranks: [Int]) -> String {
         let list = ranks.prefix(8).map(String.init).joined(separator: ", ") + (ranks.count > 8 ? " …" : "")
         return ranks.count == 1 ? "rank \(list)" : "ranks \(list)"
+    }
+
+    /// Whether the launch has got beyond where it began, and nobody wants it to end.
+    var isMovingOn: Bool {
+        guard phase == .running, let resumedStep, let step = detector?.step else { return false }
+        return step > resumedStep
     }
 
     /// Whether somebody wants the ranks to end without saving.

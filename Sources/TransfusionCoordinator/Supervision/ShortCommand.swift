@@ -1,4 +1,5 @@
 internal import Subprocess
+internal import SystemPackage
 
 /// A program that should soon be done, and is ended with everything that it has started if it is not.
 enum ShortCommand {
@@ -8,17 +9,18 @@ enum ShortCommand {
         let errors: String
     }
 
-    /// Runs a program found on the PATH.
+    /// Runs a program: a path, or a name to be found on the PATH.
     /// - Returns: nil when there is none, or when the time was not enough.
-    static func run(_ name: String, _ arguments: [String], within seconds: Double) async -> Result? {
-        await Deadline.run(within: seconds) {
+    static func run(_ program: String, _ arguments: [String], within seconds: Double) async -> Result? {
+        let executable: Executable = program.contains("/") ? .path(FilePath(program)) : .name(program)
+        return await Deadline.run(within: seconds) {
             var options = PlatformOptions()
             options.createSession = true
             options.teardownSequence = [
                 .gracefulShutDown(toProcessGroup: true, allowedDurationToNextStep: .milliseconds(200))
             ]
             let result = try? await Subprocess.run(
-                .name(name), arguments: Arguments(arguments), platformOptions: options,
+                executable, arguments: Arguments(arguments), platformOptions: options,
                 output: .string(limit: 4 << 20), error: .string(limit: 1 << 20))
             return result.map {
                 Result(isSuccess: $0.terminationStatus.isSuccess, output: $0.standardOutput, errors: $0.standardError)

@@ -61,6 +61,15 @@ public final class MPIEnvironment {
         return MPIEnvironment(world: world, watch: watch, transport: transport, usesMPI: true)
     }
 
+    /// The name and version of the MPI library.
+    public static var version: String {
+        var text = [CChar](repeating: 0, count: Int(MPI_MAX_LIBRARY_VERSION_STRING))
+        var length: Int32 = 0
+        MPI_Get_library_version(&text, &length)
+        // Open MPI goes on with who built it, and where.
+        return String(decoding: text.prefix { $0 != 0 && $0 != 44 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
     /// Leaves the job in good order. All ranks call it, and nothing of `world` afterwards.
     public func finish() {
         if usesMPI { MPI_Finalize() }

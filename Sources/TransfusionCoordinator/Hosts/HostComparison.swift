@@ -1,0 +1,27 @@
+internal import TransfusionTelemetry
+
+/// What differs between the hosts of a run, in words.
+struct HostComparison: Equatable {
+    /// Differences with which ranks cannot work together.
+    private(set) var conflicts: [String] = []
+    /// Differences that make the ranks of some hosts slower, or the last bits of their results others.
+    private(set) var differences: [String] = []
+
+    /// - Parameter reports: What each host computes with.
+    init(_ reports: [String: HostReport]) {
+        func compare(_ what: String, _ value: (HostReport) -> String) -> [String] {
+            let groups = Dictionary(grouping: reports.keys.sorted()) { reports[$0].map(value) ?? "" }
+            guard groups.count > 1 else { return [] }
+            let parts = groups.sorted { ($1.value.count, $0.key) < ($0.value.count, $1.key) }
+            return [
+                "\(what): " + parts.map { "\($0.key) on \($0.value.joined(separator: ", "))" }.joined(separator: "; ")
+            ]
+        }
+        conflicts += compare("transfusion", \.program)
+        conflicts += compare("Open MPI", \.openMPI)
+        differences += compare("processors") { "\($0.processors)" }
+        differences += compare("kernels", \.kernels)
+        differences += compare("OpenBLAS kernels", \.openBLAS)
+        differences += compare("oneDNN kernels", \.oneDNN)
+    }
+}

@@ -1,0 +1,34 @@
+import ArgumentParser
+import Foundation
+import TransfusionConfig
+import TransfusionCore
+import TransfusionParallel
+import TransfusionTelemetry
+
+struct HostCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "host", abstract: "Says what this host computes with: tf-coord compares it between hosts.")
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    func run() throws {
+        let own = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
+        let worker = URL(filePath: own).deletingLastPathComponent().appending(path: "tf-worker").path
+        guard let contents = try? Data(contentsOf: URL(filePath: worker), options: .mappedIfSafe) else {
+            throw CommandFailure("\(worker): is missing; install tf-worker beside tf-bench", .wrongUse)
+        }
+        let processor = CPUReport()
+        let report = HostReport(
+            program: String(contents.withUnsafeBytes { SHA256.hexDigest($0) }.prefix(12)),
+            openMPI: MPIEnvironment.version, processors: processor.cpuCount, kernels: processor.instructionSet,
+            openBLAS: processor.openBLASCore, oneDNN: processor.oneDNNInstructionSet)
+        if json {
+            print(String(decoding: try JSONEncoder().encode(report), as: UTF8.self))
+        } else {
+            print(
+                "transfusion: build \(report.program)\nmessages: \(report.openMPI)\nprocessor: \(processor.summary)"
+            )
+        }
+    }
+}

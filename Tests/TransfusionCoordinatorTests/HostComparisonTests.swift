@@ -1,0 +1,37 @@
+import Testing
+import TransfusionTelemetry
+
+@testable import TransfusionCoordinator
+
+@Suite struct HostComparisonTests {
+    private let report = HostReport(
+        program: "a1", openMPI: "Open MPI v4.1.4", processors: 2, kernels: "x86-64-v4", openBLAS: "SkylakeX",
+        oneDNN: "avx512_core")
+
+    @Test func equalHostsDifferInNothing() {
+        let comparison = HostComparison(["node1": report, "node2": report])
+        #expect(comparison.conflicts.isEmpty && comparison.differences.isEmpty)
+    }
+
+    @Test func whatCannotWorkTogetherIsAConflict() {
+        var other = report
+        other.program = "b2"
+        other.openMPI = "Open MPI v4.1.6"
+        let comparison = HostComparison(["node1": report, "node2": other, "node3": report])
+        #expect(
+            comparison.conflicts == [
+                "transfusion: a1 on node1, node3; b2 on node2",
+                "Open MPI: Open MPI v4.1.4 on node1, node3; Open MPI v4.1.6 on node2",
+            ])
+        #expect(comparison.differences.isEmpty)
+    }
+
+    @Test func otherKernelsAreNamed() {
+        var other = report
+        other.openBLAS = "Prescott"
+        let comparison = HostComparison(["node1": report, "node2": other])
+        #expect(comparison.conflicts.isEmpty)
+        #expect(comparison.differences.count == 1)
+        #expect(comparison.differences.first?.contains("Prescott on node2") == true)
+    }
+}
