@@ -8,8 +8,10 @@ import _TestUtilities
 /// by itself with the bits of an undisturbed run, name the cause, and leave no process behind.
 @Suite(.serialized, .oneSuiteAtATime, .timeLimit(.minutes(20))) struct KillMatrixTests {
     enum Fault: String, CaseIterable, CustomTestStringConvertible {
-        case killedWorker, crashingWorker, stoppedWorker, exitingWorker, workerWithoutMemory
+        case killedWorker, crashingWorker, stoppedWorker, exitingWorker, workerWithoutMemory, workerThatTakesTooMuch
         case killedLauncher, killedCoordinator, killedWhileSaving, killedWhileLoading
+
+        static let possible = allCases.filter { $0 != .workerThatTakesTooMuch || MemoryGroup.isPossible }
 
         var testDescription: String { rawValue }
     }
@@ -30,17 +32,19 @@ import _TestUtilities
     // Safe: the tests of this suite run one after another, and only they use it.
     nonisolated(unsafe) private static let reference = Result { try Reference() }
 
-    @Test(arguments: Fault.allCases, killRounds) func aRunSurvives(_ fault: Fault, _ round: Int) throws {
+    @Test(arguments: Fault.possible, killRounds) func aRunSurvives(_ fault: Fault, _ round: Int) throws {
         let reference = try Self.reference.get()
         let run = try SupervisedRun("\(fault.rawValue)-\(round)", in: reference.temporary, dataset: reference.dataset)
         // Memory that was refused is noticed when some is needed: for the first checkpoint, which comes late here.
-        let needsMemory = fault == .workerWithoutMemory
+        let needsMemory = [.workerWithoutMemory, .workerThatTakesTooMuch].contains(fault)
         try run.start(needsMemory ? ["--set", "checkpoint.every_steps=\(SupervisedRun.steps * 2 / 3)"] : [])
         let moment = Int.random(in: 5...SupervisedRun.steps * (needsMemory ? 1 : 2) / 3)
         let before = try run.wait("step \(moment)") {
             $0.step >= moment && $0.state != .starting && $0.ranks.count == 2
         }
         let victim = try #require(before.ranks.randomElement())
+        let group = fault == .workerThatTakesTooMuch ? try MemoryGroup(bytes: 64 << 10) : nil
+        try group?.add(victim.pid)
         try inject(fault, into: run, victim)
 
         #expect(try run.finish() == 0, "\(run.log)")
@@ -63,6 +67,7 @@ import _TestUtilities
         case .workerWithoutMemory:
             let bytes = 64 << 20
             _ = try Command.onPath("prlimit").run(["--pid", "\(victim.pid)", "--as=\(bytes)", "--data=\(bytes)"])
+        case .workerThatTakesTooMuch: break  // It is in its group.
         case .killedLauncher: kill(try #require(run.launcher), SIGKILL)
         case .killedCoordinator:
             let process = try #require(run.process)
@@ -108,6 +113,7 @@ import _TestUtilities
         case .stoppedWorker: #expect(kinds == [.hang] && cause?.rank == victim && cause?.signal == "SIGSTOP", message)
         case .exitingWorker: #expect(kinds == [.exit] && cause?.rank == victim && cause?.exitCode == 1, message)
         case .workerWithoutMemory: #expect(kinds == [.allocationFailure] && cause?.rank == victim, message)
+        case .workerThatTakesTooMuch: #expect(kinds == [.outOfMemory] && cause?.rank == victim, message)
         case .killedLauncher: #expect(kinds == [.launcher] && cause?.signal == "SIGKILL", message)
         case .killedCoordinator: #expect(kinds == [.coordinator], message)
         case .killedWhileLoading: #expect(kinds.count >= 2 && kinds.allSatisfy { $0 == .signal }, message)

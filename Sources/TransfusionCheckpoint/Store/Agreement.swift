@@ -8,7 +8,7 @@ extension CheckpointStore {
         var outcome: Outcome<Value>?
         if collectives.rank == 0 { outcome = Outcome(body) }
         if collectives.size == 1, let outcome { return try outcome.get(directory) }
-        outcome?.problem?.append(" (rank 0)")
+        outcome?.name(rank: 0)
         let message = try outcome.map { Array(try JSONEncoder().encode($0)) } ?? []
         let bytes = try collectives.broadcast(message, root: 0, site: "checkpoint.agree")
         return try JSONDecoder().decode(Outcome<Value>.self, from: Data(bytes)).get(directory)
@@ -27,7 +27,7 @@ extension CheckpointStore {
         _ collectives: any Collectives, _ body: () throws -> Value
     ) throws -> Result<[Value], CheckpointError> {
         var mine = Outcome(body)
-        if collectives.size > 1 { mine.problem?.append(" (rank \(collectives.rank))") }
+        if collectives.size > 1 { mine.name(rank: collectives.rank) }
         let messages = try collectives.gather(
             Array(try JSONEncoder().encode(mine)), root: 0, site: "checkpoint.gather")
         return Result {
@@ -65,6 +65,11 @@ private struct Outcome<Value: Codable>: Codable {
         } catch {
             problem = "\(error)"
         }
+    }
+
+    /// Says which rank has failed, unless it passes on the failure of another.
+    mutating func name(rank: Int) {
+        if let problem, problem.firstMatch(of: /\(rank \d+\)$/) == nil { self.problem = "\(problem) (rank \(rank))" }
     }
 
     func get(_ directory: String) throws -> Value {
