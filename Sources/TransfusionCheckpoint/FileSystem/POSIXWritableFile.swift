@@ -11,8 +11,9 @@ final class POSIXWritableFile: WritableFile {
     private var descriptor: Int32
     private var isDirect = false
     private var mayBeDirect = true
-    /// Begins with the `gathered` bytes that were appended and are not yet written.
-    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: bufferBytes, alignment: blockBytes)
+    /// Begins with the `gathered` bytes that were appended and are not yet written. Whole pages of its own, of which only
+    /// those that are used take memory.
+    private let buffer: UnsafeMutableRawBufferPointer
     private var gathered = 0
 
     /// A multiple of what disks ask of addresses and offsets.
@@ -24,13 +25,22 @@ final class POSIXWritableFile: WritableFile {
     /// Creates a file that did not exist before.
     init(creating path: String) throws(FileSystemError) {
         self.path = path
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS
+        guard let pages = mmap(nil, Self.bufferBytes, PROT_READ | PROT_WRITE, flags, -1, 0), pages != MAP_FAILED else {
+            throw FileSystemError("reserve \(Self.bufferBytes) bytes for writing", path, errno)
+        }
+        buffer = UnsafeMutableRawBufferPointer(start: pages, count: Self.bufferBytes)
         descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-        if descriptor < 0 { throw FileSystemError("create", path, errno) }
+        guard descriptor >= 0 else {
+            let code = errno
+            munmap(pages, Self.bufferBytes)
+            throw FileSystemError("create", path, code)
+        }
     }
 
     deinit {
         if descriptor >= 0 { Glibc.close(descriptor) }
-        buffer.deallocate()
+        munmap(buffer.baseAddress, buffer.count)
     }
 
     func append(_ bytes: UnsafeRawBufferPointer) throws(FileSystemError) -> Int {
