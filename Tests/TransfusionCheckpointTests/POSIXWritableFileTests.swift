@@ -34,7 +34,15 @@ import _TestUtilities
         try check(Self.pieces[index], in: directory)
     }
 
-    private func check(_ pieces: [(count: Int, offset: Int)], in directory: String) throws {
+    /// Once the file ends inside a block the disk takes no direct writes any more.
+    @Test(arguments: pieces.indices) func whatFollowsAnOddEndIsInTheFile(_ index: Int) throws {
+        let directory = try TemporaryDirectory()
+        try check(Self.pieces[index], in: directory.path, synchronizing: true)
+    }
+
+    private func check(
+        _ pieces: [(count: Int, offset: Int)], in directory: String, synchronizing: Bool = false
+    ) throws {
         let path = directory + "/file"
         let file = try POSIXFileSystem().create(path)
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 9 << 20, alignment: 4096)
@@ -49,6 +57,7 @@ import _TestUtilities
                 try #require((1...rest.count).contains(count))
                 rest = UnsafeRawBufferPointer(rebasing: rest[count...])
             }
+            if synchronizing { try file.synchronize() }
         }
         try file.synchronize()
         // Everything is there once it is synchronised, not only when the file is closed.
