@@ -5,8 +5,8 @@ public enum ProcessHeap {
     /// Makes all threads, now and later, take memory from one heap.
     ///
     /// Threads that prepare batches and write checkpoints come and go for as long as a run lasts. With a heap for each of
-    /// them, every one of these heaps grows to the largest batch it has seen and keeps that: a process of 300 MB still grew by
-    /// 5 % between its 100th and its 1,000th step.
+    /// them, every one of these heaps grows to the largest batch that it has seen and keeps that, and the process still grows
+    /// after hundreds of steps.
     public static func shareBetweenThreads() {
         tf_share_heap()
     }
