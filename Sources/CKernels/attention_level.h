@@ -42,19 +42,21 @@ TF_INLINE VECTOR NAME(exponential)(VECTOR x) {
 /// `c (+)= a · b`. b lies in panels of 64 columns (the last may be narrower, in steps of 16) of `panel_depth` words.
 static void NAME(product)(size_t rows, size_t columns, size_t depth, const WORD *a, size_t a_row, size_t a_step,
                           const WORD *b, size_t panel_depth, size_t first_depth, float *c, size_t c_row, int accumulate) {
+    soon_read nothing = {0};
     for (size_t first = 0; first < columns; first += PANEL) {
         const size_t width = at_most(PANEL, columns - first);
         const WORD *panel = b + first * panel_depth + first_depth * width;
         size_t column = 0;
         for (; column + BLOCK_VECTORS * LANES <= width; column += BLOCK_VECTORS * LANES) {
-            float *to = c + first + column;
+            const NAME(result) to = {c + first + column, c_row, NULL, 0};
             if (accumulate)
-                NAME(strip)(BLOCK_VECTORS, rows, depth, a, a_row, a_step, panel + column, width, to, c_row, 1);
+                NAME(strip)(BLOCK_VECTORS, rows, depth, a, a_row, a_step, panel + column, width, to, 1, &nothing);
             else
-                NAME(strip)(BLOCK_VECTORS, rows, depth, a, a_row, a_step, panel + column, width, to, c_row, 0);
+                NAME(strip)(BLOCK_VECTORS, rows, depth, a, a_row, a_step, panel + column, width, to, 0, &nothing);
         }
         for (; column < width; column += LANES)
-            NAME(strip)(1, rows, depth, a, a_row, a_step, panel + column, width, c + first + column, c_row, accumulate);
+            NAME(strip)(1, rows, depth, a, a_row, a_step, panel + column, width,
+                        (NAME(result)){c + first + column, c_row, NULL, 0}, accumulate, &nothing);
     }
 }
 

@@ -32,10 +32,34 @@ TF_INLINE VECTOR NAME(choose)(INTEGERS condition, VECTOR yes, VECTOR no) {
 
 // MARK: products
 
+/// LANES numbers as bf16.
+TF_INLINE void NAME(store_narrow)(uint16_t *to, VECTOR x) {
+    typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
+    typedef uint32_t words __attribute__((vector_size(4 * LANES)));
+    const words bits = (words)x, upper = bits >> 16, rounded = (bits + 0x7FFF + (upper & 1)) >> 16;
+    const words stored = (words)NAME(choose)(x == x, (VECTOR)rounded, (VECTOR)(upper | 0x40));
+    const halves half = __builtin_convertvector(stored, halves);
+    memcpy(to, &half, sizeof half);
+}
+
+/// Where a product is written: to `c`, or, when there is a `narrow`, as bf16 to that.
+typedef struct {
+    float *c;
+    size_t c_row;
+    uint16_t *narrow;
+    size_t narrow_row;
+} NAME(result);
+
+TF_INLINE NAME(result) NAME(part)(NAME(result) whole, size_t row, size_t column) {
+    whole.c += row * whole.c_row + column;
+    if (whole.narrow) whole.narrow += row * whole.narrow_row + column;
+    return whole;
+}
+
 /// `c (+)= a · b` for `rows` by `vectors` vectors of c. a is read by words at `a_row` and `a_step`, b, aligned,
-/// by rows of `b_step`. c need not be aligned.
+/// by rows of `b_step`. The result need not be aligned.
 TF_INLINE void NAME(block)(const int rows, const int vectors, const WORD *restrict a, size_t a_row, size_t a_step,
-                           const WORD *restrict b, size_t b_step, size_t depth, float *restrict c, size_t c_row,
+                           const WORD *restrict b, size_t b_step, size_t depth, const NAME(result) to,
                            const int accumulate) {
     VECTOR sum[6][4];
 #pragma clang loop unroll(full)
@@ -43,7 +67,11 @@ TF_INLINE void NAME(block)(const int rows, const int vectors, const WORD *restri
 #pragma clang loop unroll(full)
         for (int v = 0; v < vectors; v++) {
             sum[r][v] = (VECTOR){};
-            if (v * LANES % 16 == 0) __builtin_prefetch(c + r * c_row + v * LANES, 1);
+            if (v * LANES % 16 != 0) continue;
+            if (to.narrow)
+                __builtin_prefetch(to.narrow + r * to.narrow_row + v * LANES, 1);
+            else
+                __builtin_prefetch(to.c + r * to.c_row + v * LANES, 1);
         }
 #pragma clang loop unroll(disable)
     for (size_t p = 0; p < depth; p++) {
@@ -68,23 +96,31 @@ TF_INLINE void NAME(block)(const int rows, const int vectors, const WORD *restri
 #pragma clang loop unroll(full)
         for (int v = 0; v < vectors; v++) {
             VECTOR before = {};
-            if (accumulate) memcpy(&before, c + r * c_row + v * LANES, sizeof before);
+            float *c = to.c + r * to.c_row + v * LANES;
+            if (accumulate) memcpy(&before, c, sizeof before);
             sum[r][v] += before;
-            memcpy(c + r * c_row + v * LANES, &sum[r][v], sizeof before);
+            if (to.narrow)
+                NAME(store_narrow)(to.narrow + r * to.narrow_row + v * LANES, sum[r][v]);
+            else
+                memcpy(c, &sum[r][v], sizeof before);
         }
 }
 
+/// `soon` is brought nearer meanwhile.
 TF_INLINE void NAME(strip)(const int vectors, size_t rows, size_t depth, const WORD *a, size_t a_row, size_t a_step,
-                           const WORD *b, size_t b_step, float *c, size_t c_row, const int accumulate) {
+                           const WORD *b, size_t b_step, const NAME(result) to, const int accumulate, soon_read *soon) {
     size_t r = 0;
-    for (; r + 6 <= rows; r += 6)
-        NAME(block)(6, vectors, a + r * a_row, a_row, a_step, b, b_step, depth, c + r * c_row, c_row, accumulate);
-    if (r + 4 <= rows) {
-        NAME(block)(4, vectors, a + r * a_row, a_row, a_step, b, b_step, depth, c + r * c_row, c_row, accumulate);
-        r += 4;
-    }
-    for (; r < rows; r++)
-        NAME(block)(1, vectors, a + r * a_row, a_row, a_step, b, b_step, depth, c + r * c_row, c_row, accumulate);
+#define ROWS(count)                                                                                                    \
+    do {                                                                                                               \
+        bring_nearer(soon, count);                                                                                     \
+        NAME(block)(count, vectors, a + r * a_row, a_row, a_step, b, b_step, depth, NAME(part)(to, r, 0), accumulate); \
+        r += count;                                                                                                    \
+    } while (0)
+    while (r + 6 <= rows) ROWS(6);
+    if (r + 4 <= rows) ROWS(4);
+    if (r + 2 <= rows) ROWS(2);
+    if (r < rows) ROWS(1);
+#undef ROWS
 }
 
 // MARK: operands

@@ -28,3 +28,24 @@ TF_INLINE void *take(arena *a, size_t bytes) {
     a->used += round_up(bytes, 64);
     return part;
 }
+
+/// Rows of memory that will be read soon, and how far they have been brought into the cache.
+typedef struct {
+    const char *next;
+    size_t row_bytes, stride, rows, done;  // `done` bytes of the row at `next`
+    size_t lines_at_once;                  // for each row of the result that is computed meanwhile
+} soon_read;
+
+/// Brings the share of `count` rows of a result into the second cache: memory is read while the product of what is here
+/// already goes on.
+TF_INLINE void bring_nearer(soon_read *soon, size_t count) {
+    for (size_t lines = count * soon->lines_at_once; lines > 0 && soon->rows > 0; lines--) {
+        __builtin_prefetch(soon->next + soon->done, 0, 2);
+        soon->done += 64;
+        if (soon->done >= soon->row_bytes) {
+            soon->next += soon->stride;
+            soon->rows--;
+            soon->done = 0;
+        }
+    }
+}

@@ -44,6 +44,7 @@ struct TFWorker: TransfusionCommand {
 
     func run() throws {
         CPUReport.reexecuteIfSlowKernels()
+        ProcessHeap.shareBetweenThreads()
         StopSignal.install()
         let job: MPIEnvironment
         do {

@@ -54,4 +54,32 @@ import _TestUtilities
         #expect(abs(moments * data / (2 * weights) - 1) < 0.1, "\(planned)")
         #expect((planned["activations"] ?? 0) > 10 && (planned["together"] ?? 0) > 100, "\(planned)")
     }
+
+    /// Saves, pictures and batches come from threads that come and go; what they leave behind is used again.
+    @Test func doesNotGrowFromStepToStep() throws {
+        let dataset = try SmallDataset(), directory = try TemporaryDirectory()
+        try """
+        model: {layers: 4, width: 256, heads: 4, ffn: 688, patch: 2}
+        data: {path: \(dataset.path)}
+        schedule: {steps: 120, learning_rate: 1e-3, minimum_learning_rate: 1e-4, warmup_steps: 1}
+        batch: {sequence_length: 128, global_sequences: 4, micro_sequences: 2}
+        parallel: {threads: 1}
+        checkpoint: {every_steps: 5, keep: {last: 1}}
+        samples: {every_steps: 10, prompts: [red], diffusion_steps: 2}
+        telemetry: {log_every_steps: 10}
+        precision: f32
+        """.write(toFile: directory.file("run.yaml"), atomically: true, encoding: .utf8)
+        let result = try Command("tf-worker").run(
+            ["--config", directory.file("run.yaml"), "--run-dir", directory.file("run")])
+        #expect(result.status == 0, "\(result.errors)")
+        struct Line: Decodable {
+            let step: Int
+            let memory_bytes: Double
+        }
+        let lines = try String(contentsOfFile: directory.file("run/metrics.jsonl"), encoding: .utf8)
+            .split(separator: "\n").map { try JSONDecoder().decode(Line.self, from: Data($0.utf8)) }
+        let early = try #require(lines.first { $0.step == 40 }), late = try #require(lines.last)
+        #expect(late.step == 120)
+        #expect(late.memory_bytes < early.memory_bytes * 1.01, "\(lines.map(\.memory_bytes))")
+    }
 }

@@ -5,6 +5,7 @@
 #include "attention.h"
 #include "elementwise.h"
 #include "gemm.h"
+#include "heap.h"
 #include "loss.h"
 #include "normalization.h"
 #include "optimizer.h"

@@ -26,9 +26,7 @@ public struct POSIXFileSystem: FileSystem {
     }
 
     public func create(_ path: String) throws(FileSystemError) -> any WritableFile {
-        let descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-        if descriptor < 0 { throw FileSystemError("create", path, errno) }
-        return POSIXWritableFile(path, descriptor)
+        try POSIXWritableFile(creating: path)
     }
 
     public func open(_ path: String) throws(FileSystemError) -> any ReadableFile {
@@ -71,55 +69,6 @@ extension FileSystemError {
 
     public var isMissing: Bool { code == ENOENT }
     public var isExisting: Bool { code == EEXIST }
-}
-
-private final class POSIXWritableFile: WritableFile {
-    private let path: String
-    private var descriptor: Int32
-    private var written = 0
-    private var submitted = 0
-    /// How much may gather in the page cache before the disk is told to begin.
-    private static let writebackBytes = 32 << 20
-
-    init(_ path: String, _ descriptor: Int32) {
-        self.path = path
-        self.descriptor = descriptor
-    }
-
-    deinit {
-        if descriptor >= 0 { Glibc.close(descriptor) }
-    }
-
-    func append(_ bytes: UnsafeRawBufferPointer) throws(FileSystemError) -> Int {
-        while true {
-            let count = write(descriptor, bytes.baseAddress, bytes.count)
-            if count > 0 {
-                written += count
-                startWriteback()
-                return count
-            }
-            if count == 0 { throw FileSystemError("write", path, ENOSPC) }
-            if errno != EINTR { throw FileSystemError("write", path, errno) }
-        }
-    }
-
-    /// Lets the disk work while the next chunks are hashed, instead of all at once in `synchronize`. It is only a hint
-    /// (on Linux it starts the write-back of dirty pages): whether the bytes arrived is found out there.
-    private func startWriteback() {
-        guard written - submitted >= Self.writebackBytes else { return }
-        posix_fadvise(descriptor, off_t(submitted), off_t(written - submitted), POSIX_FADV_DONTNEED)
-        submitted = written
-    }
-
-    func synchronize() throws(FileSystemError) {
-        if fsync(descriptor) != 0 { throw FileSystemError("flush", path, errno) }
-    }
-
-    func close() throws(FileSystemError) {
-        let closing = descriptor
-        descriptor = -1
-        if Glibc.close(closing) != 0 { throw FileSystemError("close", path, errno) }
-    }
 }
 
 private final class POSIXReadableFile: ReadableFile {

@@ -62,7 +62,10 @@ struct ShardWriter {
         let level = options.compressionLevel
         let key = try options.encryptionKey()
         let chunkBytes = options.chunkBytes
-        try Pipeline.run(count: chunks.count, threads: options.threads) { index in
+        // Chunks that stay as they are take no memory of their own: many may wait, so that the disk has some to go on
+        // with while large ones are hashed.
+        let ahead = level == nil && key == nil ? 16 : 2
+        try Pipeline.run(count: chunks.count, threads: options.threads, ahead: ahead) { index in
             let box = boxes[chunks[index].piece]
             let place = ChunkPlace.name(of: box, index: chunks[index].range.lowerBound / chunkBytes)
             return try Self.encode(try source(index), type: box.type, level: level, key: key, place: place)

@@ -8,17 +8,17 @@ enum Pipeline {
     /// Does `work` for the items `0..<count` on `threads` threads, and gives the results in order to `consume` on the
     /// calling thread.
     ///
-    /// At most `threads + 2` results are in memory. The first error ends everything and is thrown after all threads
+    /// At most `threads + ahead` results are in memory. The first error ends everything and is thrown after all threads
     /// have stopped.
     static func run<Result>(
-        count: Int, threads: Int, work: @escaping @Sendable (Int) throws -> sending Result,
+        count: Int, threads: Int, ahead: Int = 2, work: @escaping @Sendable (Int) throws -> sending Result,
         consume: (Int, Result) throws -> Void
     ) throws {
         guard threads > 1, count > 1 else {
             for item in 0..<count { try consume(item, try work(item)) }
             return
         }
-        let window = threads + 2
+        let window = threads + ahead
         let monitor = Monitor(State<Result>())
         var workers: [WorkerThread] = []
         do {

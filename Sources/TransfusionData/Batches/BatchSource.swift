@@ -71,6 +71,7 @@ public final class BatchSource: Sendable {
     public func microBatch(step: Int, sequences: Range<Int>) throws(DataError) -> MicroBatch {
         precondition(sequences.lowerBound >= 0 && sequences.upperBound <= settings.globalSequences)
         let plan = try plan(step)
+        defer { dataset.forgetPages() }
         var builder = RowBuilder(model: model, dataset: dataset, rows: sequences.count * settings.sequenceLength)
         for row in plan.rows[sequences] {
             for position in row.pairs {

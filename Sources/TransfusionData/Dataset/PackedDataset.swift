@@ -201,6 +201,11 @@ public final class PackedDataset: Sendable {
         return keys
     }
 
+    /// Takes what was read so far out of this process's memory, which would grow by it from batch to batch.
+    func forgetPages() {
+        for file in [captions, text, pairs, documents, images] { file.forgetPages() }
+    }
+
     private func appendTokens(
         of file: MappedFile, _ range: Range<Int>, to tokens: inout [Int32]
     ) throws(DataError) {

@@ -37,6 +37,14 @@ final class MappedFile: @unchecked Sendable {
         if let address = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: address), bytes.count) }
     }
 
+    /// Takes what was read out of this process's memory. The kernel keeps it as long as it has room, and gives it back when
+    /// it is read again.
+    func forgetPages() {
+        if let address = bytes.baseAddress {
+            madvise(UnsafeMutableRawPointer(mutating: address), bytes.count, MADV_DONTNEED)
+        }
+    }
+
     /// The little-endian integer at a byte offset, or nil when it does not lie wholly inside the file.
     func integer<Integer: FixedWidthInteger>(at offset: Int, as type: Integer.Type = Integer.self) -> Integer? {
         guard offset >= 0, offset <= bytes.count - MemoryLayout<Integer>.size else { return nil }
