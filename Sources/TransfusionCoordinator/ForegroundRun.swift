@@ -34,8 +34,8 @@ public struct ForegroundRun: Sendable {
         let supervisor = try RunSupervisor(request, log: log)
         let server = try CoordinatorServer(SingleRun(supervisor, tokens: tokens), settings: settings)
         // Ranks on other hosts need an address of their network, and encryption on it.
-        let remoteHost = request.hosts.first { !$0.isLocal }?.name
-        let address = remoteHost.map { LocalAddress.seen(by: $0) ?? ProcessInfo.processInfo.hostName }
+        let remote = request.hosts.filter { !$0.isLocal }.map(\.name)
+        let address = remote.isEmpty ? nil : LocalAddress.seen(by: remote) ?? ProcessInfo.processInfo.hostName
         let ranks = try address.map { (address: $0, identity: try TLSIdentity()) }
         return try await server.serve(ranksAt: ranks) { ports in
             onListening(DashboardLink(server: settings.url(localPort: ports.local), token: viewerToken))

@@ -21,13 +21,14 @@ struct HostCommand: ParsableCommand {
         let processor = CPUReport()
         let report = HostReport(
             program: String(contents.withUnsafeBytes { SHA256.hexDigest($0) }.prefix(12)),
-            openMPI: MPIEnvironment.version, processors: processor.cpuCount, kernels: processor.instructionSet,
+            openMPI: MPIEnvironment.version, processors: processor.cpuCount,
+            memoryNodes: HostReport.memoryNodesOfThisHost, kernels: processor.instructionSet,
             openBLAS: processor.openBLASCore, oneDNN: processor.oneDNNInstructionSet)
         if json {
             print(String(decoding: try JSONEncoder().encode(report), as: UTF8.self))
         } else {
             print(
-                "transfusion: build \(report.program)\nmessages: \(report.openMPI)\nprocessor: \(processor.summary)"
+                "transfusion: build \(report.program)\nmessages: \(report.openMPI)\nprocessor: \(processor.summary), memory nodes: \(report.memoryNodes)"
             )
         }
     }

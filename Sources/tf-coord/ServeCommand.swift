@@ -29,10 +29,11 @@ struct ServeCommand: ParsableCommand {
     func run() throws {
         let slots = slots
         let allocated = try waitFor { slots == nil ? try await HostList.ofAllocation() : nil }
-        let hosts = allocated ?? [.local(slots: slots ?? ProcessInfo.processInfo.activeProcessorCount)]
-        guard hosts.count == 1 else {
+        let local = ComputeHost.local(slots: slots ?? ProcessInfo.processInfo.activeProcessorCount)
+        let hosts = ComputeHost.unified(allocated ?? [local])
+        guard hosts.allSatisfy(\.isLocal) else {
             throw CommandFailure(
-                "\(hosts.count) hosts: tf-coord serve places runs on its own host; those of several hosts are started with "
+                "\(hosts.map(\.name).joined(separator: ", ")): tf-coord serve places runs on its own host; those of several hosts are started with "
                     + "'tf-coord run', whose --hosts takes a file", .wrongUse)
         }
         StopRequests.install()

@@ -104,6 +104,13 @@ struct HostsTests {
         status = try trains(run, on: 4, beyond: status.step + 10)
         #expect(status.restarts.count == 2, "to grow is no failure")
 
+        // All are cut off for a while: the run waits for them.
+        for host in Self.nodes { try hosts.setLink(host, up: false) }
+        status = try wait("the loss of all hosts", run) { $0.recoveries.count == 3 }
+        #expect(status.recoveries.last?.cause.kind == .host)
+        for host in Self.nodes { try hosts.setLink(host, up: true) }
+        status = try trains(run, on: 4, beyond: status.step + 10)
+
         _ = try coordinator("stop", directory, "--wait").wait()
         #expect(try run.wait().status == 85)
         for host in Self.nodes {

@@ -5,7 +5,8 @@ import TransfusionTelemetry
 
 @Suite struct HostComparisonTests {
     private let report = HostReport(
-        program: "a1", openMPI: "Open MPI v4.1.4", processors: 2, kernels: "x86-64-v4", openBLAS: "SkylakeX",
+        program: "a1", openMPI: "Open MPI v4.1.4", processors: 2, memoryNodes: 1, kernels: "x86-64-v4",
+        openBLAS: "SkylakeX",
         oneDNN: "avx512_core")
 
     @Test func equalHostsDifferInNothing() {

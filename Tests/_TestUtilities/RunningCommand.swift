@@ -28,6 +28,8 @@ public final class RunningCommand {
         for (descriptor, file) in zip([STDOUT_FILENO, STDERR_FILENO], outputs) {
             posix_spawn_file_actions_addopen(&actions, descriptor, file, O_WRONLY | O_CREAT | O_APPEND, 0o600)
         }
+        // Sockets of tests beside it would stay open in the process when both of their ends have closed them.
+        for descriptor in STDERR_FILENO + 1..<1024 { posix_spawn_file_actions_addclose(&actions, descriptor) }
         // Threads of tests block signals, which a process would inherit.
         var attributes = posix_spawnattr_t(), none = sigset_t(), all = sigset_t()
         posix_spawnattr_init(&attributes)

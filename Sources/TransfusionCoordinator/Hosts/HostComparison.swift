@@ -7,6 +7,14 @@ struct HostComparison: Equatable {
     /// Differences that make the ranks of some hosts slower, or the last bits of their results others.
     private(set) var differences: [String] = []
 
+    /// What most hosts have of what must be the same; of several, that of the first host by name.
+    static func mostCommon(_ reports: [String: HostReport]) -> HostReport? {
+        func count(_ name: String) -> Int {
+            reports.values.count { HostComparison(["": $0, name: reports[name] ?? $0]).conflicts.isEmpty }
+        }
+        return reports.keys.max { (count($0), $1) < (count($1), $0) }.flatMap { reports[$0] }
+    }
+
     /// - Parameter reports: What each host computes with.
     init(_ reports: [String: HostReport]) {
         func compare(_ what: String, _ value: (HostReport) -> String) -> [String] {

@@ -13,13 +13,20 @@ struct HostHealth: Sendable {
 
     let shell: RemoteShell
     private let hosts: [ComputeHost]
-    private var failures: [String: Int] = [:]
-    /// Until when a host is left out, on the monotonic clock.
+    /// When hosts have failed, on the monotonic clock.
+    private var failures: [String: [Double]] = [:]
+    /// Until when a host is left out.
     private var setAside: [String: Double] = [:]
+    /// Hosts that have to show first that they are well.
     private var away: Set<String> = []
+    /// What the hosts compute with that may take ranks.
+    private(set) var reports: [String: HostReport] = [:]
+    /// The build and the Open MPI that all must have.
+    private var reference: HostReport?
 
-    /// A host that failed so often in a row is left out for a while.
+    /// A host that failed so often within `window` seconds is left out for `pause` seconds.
     private static let patience = 3
+    private static let window = 3600.0
     private static let pause = 600.0
     /// For an answer of another host.
     private static let answerTime = 10.0
@@ -30,28 +37,36 @@ struct HostHealth: Sendable {
     }
 
     /// Takes note of a failure that a host is to blame for.
-    mutating func failed(_ name: String) {
+    mutating func failed(_ name: String, at now: Double = MonotonicTime.seconds) {
         guard remoteNames.contains(name) else { return }
-        failures[name, default: 0] += 1
-        if failures[name, default: 0] % Self.patience == 0 { setAside[name] = MonotonicTime.seconds + Self.pause }
+        failures[name] = (failures[name] ?? []).filter { now - $0 < Self.window } + [now]
+        if failures[name]?.count.isMultiple(of: Self.patience) == true { putAside([name], at: now) }
     }
+
+    /// Leaves hosts out for a while; then they have to show that they are well.
+    mutating func putAside(_ names: some Sequence<String>, at now: Double = MonotonicTime.seconds) {
+        for name in names { setAside[name] = now + Self.pause }
+        away.formUnion(names)
+    }
+
+    /// Lets hosts that were set aside show that they are well, because the run needs them.
+    /// - Returns: Whether there are any.
+    mutating func takeBackSetAside() -> Bool {
+        defer { setAside = [:] }
+        return hosts.contains { isSetAside($0.name) }
+    }
+
+    private func isSetAside(_ name: String) -> Bool { setAside[name] ?? -.infinity > MonotonicTime.seconds }
 
     var remoteNames: [String] { hosts.map(\.name).filter { $0 != ComputeHost.localName } }
 
     /// Hosts that may take ranks, as far as is known.
-    var usable: [ComputeHost] {
-        let now = MonotonicTime.seconds
-        return hosts.filter { !away.contains($0.name) && setAside[$0.name] ?? 0 <= now }
-    }
+    var usable: [ComputeHost] { hosts.filter { !away.contains($0.name) } }
 
-    /// Hosts that would be used if they answered.
-    var missing: [String] {
-        let now = MonotonicTime.seconds
-        return remoteNames.filter { away.contains($0) && setAside[$0] ?? 0 <= now }
-    }
+    /// Hosts that would be used if they were well.
+    var missing: [String] { remoteNames.filter { away.contains($0) && !isSetAside($0) } }
 
     mutating func leave(_ names: some Sequence<String>) { away.formUnion(names) }
-    mutating func comeBack(_ names: some Sequence<String>) { away.subtract(names) }
 
     /// Those of some hosts that answer.
     func answering(_ names: [String]) async -> [String] {
@@ -59,15 +74,17 @@ struct HostHealth: Sendable {
             .map(\.value).sorted()
     }
 
-    /// Ends what earlier launches of a run have left on all hosts, and asks what they compute with.
-    /// - Parameter bench: The path of tf-bench.
+    /// Ends what earlier launches of a run have left on hosts, and asks what they compute with.
+    /// - Parameters:
+    ///   - names: Of hosts on which no rank of the run is wanted now; nil for all.
+    ///   - bench: The path of tf-bench.
     /// - Returns: Nothing for hosts that do not answer.
-    func prepare(run: String, bench: String) async -> [String: Answer] {
+    func prepare(_ names: [String]? = nil, run: String, bench: String) async -> [String: Answer] {
         // Told what the ranks will be told, it computes with what they will compute with.
         let choices = MPICommandLine.choices.map { RemoteShell.quoted("\($0.key)=\($0.value)") }
         let report = (["env"] + choices + [RemoteShell.quoted(bench), "host", "--json"]).joined(separator: " ")
         let script = RemoteShell.killScript(run) + "; \(report) || true"
-        let answers = await onEach(hosts.map(\.name)) { name -> Answer? in
+        let answers = await onEach(names ?? hosts.map(\.name)) { name -> Answer? in
             guard let output = await shell.run(script, on: name, within: 3 * Self.answerTime) else { return nil }
             let lines = output.split(separator: "\n")
             guard let count = lines.first.flatMap({ Int($0.trimmingPrefix(" ")) }) else { return nil }
@@ -75,6 +92,48 @@ struct HostHealth: Sendable {
             return Answer(processesLeft: count, report: report)
         }
         return Dictionary(uniqueKeysWithValues: answers.map { ($0.name, $0.value) })
+    }
+
+    /// Takes hosts in that are well, and leaves out the others of those that were asked.
+    /// - Parameters:
+    ///   - answers: What `prepare` gave.
+    ///   - names: Those that were asked; nil for all.
+    /// - Returns: Why hosts are left out.
+    mutating func take(_ answers: [String: Answer], of names: [String]? = nil) -> [(name: String, reason: String)] {
+        let reports = answers.filter { $0.value.processesLeft == 0 }.compactMapValues(\.report)
+        func agree(_ name: String, _ reference: HostReport) -> HostComparison {
+            HostComparison([name: reports[name] ?? reference, "the others": reference])
+        }
+        // The one that the run has begun with, unless all hosts have another by now.
+        if names == nil || reference == nil,
+            !reports.keys.contains(where: { name in reference.map { agree(name, $0).conflicts.isEmpty } ?? false })
+        {
+            reference = HostComparison.mostCommon(reports)
+        }
+        var reasons: [(name: String, reason: String)] = []
+        for name in names ?? hosts.map(\.name) {
+            let reason: String? =
+                if let answer = answers[name] {
+                    if answer.processesLeft > 0 {
+                        "processes of an earlier launch do not end there"
+                    } else if answer.report != nil, let reference {
+                        agree(name, reference).conflicts.first
+                    } else {
+                        "tf-bench does not run there; are the programs and the file system there?"
+                    }
+                } else {
+                    "no answer"
+                }
+            if let reason {
+                away.insert(name)
+                self.reports[name] = nil
+                reasons.append((name, reason))
+            } else {
+                if !isSetAside(name) { away.remove(name) }
+                self.reports[name] = reports[name]
+            }
+        }
+        return reasons
     }
 
     /// Ends the processes of a run on other hosts.
@@ -98,18 +157,14 @@ struct HostHealth: Sendable {
     }
 
     func statuses(used: [ComputeHost]) -> [RunStatus.HostStatus] {
-        let now = MonotonicTime.seconds
-        return hosts.map { host in
+        hosts.map { host in
             let ranks = used.first { $0.name == host.name }?.slots ?? 0
             let condition: RunStatus.HostStatus.Condition =
                 ranks > 0
-                ? .used
-                : away.contains(host.name)
-                    ? .away
-                    : setAside[host.name] ?? 0 > now ? .setAside : .spare
+                ? .used : isSetAside(host.name) ? .setAside : away.contains(host.name) ? .away : .spare
             return RunStatus.HostStatus(
                 name: host.name, slots: host.slots, ranks: ranks, condition: condition,
-                failures: failures[host.name] ?? 0)
+                failures: failures[host.name]?.count ?? 0)
         }
     }
 }

@@ -2,23 +2,15 @@ internal import Foundation
 
 /// Addresses of this host.
 enum LocalAddress {
-    /// The one that another host sees when this one speaks to it; nil when its name is not known here. Sends nothing.
-    static func seen(by host: String) -> String? {
-        withAddresses(of: host) { address in
-            let type = Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
-            let descriptor = socket(address.ai_family, type, 0)
-            guard descriptor >= 0 else { return nil }
-            defer { close(descriptor) }
-            var storage = sockaddr_storage()
-            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-            // To connect a datagram socket only chooses the way.
-            guard connect(descriptor, address.ai_addr, address.ai_addrlen) == 0 else { return nil }
-            return withUnsafeMutablePointer(to: &storage) { pointer in
-                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    getsockname(descriptor, $0, &length) == 0 ? text($0, length) : nil
-                }
+    /// The one that some of other hosts see when this one speaks to them; nil when none of their names is known here. Sends
+    /// nothing.
+    static func seen(by hosts: [String]) -> String? {
+        for host in hosts {
+            for address in addresses(of: host) where !isLoopback(address) {
+                if let own = source(towards: address), !isLoopback(own) { return own }
             }
         }
+        return nil
     }
 
     /// Whether a name means this host.
@@ -26,22 +18,46 @@ enum LocalAddress {
         let own = ProcessInfo.processInfo.hostName
         if [ComputeHost.localName, own, own.prefix { $0 != "." }.description].contains(name) { return true }
         // The way to an address of this host begins at that address.
-        return withAddresses(of: name) { text($0.ai_addr, $0.ai_addrlen) }.map { $0 == seen(by: $0) } ?? false
+        return addresses(of: name).contains { isLoopback($0) || source(towards: $0) == $0 }
     }
 
-    private static func withAddresses<Value>(of host: String, _ body: (addrinfo) -> Value?) -> Value? {
+    private static func isLoopback(_ address: String) -> Bool { address.hasPrefix("127.") || address == "::1" }
+
+    /// The address from which packets to another one are sent.
+    private static func source(towards address: String) -> String? {
+        each(of: address) { info -> String? in
+            let type = Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+            let descriptor = socket(info.ai_family, type, 0)
+            guard descriptor >= 0 else { return nil }
+            defer { close(descriptor) }
+            var storage = sockaddr_storage()
+            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+            // To connect a datagram socket only chooses the way.
+            guard connect(descriptor, info.ai_addr, info.ai_addrlen) == 0 else { return nil }
+            return withUnsafeMutablePointer(to: &storage) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    getsockname(descriptor, $0, &length) == 0 ? text($0, length) : nil
+                }
+            }
+        }.first
+    }
+
+    private static func addresses(of host: String) -> [String] { each(of: host) { text($0.ai_addr, $0.ai_addrlen) } }
+
+    private static func each<Value>(of host: String, _ body: (addrinfo) -> Value?) -> [Value] {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_DGRAM.rawValue)
         var list: UnsafeMutablePointer<addrinfo>?
         // The port is not used.
-        guard getaddrinfo(host, "9", &hints, &list) == 0 else { return nil }
+        guard getaddrinfo(host, "9", &hints, &list) == 0 else { return [] }
         defer { freeaddrinfo(list) }
+        var values: [Value] = []
         var next = list
         while let address = next?.pointee {
-            if let value = body(address) { return value }
+            if let value = body(address) { values.append(value) }
             next = address.ai_next
         }
-        return nil
+        return values
     }
 
     private static func text(_ address: UnsafeMutablePointer<sockaddr>, _ length: socklen_t) -> String? {

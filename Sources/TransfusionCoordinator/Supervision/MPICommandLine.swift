@@ -8,7 +8,7 @@ struct MPICommandLine: Sendable {
     let environment: [String: String]
 
     init(
-        _ launch: LaunchRecord, request: RunRequest, files: RunFiles, shell: RemoteShell, extra: [String]
+        _ launch: LaunchRecord, request: RunRequest, files: RunFiles, hosts: HostHealth, extra: [String]
     ) {
         // Named also when there is none but this one: a batch system may have given others, which are gone.
         var arguments = ["-n", "\(launch.ranks)"]
@@ -18,9 +18,13 @@ struct MPICommandLine: Sendable {
             // What mpirun starts on other hosts gets the mark of the launch as well.
             let mark = "\(HeartbeatEndpoint.launchVariable)=\(launch.id)"
             arguments += ["--mca", "orte_launch_agent", "env \(mark) orted"]
-            if let agent = shell.agent { arguments += ["--mca", "plm_rsh_agent", agent] }
+            if let agent = hosts.shell.agent { arguments += ["--mca", "plm_rsh_agent", agent] }
         }
-        let nodes = Self.memoryNodes
+        let counts = Set(
+            launch.hosts.map {
+                hosts.reports[$0.name]?.memoryNodes ?? ($0.isLocal ? HostReport.memoryNodesOfThisHost : 1)
+            })
+        let nodes = counts.count == 1 ? counts.first ?? 1 : 1
         // A rank for each memory node is bound to it; else ranks share the processors as the kernel sees fit.
         if nodes > 1, launch.hosts.allSatisfy({ $0.slots % nodes == 0 }) {
             arguments += ["--map-by", "numa", "--bind-to", "numa"]
@@ -55,11 +59,5 @@ struct MPICommandLine: Sendable {
     static var choices: [String: String] {
         let names: Set = ["OPENBLAS_CORETYPE", "ONEDNN_MAX_CPU_ISA", "TRANSFUSION_KEY_FILE"]
         return ProcessInfo.processInfo.environment.filter { names.contains($0.key) }
-    }
-
-    /// Memory nodes (sockets, mostly) of this host.
-    private static var memoryNodes: Int {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: "/sys/devices/system/node")) ?? []
-        return max(1, names.count { $0.wholeMatch(of: /node\d+/) != nil })
     }
 }

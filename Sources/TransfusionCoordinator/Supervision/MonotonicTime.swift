@@ -2,5 +2,9 @@
 enum MonotonicTime {
     private static let origin = SuspendingClock.now
 
-    static var seconds: Double { (SuspendingClock.now - origin) / .seconds(1) }
+    static var seconds: Double {
+        // First, so that no time is before it.
+        let origin = origin
+        return (SuspendingClock.now - origin) / .seconds(1)
+    }
 }

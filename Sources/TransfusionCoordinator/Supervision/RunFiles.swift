@@ -84,6 +84,8 @@ struct SupervisorState: Codable, Sendable {
     var run: String
     /// Tells the processes of this run from those of all others, also of a run of the same name.
     var identity = UUID().uuidString
+    /// The directory of the run: a copy of a run is another one.
+    var directory: String
     /// When the run was launched for the first time, in seconds since 1970.
     var started: Double?
     /// Seconds in which nobody wanted the run to go on: between a stop and the next start.
@@ -101,6 +103,32 @@ struct SupervisorState: Codable, Sendable {
 
     /// What is kept of a long history.
     static let historyLimit = 500
+
+    init(run: String, directory: String) {
+        self.run = run
+        self.directory = directory
+    }
+
+    /// What the last coordinator of a run has left; a new state for a new run.
+    /// - Throws: `CommandFailure` when it cannot be read: processes may be left that nobody would find.
+    init(_ files: RunFiles, run: String) throws(CommandFailure) {
+        let directory = files.directory.path
+        guard let data = FileManager.default.contents(atPath: files.state) else {
+            self.init(run: run, directory: directory)
+            return
+        }
+        guard let state = try? CoordinatorJSON.decode(SupervisorState.self, from: data) else {
+            throw CommandFailure(
+                "\(files.state): is not of this version of tf-coord; when no rank of the run is left, remove it and start again"
+            )
+        }
+        self = state
+        guard state.directory != directory else { return }
+        // Moved or copied: the processes that it knows of belong to the other one.
+        identity = UUID().uuidString
+        self.directory = directory
+        launch = nil
+    }
 }
 
 /// A launch of mpirun.

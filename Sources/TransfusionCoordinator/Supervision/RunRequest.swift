@@ -29,9 +29,7 @@ public struct RunRequest: Sendable, Codable, Equatable {
         workingDirectory = FileManager.default.currentDirectoryPath
         self.directory = Self.absolute(directory ?? "runs/\(configuration.name)")
         let local = [ComputeHost(name: ComputeHost.localName, slots: ranks ?? configuration.parallel.tensor)]
-        self.hosts = (hosts ?? local).map {
-            ComputeHost(name: LocalAddress.isThisHost($0.name) ? ComputeHost.localName : $0.name, slots: $0.slots)
-        }
+        self.hosts = ComputeHost.unified(hosts ?? local)
         self.remoteShell = remoteShell
         self.ranks = ranks
         self.worker = try worker ?? Self.workerBesideThisProgram()

@@ -4,30 +4,47 @@ internal import TransfusionTelemetry
 
 /// Hosts that go and come back.
 extension RunSupervisor {
-    /// Clears other hosts of what earlier launches have left, and compares what they compute with.
-    /// - Throws: `CommandFailure` when their ranks cannot work together.
-    func prepareHosts() async throws(CommandFailure) {
+    /// The largest layout for which there are hosts. While there is none it asks them again, for as long as ranks may take
+    /// to begin, and takes those that were set aside.
+    /// - Returns: nil when the run shall stop meanwhile.
+    /// - Throws: `CommandFailure` when the hosts cannot work together, or too few have become well in time.
+    func chooseLayout() async throws(CommandFailure) -> LayoutChoice? {
+        let deadline = MonotonicTime.seconds + configuration.supervision.startTimeout
+        while !isAskedToStop {
+            try await prepareHosts()
+            do {
+                let layout = try LayoutChoice(configuration, hosts: hosts.usable, limit: request.ranks)
+                let chosen = Set(layout.ranksOnHosts.map(\.name))
+                // For these the ranks were asked to end, in vain: not again at once.
+                hosts.putAside(newcomers.subtracting(chosen))
+                newcomers.formIntersection(chosen)
+                return layout
+            } catch {
+                guard !hosts.remoteNames.isEmpty, MonotonicTime.seconds < deadline else { throw error }
+            }
+            if !hosts.takeBackSetAside() { await pause(Self.hostSearchInterval, "asking the hosts again") }
+        }
+        return nil
+    }
+
+    /// Clears all hosts of what earlier launches have left, and compares what they compute with.
+    /// - Throws: `CommandFailure` when the ranks of the hosts of a new run cannot work together.
+    private func prepareHosts() async throws(CommandFailure) {
         guard !hosts.remoteNames.isEmpty else { return }
-        let bench = URL(filePath: request.worker).deletingLastPathComponent().appending(path: "tf-bench").path
         let answers = await hosts.prepare(run: state.identity, bench: bench)
-        let busy = answers.filter { $0.value.processesLeft > 0 }.keys.sorted()
-        let away = hosts.remoteNames.filter { answers[$0] == nil }
-        hosts.comeBack(answers.keys)
-        hosts.leave(away + busy)
-        for host in busy { log("warning: \(host) is left out: processes of an earlier launch do not end there") }
-        if !away.isEmpty { log("warning: \(away.joined(separator: ", ")): no answer; left out until they answer") }
-        let comparison = HostComparison(answers.compactMapValues(\.report))
-        guard comparison.conflicts.isEmpty else {
+        let conflicts = HostComparison(answers.compactMapValues(\.report)).conflicts
+        guard conflicts.isEmpty || state.launches > 0 else {
             throw CommandFailure(
-                "the hosts cannot work together: \(comparison.conflicts.joined(separator: "; ")); install the same everywhere",
+                "the hosts cannot work together: \(conflicts.joined(separator: "; ")); install the same everywhere",
                 .wrongUse)
         }
-        hostDifferences = comparison.differences
-        let silent = answers.filter { $0.value.report == nil }.keys.sorted()
-        if !silent.isEmpty {
-            hostDifferences.append("\(silent.joined(separator: ", ")): \(bench) host does not answer")
-        }
+        for (name, reason) in hosts.take(answers) { log("warning: \(name) is left out: \(reason)") }
+        hostDifferences = HostComparison(hosts.reports).differences
         for difference in hostDifferences { log("warning: hosts differ: \(difference)") }
+    }
+
+    private var bench: String {
+        URL(filePath: request.worker).deletingLastPathComponent().appending(path: "tf-bench").path
     }
 
     /// Names the host when it is the one to blame: it does not answer any more.
@@ -48,17 +65,20 @@ extension RunSupervisor {
         return blamed
     }
 
-    /// Looks now and then whether hosts that were lost answer again; if more ranks, or ranks on more hosts, are possible
+    /// Looks now and then whether hosts that were left out are well again; if more ranks, or ranks on more hosts, are possible
     /// with them, the ranks are asked to save and to end, and are launched anew.
     func lookForLargerLayout(_ now: Double) {
         guard let record = state.launch, growth == nil, isMovingOn else { return }
-        if !hosts.missing.isEmpty, now - lastHostSearch > Self.hostSearchInterval, !isSearchingHosts {
+        newcomers = []
+        let missing = hosts.missing
+        if !missing.isEmpty, now - lastHostSearch > Self.hostSearchInterval, !isSearchingHosts {
             lastHostSearch = now
             isSearchingHosts = true
-            let hosts = hosts
+            let (hosts, run, bench) = (hosts, state.identity, bench)
             Task {
-                let found = await hosts.answering(hosts.missing)
-                self.hosts.comeBack(found)
+                let answers = await hosts.prepare(missing, run: run, bench: bench)
+                // Why they are still left out is in the status.
+                _ = self.hosts.take(answers, of: missing)
                 isSearchingHosts = false
             }
         }
@@ -66,10 +86,20 @@ extension RunSupervisor {
             layout.isLarger(than: record)
         else { return }
         growth = layout
+        newcomers = Set(layout.ranksOnHosts.map(\.name)).subtracting(record.hosts.map(\.name))
         stopDeadline = now + configuration.supervision.saveTimeout
         log(
-            "more hosts answer: the ranks save, and go on as \(layout.ranks) on \(layout.ranksOnHosts.count) hosts "
+            "more hosts are well: the ranks save, and go on as \(layout.ranks) on \(layout.ranksOnHosts.count) hosts "
                 + "instead of \(record.ranks) on \(record.hosts.count)")
+    }
+
+    /// Hosts with which a launch has failed before it moved on are left out for a while: without them it did. Not when
+    /// another host is to blame.
+    func leaveNewcomers(of record: LaunchRecord?, _ cause: FailureCause) {
+        if cause.host.map(newcomers.contains) ?? true {
+            hosts.putAside(newcomers.intersection(record?.hosts.map(\.name) ?? []))
+        }
+        newcomers = []
     }
 
     private static let hostSearchInterval = 5.0

@@ -18,6 +18,8 @@ extension RunSupervisor {
         case .signaled(let number):
             let name = SignalName.of(number)
             return .failed(FailureCause(.launcher, signal: name, summary: "mpirun was ended by \(name)"))
+        case .unobserved where text.firstEnd?.exitCode == CommandFailure.Code.checkpointedAndStopped.rawValue:
+            return .stopped
         case .unobserved where text.firstEnd == nil && text.errors.isEmpty:
             // The ranks said that they were leaving; the steps that are saved say why.
             if checkpoints.step == configuration.schedule.steps { return .finished }

@@ -66,10 +66,11 @@ extension RunSupervisor {
         let heartbeats = detector?.heartbeats(at: MonotonicTime.seconds).map(\.heartbeat) ?? []
         let waiting = detector?.waiting(besides: ranks)
         let place = waiting.map { Self.wait(in: $0) } ?? ""
+        let hosts = Set(ranks.compactMap { host(of: $0) })
         let first = heartbeats.first { ranks.contains($0.rank) && state.launch?.host(of: $0.rank)?.isLocal == true }
         let isStopped = first.map { ["T", "t"].contains(ProcessTable.state(of: $0.pid)) } ?? false
         return FailureCause(
-            .hang, rank: ranks.count == 1 ? ranks[0] : nil, host: ranks.first.flatMap { host(of: $0) },
+            .hang, rank: ranks.count == 1 ? ranks[0] : nil, host: hosts.count == 1 ? hosts.first : nil,
             signal: isStopped ? "SIGSTOP" : nil,
             summary: "hang: \(Self.name(ranks)) sent nothing for \(Int(seconds)) s"
                 + (isStopped ? " and is stopped by a signal" : "") + place,
@@ -99,7 +100,8 @@ extension RunSupervisor {
         let found = detected ?? now
         detected = nil
         let cause = await blame(cause)
-        let number = state.launch?.number ?? 0
+        let record = state.launch
+        let number = record?.number ?? 0
         log("launch \(number) failed: \(cause.summary)")
         let time = Date().timeIntervalSince1970 - (MonotonicTime.seconds - found)
         state.recoveries.append(
@@ -111,6 +113,7 @@ extension RunSupervisor {
         detector = nil
         refresh(force: true)
         if let host = cause.host { hosts.failed(host) }
+        leaveNewcomers(of: record, cause)
         let bounds = configuration.supervision
         var wait = state.budget.failed(checkpoint: checkpoints.step, limit: bounds.restarts, backoff: bounds.backoff)
         if cause.kind == .nonFinite, let nonFiniteStep, !state.budget.failedOnNumbers(step: nonFiniteStep) {

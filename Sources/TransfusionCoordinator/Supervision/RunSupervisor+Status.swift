@@ -42,7 +42,7 @@ extension RunSupervisor {
     }
 
     /// Steps done, as the ranks say, or else as the newest record or checkpoint does.
-    private var currentStep: Int {
+    var currentStep: Int {
         if let detector, detector.hasStarted, let step = detector.step { return max(step, metrics.latest?.step ?? 0) }
         return max(metrics.latest?.step ?? 0, checkpoints.step ?? 0)
     }

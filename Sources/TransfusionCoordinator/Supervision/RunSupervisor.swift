@@ -29,6 +29,8 @@ public actor RunSupervisor {
     var stopDeadline: Double?
     /// The larger layout for which the ranks of this launch are asked to save and to end.
     var growth: LayoutChoice?
+    /// The hosts that this launch, or the one that is being prepared, has and the one before had not, until it moves on.
+    var newcomers: Set<String> = []
     var lastHostSearch = -Double.infinity
     var isSearchingHosts = false
     /// How the hosts of the run differ from each other.
@@ -67,7 +69,7 @@ public actor RunSupervisor {
         checkpoints = CheckpointWatch(directory)
         metrics = MetricsTail(path: directory.metrics, spikeLimit: configuration.supervision.lossSpike)
         hosts = HostHealth(request.hosts, shell: RemoteShell(request.remoteShell))
-        state = files.read(SupervisorState.self, from: files.state) ?? SupervisorState(run: configuration.name)
+        state = try SupervisorState(files, run: configuration.name)
     }
 
     public nonisolated var runName: String { configuration.name }
@@ -120,18 +122,19 @@ public actor RunSupervisor {
                 launch = found
                 adopted = nil
             } else {
-                guard stopRequests == 0 else {
+                guard stopRequests == 0, let started = try await start() else {
                     return await finish(.stopped, code: 85, "stopped before it was launched")
                 }
-                launch = try await start()
+                launch = started
             }
             let end = await watch(launch)
             switch end {
             case .finished: return await finish(.done, code: 0, "all \(configuration.schedule.steps) steps are done")
             case .stopped where growth != nil && stopRequests == 0: try await killAll()
             case .stopped: return await finish(.stopped, code: 85, "stopped on request; 'tf-coord resume' continues it")
-            case .refused(let cause): return await finish(.failed, code: cause.exitCode ?? 1, cause.summary)
-            case .failed(let cause):
+            case .refused(let cause) where newcomers.isEmpty:
+                return await finish(.failed, code: cause.exitCode ?? 1, cause.summary)
+            case .refused(let cause), .failed(let cause):
                 guard let wait = try await recover(cause) else {
                     let limit = configuration.supervision.restarts
                     return await finish(
@@ -162,9 +165,9 @@ public actor RunSupervisor {
     }
 
     /// Waits, unless a stop is asked for.
-    private func pause(_ seconds: Double) async {
+    func pause(_ seconds: Double, _ what: String = "restarting") async {
         let end = MonotonicTime.seconds + seconds
-        if seconds > 0 { log("restarting in \(Int(seconds.rounded(.up))) s") }
+        if seconds > 0 { log("\(what) in \(Int(seconds.rounded(.up))) s") }
         while MonotonicTime.seconds < end, stopRequests == 0 {
             refresh()
             try? await Task.sleep(for: Self.tick)
@@ -173,9 +176,9 @@ public actor RunSupervisor {
 
     // MARK: Launching
 
-    private func start() async throws(CommandFailure) -> MPILaunch {
-        try await prepareHosts()
-        let layout = try LayoutChoice(configuration, hosts: hosts.usable, limit: request.ranks)
+    /// - Returns: nil when the run shall stop before there are hosts for it.
+    private func start() async throws(CommandFailure) -> MPILaunch? {
+        guard let layout = try await chooseLayout() else { return nil }
         state.launches += 1
         let record = LaunchRecord(
             id: "\(state.identity).\(state.launches)", number: state.launches, pid: 0, hosts: layout.ranksOnHosts,
@@ -190,7 +193,7 @@ public actor RunSupervisor {
             overrides = ["--set", "parallel.data=\(layout.data)"]
         }
         let command = MPICommandLine(
-            record, request: request, files: files, shell: hosts.shell, extra: overrides)
+            record, request: request, files: files, hosts: hosts, extra: overrides)
         let places = layout.ranksOnHosts.map { "\($0.slots) on \($0.name)" }.joined(separator: ", ")
         log("launch \(record.number): \(layout.ranks) ranks (data \(layout.data) × tensor \(layout.tensor)): \(places)")
         beginWatching(record, as: .starting)
@@ -223,6 +226,8 @@ public actor RunSupervisor {
             return nil
         }
         log("taking over launch \(record.number), which went on when the coordinator was ended")
+        // What it does without may be left out for a reason that is forgotten.
+        hosts.leave(Set(hosts.remoteNames).subtracting(record.hosts.map(\.name)))
         let lastStatusTime = lastStatusTime
         beginWatching(record, as: .running)
         for heartbeat in Heartbeat.readAll(in: directory.heartbeats) {
@@ -384,9 +389,11 @@ public actor RunSupervisor {
 
     /// Whether the launch has got beyond where it began, and nobody wants it to end.
     var isMovingOn: Bool {
-        guard phase == .running, let resumedStep, let step = detector?.step else { return false }
-        return step > resumedStep
+        guard phase == .running, let resumedStep else { return false }
+        return currentStep > resumedStep
     }
+
+    var isAskedToStop: Bool { stopRequests > 0 }
 
     /// Whether somebody wants the ranks to end without saving.
     var isEndingAtOnce: Bool { stopRequests > 1 }
