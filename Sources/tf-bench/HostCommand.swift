@@ -13,8 +13,7 @@ struct HostCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        let own = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
-        let worker = URL(filePath: own).deletingLastPathComponent().appending(path: "tf-worker").path
+        let worker = InstalledProgram.beside("tf-worker")
         guard let contents = try? Data(contentsOf: URL(filePath: worker), options: .mappedIfSafe) else {
             throw CommandFailure("\(worker): is missing; install tf-worker beside tf-bench", .wrongUse)
         }

@@ -113,11 +113,6 @@ struct CoordinatorLoadTests {
         return Double(try #require(fields.flatMap { Int($0[11]) }) + (fields.flatMap { Int($0[12]) } ?? 0))
             / Double(sysconf(Int32(_SC_CLK_TCK)))
     }
-
-    private func residentBytes(of pid: Int32) throws -> Int {
-        let text = try String(contentsOfFile: "/proc/\(pid)/statm", encoding: .utf8).split(separator: " ")
-        return (Int(text[1]) ?? 0) * Int(getpagesize())
-    }
 }
 
 /// Threads that send the heartbeats of many ranks, with the channel that real ranks use.

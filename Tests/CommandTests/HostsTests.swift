@@ -128,13 +128,7 @@ struct HostsTests {
         #expect(undisturbed.status == 0, "\(undisturbed.errors)")
         let difference = try Command("tf-ckpt").run("diff", alone, directory)
         #expect(difference.status == 0, "\(difference.output)\(difference.errors)")
-        let losses = try [alone, directory].map { try self.losses($0) }
+        let losses = try [alone, directory].map { try loggedLosses(ofRun: $0) }
         #expect(losses[0].count == steps && losses[0] == losses[1])
-    }
-
-    private func losses(_ run: String) throws -> [Double] {
-        try String(contentsOfFile: run + "/metrics.jsonl", encoding: .utf8).split(separator: "\n").compactMap { line in
-            try (JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])?["loss"] as? Double
-        }
     }
 }

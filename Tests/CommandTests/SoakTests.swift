@@ -24,7 +24,7 @@ struct SoakTests {
         var faults = 0, memory: [Int] = [], nextFault = Self.time(), saved = 0
         while -start.timeIntervalSinceNow < duration {
             usleep(1_000_000)
-            memory.append(try Self.residentBytes(of: coordinator))
+            memory.append(try residentBytes(of: coordinator))
             guard -start.timeIntervalSinceNow > nextFault, let status = run.status, status.state == .running else {
                 continue
             }
@@ -59,10 +59,4 @@ struct SoakTests {
 
     /// Until the next fault: faults come independently of each other.
     private static func time() -> Double { -interval * log(Double.random(in: 0.02...1)) }
-
-    private static func residentBytes(of pid: Int32) throws -> Int {
-        let text = try String(contentsOfFile: "/proc/\(pid)/statm", encoding: .utf8)
-        let pages = try #require(text.split(separator: " ").dropFirst().first.flatMap { Int($0) })
-        return pages * sysconf(Int32(_SC_PAGESIZE))
-    }
 }

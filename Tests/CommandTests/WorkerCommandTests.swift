@@ -33,10 +33,7 @@ import _TestUtilities
     private static let environment = ["OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"]
 
     private func losses(_ run: String) throws -> [Double] {
-        try String(contentsOfFile: directory.file(run) + "/metrics.jsonl", encoding: .utf8)
-            .split(separator: "\n").compactMap { line in
-                try (JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])?["loss"] as? Double
-            }
+        try loggedLosses(ofRun: directory.file(run))
     }
 
     private func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: directory.file(path)) }

@@ -18,18 +18,9 @@ import _TestUtilities
     private func send(_ change: @escaping @Sendable (inout HeartbeatEndpoint) throws -> Void) async throws
         -> HeartbeatAnswer
     {
-        let configuration = try RunConfiguration(
-            yaml: """
-                name: run
-                model: {preset: tiny}
-                data: {path: d}
-                schedule: {steps: 5000}
-                batch: {global_sequences: 8}
-                """)
-        let request = try RunRequest(configuration, directory: directory.file("run"), worker: "/bin/true")
         var tokens = AccessTokens()
         tokens.add("right", for: .worker(run: "run"))
-        let supervisor = try RunSupervisor(request) { _ in }
+        let supervisor = try RunSupervisor.example(in: directory)
         let server = try CoordinatorServer(SingleRun(supervisor, tokens: tokens))
         let identity = try TLSIdentity()
         return try await server.serve(ranksAt: (address: "127.0.0.1", identity: identity)) { ports in

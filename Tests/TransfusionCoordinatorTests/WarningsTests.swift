@@ -13,18 +13,7 @@ import _TestUtilities
     init() throws { temporary = try TemporaryDirectory() }
 
     private func supervisor(_ supervision: String) throws -> RunSupervisor {
-        let configuration = try RunConfiguration(
-            yaml: """
-                name: run
-                model: {preset: tiny}
-                data: {path: d}
-                schedule: {steps: 5000}
-                batch: {global_sequences: 8}
-                supervision: {\(supervision)}
-                """)
-        return try RunSupervisor(
-            RunRequest(configuration, directory: temporary.file("run"), worker: "/bin/true")
-        ) { _ in }
+        try .example(in: temporary, adding: "supervision: {\(supervision)}")
     }
 
     private func writeLosses(_ losses: [Double], _ supervisor: RunSupervisor) throws {

@@ -58,7 +58,7 @@ struct HostHealth: Sendable {
 
     private func isSetAside(_ name: String) -> Bool { setAside[name] ?? -.infinity > MonotonicTime.seconds }
 
-    var remoteNames: [String] { hosts.map(\.name).filter { $0 != ComputeHost.localName } }
+    var remoteNames: [String] { hosts.filter { !$0.isLocal }.map(\.name) }
 
     /// Hosts that may take ranks, as far as is known.
     var usable: [ComputeHost] { hosts.filter { !away.contains($0.name) } }

@@ -13,8 +13,7 @@ public enum RatesMeasurement {
     /// - Parameter type: The type that matrices compute in; nil leaves it to the processor.
     /// - Throws: `CommandFailure` with the remedy.
     public static func run(type: ElementType?) async throws -> MachineRates {
-        let own = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
-        let program = URL(filePath: own).deletingLastPathComponent().appending(path: "tf-bench").path
+        let program = InstalledProgram.beside("tf-bench")
         guard FileManager.default.isExecutableFile(atPath: program) else {
             throw CommandFailure("\(program): is missing; install it beside tf-coord, or give --rates FILE", .wrongUse)
         }

@@ -28,8 +28,7 @@ public struct RunRequest: Sendable, Codable, Equatable {
         self.configuration = configuration.resolved
         workingDirectory = FileManager.default.currentDirectoryPath
         self.directory = Self.absolute(directory ?? "runs/\(configuration.name)")
-        let local = [ComputeHost(name: ComputeHost.localName, slots: ranks ?? configuration.parallel.tensor)]
-        self.hosts = ComputeHost.unified(hosts ?? local)
+        self.hosts = ComputeHost.unified(hosts ?? [.local(slots: ranks ?? configuration.parallel.tensor)])
         self.remoteShell = remoteShell
         self.ranks = ranks
         self.worker = try worker ?? Self.workerBesideThisProgram()
@@ -41,8 +40,7 @@ public struct RunRequest: Sendable, Codable, Equatable {
     }
 
     static func workerBesideThisProgram() throws(CommandFailure) -> String {
-        let program = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
-        let worker = URL(filePath: program).deletingLastPathComponent().appending(path: "tf-worker").path
+        let worker = InstalledProgram.beside("tf-worker")
         guard FileManager.default.isExecutableFile(atPath: worker) else {
             throw CommandFailure("\(worker): is missing; install tf-worker beside tf-coord", .wrongUse)
         }

@@ -68,7 +68,7 @@ extension RunSupervisor {
     /// Looks now and then whether hosts that were left out are well again; if more ranks, or ranks on more hosts, are possible
     /// with them, the ranks are asked to save and to end, and are launched anew.
     func lookForLargerLayout(_ now: Double) {
-        guard let record = state.launch, growth == nil, isMovingOn else { return }
+        guard let record = state.launch, !isGrowing, isMovingOn else { return }
         newcomers = []
         let missing = hosts.missing
         if !missing.isEmpty, now - lastHostSearch > Self.hostSearchInterval, !isSearchingHosts {
@@ -85,7 +85,7 @@ extension RunSupervisor {
         guard let layout = try? LayoutChoice(configuration, hosts: hosts.usable, limit: request.ranks),
             layout.isLarger(than: record)
         else { return }
-        growth = layout
+        isGrowing = true
         newcomers = Set(layout.ranksOnHosts.map(\.name)).subtracting(record.hosts.map(\.name))
         stopDeadline = now + configuration.supervision.saveTimeout
         log(

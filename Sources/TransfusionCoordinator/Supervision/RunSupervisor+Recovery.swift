@@ -16,7 +16,7 @@ extension RunSupervisor {
             // gone; before that, it would take one of them for the first.
             await waitForEnd(of: launch)
             if launch.end == nil {
-                await endRanks(besides: launch)
+                endRanks(besides: launch)
                 await waitForEnd(of: launch)
             }
             if let end = launch.end {
@@ -153,7 +153,7 @@ extension RunSupervisor {
     private static let launcherTime = 5.0
 
     /// Ends the ranks of this host but not mpirun, which then says how the first of them ended.
-    private func endRanks(besides launch: MPILaunch) async {
+    private func endRanks(besides launch: MPILaunch) {
         ProcessTable.signal(ProcessTable.processes(ofRun: state.identity).filter { $0 != launch.pid }, SIGKILL)
     }
 

@@ -27,8 +27,8 @@ public actor RunSupervisor {
     private var stopRequests = 0
     /// Until when ranks that were asked to save must have ended.
     var stopDeadline: Double?
-    /// The larger layout for which the ranks of this launch are asked to save and to end.
-    var growth: LayoutChoice?
+    /// Whether the ranks of this launch are asked to save and to end because a larger layout is possible.
+    var isGrowing = false
     /// The hosts that this launch, or the one that is being prepared, has and the one before had not, until it moves on.
     var newcomers: Set<String> = []
     var lastHostSearch = -Double.infinity
@@ -86,7 +86,7 @@ public actor RunSupervisor {
     public func receive(_ heartbeat: Heartbeat, launch: String) -> HeartbeatAnswer {
         guard launch == state.launch?.id else { return HeartbeatAnswer(stop: false) }
         detector?.receive(heartbeat, at: MonotonicTime.seconds)
-        return HeartbeatAnswer(stop: stopRequests > 0 || growth != nil)
+        return HeartbeatAnswer(stop: stopRequests > 0 || isGrowing)
     }
 
     // MARK: The run
@@ -122,7 +122,7 @@ public actor RunSupervisor {
                 launch = found
                 adopted = nil
             } else {
-                guard stopRequests == 0, let started = try await start() else {
+                guard let started = try await start() else {
                     return await finish(.stopped, code: 85, "stopped before it was launched")
                 }
                 launch = started
@@ -130,7 +130,7 @@ public actor RunSupervisor {
             let end = await watch(launch)
             switch end {
             case .finished: return await finish(.done, code: 0, "all \(configuration.schedule.steps) steps are done")
-            case .stopped where growth != nil && stopRequests == 0: try await killAll()
+            case .stopped where isGrowing && stopRequests == 0: try await killAll()
             case .stopped: return await finish(.stopped, code: 85, "stopped on request; 'tf-coord resume' continues it")
             case .refused(let cause) where newcomers.isEmpty:
                 return await finish(.failed, code: cause.exitCode ?? 1, cause.summary)
@@ -254,7 +254,7 @@ public actor RunSupervisor {
         lastSeen = [:]
         resumedStep = nil
         stopDeadline = nil
-        growth = nil
+        isGrowing = false
         refresh(force: true)
     }
 
