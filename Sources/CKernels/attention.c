@@ -2,14 +2,18 @@
 #include "level_common.h"
 #include "math.h"
 
-// Queries and keys of a tile of scores, and keys whose gradients are summed while they stay in the cache. Key tiles lie on
-// a grid that starts at key 0, so that a row's sums have the same order whatever rows come with it.
-enum { QUERY_TILE = 64, KEY_TILE = 128, KEY_BLOCK = 512 };
+// Queries and keys of a tile of scores, keys at which its visible part may end, and keys whose gradients are summed while they
+// stay in the cache. Key tiles lie on a grid that starts at key 0, so that a row's sums have the same order whatever rows come
+// with it.
+enum { QUERY_TILE = 64, KEY_TILE = 128, KEY_STEP = 32, KEY_BLOCK = 512, MOST_LANES = 16 };
+
+/// Powers of two take fewer steps than those of e.
+static const float log2_e = 1.44269504f;
 
 /// Scratch memory of the forward pass. `words` are f32 numbers or pairs of bf16, both 4 bytes.
 typedef struct {
     void *keys, *values, *queries, *weights;
-    float *scores, *sums, *maximum, *total;
+    float *scores, *sums, *maximum, *largest, *factor, *totals;
     int *low, *high;
 } forward_memory;
 
@@ -24,7 +28,9 @@ static forward_memory forward_layout(const tf_attention_head *h, arena *a) {
         .scores = take(a, QUERY_TILE * KEY_TILE * 4),
         .sums = take(a, QUERY_TILE * columns * 4),
         .maximum = take(a, QUERY_TILE * 4),
-        .total = take(a, QUERY_TILE * 4),
+        .largest = take(a, QUERY_TILE * 4),
+        .factor = take(a, QUERY_TILE * 4),
+        .totals = take(a, QUERY_TILE * MOST_LANES * 4),
         .low = take(a, QUERY_TILE * sizeof(int)),
         .high = take(a, QUERY_TILE * sizeof(int)),
     };
@@ -78,28 +84,6 @@ size_t tf_attention_backward_scratch(const tf_attention_head *head) {
 
 /// What a tile of scores has to compute: the smallest ranges of its queries and keys that hold all that is seen.
 typedef struct { size_t first_query, query_end, first_key, key_end; } tile_range;
-
-/// Finds the columns `low[i] ..< high[i]` of the tile at `first_key` that each of `count` queries sees. Returns whether any
-/// is seen, and in `range` what has to be computed.
-static int visible_part(const tf_attention_head *h, size_t first_query, size_t count, size_t first_key, int *low, int *high,
-                        tile_range *range) {
-    *range = (tile_range){count, 0, KEY_TILE, 0};
-    for (size_t i = 0; i < count; i++) {
-        int64_t start = (int64_t)h->visible_start[first_query + i] - (int64_t)first_key;
-        int64_t end = (int64_t)h->visible_end[first_query + i] - (int64_t)first_key;
-        start = start < 0 ? 0 : start;
-        end = end > KEY_TILE ? KEY_TILE : end;
-        if (end <= start) start = end = 0;
-        low[i] = (int)start;
-        high[i] = (int)end;
-        if (end == start) continue;
-        range->first_query = at_most(range->first_query, i);
-        range->query_end = i + 1;
-        range->first_key = at_most(range->first_key, (size_t)start);
-        range->key_end = (size_t)end > range->key_end ? (size_t)end : range->key_end;
-    }
-    return range->query_end > 0;
-}
 
 /// The range of keys that the queries `first ..< end` see.
 static void visible_range(const tf_attention_head *h, size_t first, size_t end, size_t *low, size_t *high) {

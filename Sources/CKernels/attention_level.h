@@ -21,43 +21,62 @@ TF_INLINE float NAME(sum_of)(VECTOR x) {
 #endif
 }
 
-/// eˣ for x up to 88, to 2 ulp; below -87 it stays at e⁻⁸⁷. NaN stays NaN.
-TF_INLINE VECTOR NAME(exponential)(VECTOR x) {
-    x = NAME(choose)(x < NAME(all)(-87.0f), NAME(all)(-87.0f), x);
-    // Adding 1.5 · 2²³ rounds to an integer, which then stands in the low bits.
-    const VECTOR magic = NAME(all)(12582912.0f);
-    const VECTOR shifted = x * NAME(all)(1.44269504f) + magic;
-    const VECTOR n = shifted - magic;
-    VECTOR r = n * NAME(all)(-0.693145752f) + x;
-    r = n * NAME(all)(-1.42860677e-6f) + r;
-    VECTOR p = NAME(all)(1.3981999507e-3f) + r * NAME(all)(1.9875691500e-4f);
-    p = p * r + NAME(all)(8.3334519073e-3f);
-    p = p * r + NAME(all)(4.1665795894e-2f);
-    p = p * r + NAME(all)(1.6666665459e-1f);
-    p = p * r + NAME(all)(5.0000001201e-1f);
-    p = p * (r * r) + (r + NAME(all)(1.0f));
-    return (VECTOR)((INTEGERS)p + ((INTEGERS)shifted << 23));
+TF_INLINE VECTOR NAME(larger)(VECTOR a, VECTOR b) {
+#if LANES == 16
+    return _mm512_max_ps(a, b);
+#else
+    return NAME(choose)(a > b, a, b);
+#endif
 }
 
-/// `c (+)= a · b`. b lies in panels of 64 columns (the last may be narrower, in steps of 16) of `panel_depth` words.
+/// 2ˣ for x up to 127, to 2 ulp; below -126 next to nothing. NaN stays NaN.
+TF_INLINE VECTOR NAME(power_of_two)(VECTOR x) {
+#if LANES == 16
+    const VECTOR rest = _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const VECTOR whole = x - rest;
+#else
+    x = NAME(choose)(x < NAME(all)(-126.0f), NAME(all)(-126.0f), x);
+    // Adding 1.5 · 2²³ rounds to an integer, which then stands in the low bits.
+    const VECTOR magic = NAME(all)(12582912.0f), shifted = x + magic;
+    const VECTOR rest = x - (shifted - magic);
+#endif
+    // The least relative error of five powers for -½ ... ½, 7.5e-8.
+    VECTOR p = NAME(all)(1.3276471904e-3f) * rest + NAME(all)(9.6755413636e-3f);
+    p = p * rest + NAME(all)(5.5507132740e-2f);
+    p = p * rest + NAME(all)(2.4022119723e-1f);
+    p = p * rest + NAME(all)(6.9314696706e-1f);
+    p = p * rest + NAME(all)(1.0f);
+#if LANES == 16
+    return _mm512_scalef_ps(p, whole);
+#else
+    return (VECTOR)((INTEGERS)p + ((INTEGERS)shifted << 23));
+#endif
+}
+
+/// `c (+)= a · b` for the first `columns` of the `all` columns of b, both in steps of 16. b lies in panels of 64 columns (the
+/// last may be narrower) of `panel_depth` words.
 static void NAME(product)(size_t rows, size_t columns, size_t depth, const WORD *a, size_t a_row, size_t a_step,
-                          const WORD *b, size_t panel_depth, size_t first_depth, float *c, size_t c_row, int accumulate) {
+                          const WORD *b, size_t all, size_t panel_depth, size_t first_depth, float *c, size_t c_row,
+                          int accumulate) {
     soon_read nothing = {0};
+#define STRIP(vectors)                                                                                                 \
+    do {                                                                                                               \
+        const NAME(result) to = {c + first + column, c_row, NULL, 0};                                                  \
+        if (accumulate)                                                                                                \
+            NAME(strip)(vectors, rows, depth, a, a_row, a_step, panel + column, step, to, 1, &nothing);                \
+        else                                                                                                           \
+            NAME(strip)(vectors, rows, depth, a, a_row, a_step, panel + column, step, to, 0, &nothing);                \
+        column += vectors * LANES;                                                                                     \
+    } while (0)
     for (size_t first = 0; first < columns; first += PANEL) {
-        const size_t width = at_most(PANEL, columns - first);
-        const WORD *panel = b + first * panel_depth + first_depth * width;
+        const size_t step = at_most(PANEL, all - first), width = at_most(PANEL, columns - first);
+        const WORD *panel = b + first * panel_depth + first_depth * step;
         size_t column = 0;
-        for (; column + BLOCK_VECTORS * LANES <= width; column += BLOCK_VECTORS * LANES) {
-            const NAME(result) to = {c + first + column, c_row, NULL, 0};
-            if (accumulate)
-                NAME(strip)(BLOCK_VECTORS, rows, depth, a, a_row, a_step, panel + column, width, to, 1, &nothing);
-            else
-                NAME(strip)(BLOCK_VECTORS, rows, depth, a, a_row, a_step, panel + column, width, to, 0, &nothing);
-        }
-        for (; column < width; column += LANES)
-            NAME(strip)(1, rows, depth, a, a_row, a_step, panel + column, width,
-                        (NAME(result)){c + first + column, c_row, NULL, 0}, accumulate, &nothing);
+        while (column + BLOCK_VECTORS * LANES <= width) STRIP(BLOCK_VECTORS);
+        if (BLOCK_VECTORS > 2 && column + 2 * LANES <= width) STRIP(2);
+        while (column < width) STRIP(1);
     }
+#undef STRIP
 }
 
 /// Rows of a head as the first operand: [rows, width] words, zero beyond `count`.
@@ -76,10 +95,14 @@ static void NAME(pack_rows)(const void *x, size_t stride, int is_bf16, size_t fi
 
 /// `to[c] = factor · from[c]` in the type of the head.
 TF_INLINE void NAME(write_row)(const float *from, float factor, size_t width, void *to, size_t offset, int is_bf16) {
-    if (is_bf16)
-        for (size_t c = 0; c < width; c++) ((uint16_t *)to)[offset + c] = tf_store_bf16(from[c] * factor);
-    else
+    if (is_bf16) {
+        uint16_t *half = (uint16_t *)to + offset;
+        size_t c = 0;
+        for (; c + LANES <= width; c += LANES) NAME(store_narrow)(half + c, NAME(load)(from + c) * NAME(all)(factor));
+        for (; c < width; c++) half[c] = tf_store_bf16(from[c] * factor);
+    } else {
         for (size_t c = 0; c < width; c++) ((float *)to)[offset + c] = from[c] * factor;
+    }
 }
 
 static const float NAME(lane_numbers)[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -92,26 +115,50 @@ TF_INLINE INTEGERS NAME(inside)(size_t column, int low, int high) {
     return (number >= NAME(all)((float)low)) & (number < NAME(all)((float)high));
 }
 
+/// Finds the columns `low[i] ..< high[i]` of the tile at `first_key` that each of `count` queries sees. Returns whether any
+/// is seen, and in `range` what has to be computed.
+static int NAME(visible_part)(const tf_attention_head *h, size_t first_query, size_t count, size_t first_key,
+                              int *restrict low, int *restrict high, tile_range *range) {
+    const int32_t *restrict starts = h->visible_start + first_query, *restrict ends = h->visible_end + first_query;
+    int least_query = (int)count, query_end = 0, least_key = KEY_TILE, key_end = 0;
+    // No branches, so that it becomes vectors.
+    for (int i = 0; i < (int)count; i++) {
+        const int start = starts[i] - (int)first_key, end = ends[i] - (int)first_key;
+        const int from = start < 0 ? 0 : start, to = end > KEY_TILE ? KEY_TILE : end, sees = to > from;
+        low[i] = sees ? from : 0;
+        high[i] = sees ? to : 0;
+        const int query = sees ? i : (int)count, key = sees ? from : KEY_TILE, after = sees ? i + 1 : 0;
+        least_query = query < least_query ? query : least_query;
+        query_end = after > query_end ? after : query_end;
+        least_key = key < least_key ? key : least_key;
+        key_end = high[i] > key_end ? high[i] : key_end;
+    }
+    *range = (tile_range){(size_t)least_query, (size_t)query_end, (size_t)least_key, (size_t)key_end};
+    return query_end > 0;
+}
+
 // MARK: forward
 
-/// Turns a row of scores into weights relative to the row's largest score so far, and returns by how much sums that were
-/// made with the former largest score have to be multiplied.
-TF_INLINE float NAME(softmax_row)(float *scores, WORD *weights, size_t first, size_t end, int low, int high,
-                                  const int masked, float scale, float *maximum, float *total) {
+/// The largest score of a row that is seen.
+TF_INLINE float NAME(largest_score)(const float *scores, size_t first, size_t end, int low, int high, const int masked) {
     VECTOR most = NAME(all)(-__builtin_inff());
     for (size_t c = first; c < end; c += LANES) {
         VECTOR s = NAME(load)(scores + c);
         if (masked) s = NAME(choose)(NAME(inside)(c, low, high), s, NAME(all)(-__builtin_inff()));
-        most = NAME(choose)(s > most, s, most);
+        most = NAME(larger)(s, most);
     }
-    const float largest = NAME(largest)(most) * scale;
-    const float before = *maximum, now = largest > before ? largest : before;
+    return NAME(largest)(most);
+}
+
+/// Turns a row of scores into weights, `2^(scale · score - maximum)`, and returns the sums of their lanes.
+TF_INLINE VECTOR NAME(weigh_row)(const float *scores, WORD *weights, size_t first, size_t end, int low, int high,
+                                 const int masked, float scale, float maximum) {
     VECTOR sum = {};
     for (size_t c = first; c < end; c += 2 * LANES) {
         VECTOR w[2];
         for (int i = 0; i < 2; i++) {
             const size_t column = c + (size_t)i * LANES;
-            w[i] = NAME(exponential)(NAME(load)(scores + column) * NAME(all)(scale) - NAME(all)(now));
+            w[i] = NAME(power_of_two)(NAME(load)(scores + column) * NAME(all)(scale) - NAME(all)(maximum));
             if (masked) w[i] = NAME(choose)(NAME(inside)(column, low, high), w[i], (VECTOR){});
             sum += w[i];
         }
@@ -123,11 +170,62 @@ TF_INLINE float NAME(softmax_row)(float *scores, WORD *weights, size_t first, si
         NAME(store)(weights + c + LANES, w[1]);
 #endif
     }
-    // Before the first visible key the sums are zero, whatever they are multiplied by.
-    const float factor = before == now || before == -__builtin_inff() ? 1.0f : NAME(exponential)(NAME(all)(before - now))[0];
-    *total = *total * factor + NAME(sum_of)(sum);
-    *maximum = now;
-    return factor;
+    return sum;
+}
+
+/// Turns the scores of a tile, in the columns `first ..< end`, into weights relative to each row's largest score so far, and
+/// multiplies the sums that were made with the former largest ones accordingly. The rows' chains of steps are long, but do
+/// not wait for each other, as no branch depends on a score.
+static void NAME(softmax)(const tf_attention_head *h, const forward_memory *m, tile_range part, size_t first, size_t end,
+                          WORD *weights) {
+    const size_t columns = round_up(h->width, 16), weight_row = KEY_TILE / DEPTH_OF_WORD;
+    const float scale = h->scale * log2_e;
+    for (size_t i = 0; i < QUERY_TILE; i++) m->largest[i] = -__builtin_inff();
+    for (size_t i = part.first_query; i < part.query_end; i++) {
+        const float *scores = m->scores + i * KEY_TILE;
+        const int low = m->low[i], high = m->high[i];
+        if (low == high) continue;
+        const int whole = low <= (int)first && high >= (int)end;
+        m->largest[i] = scale * (whole ? NAME(largest_score)(scores, first, end, low, high, 0)
+                                       : NAME(largest_score)(scores, first, end, low, high, 1));
+    }
+    for (size_t i = 0; i < QUERY_TILE; i += LANES) {
+        const VECTOR before = NAME(load)(m->maximum + i), now = NAME(larger)(NAME(load)(m->largest + i), before);
+        // Before the first visible key the sums are zero, whatever they are multiplied by.
+        NAME(store)(m->factor + i, NAME(choose)(now == before, NAME(all)(1), NAME(power_of_two)(before - now)));
+        NAME(store)(m->maximum + i, now);
+    }
+    for (size_t i = part.first_query; i < part.query_end; i++) {
+        const float *scores = m->scores + i * KEY_TILE, factor = m->factor[i], maximum = m->maximum[i];
+        WORD *row = weights + i * weight_row;
+        const int low = m->low[i], high = m->high[i];
+        if (low == high) {
+            memset(row + first / DEPTH_OF_WORD, 0, (end - first) / DEPTH_OF_WORD * 4);
+            continue;
+        }
+        const int whole = low <= (int)first && high >= (int)end;
+        const VECTOR sum = whole ? NAME(weigh_row)(scores, row, first, end, low, high, 0, scale, maximum)
+                                 : NAME(weigh_row)(scores, row, first, end, low, high, 1, scale, maximum);
+        float *totals = m->totals + i * LANES, *sums = m->sums + i * columns;
+        NAME(store)(totals, NAME(load)(totals) * NAME(all)(factor) + sum);
+        for (size_t c = 0; c < columns; c += LANES) NAME(store)(sums + c, NAME(load)(sums + c) * NAME(all)(factor));
+    }
+}
+
+/// Divides the sums of `count` queries by their weights' totals.
+static void NAME(write_results)(const tf_attention_head *h, const forward_memory *m, size_t first_query, size_t count) {
+    const int32_t *restrict start = h->visible_start + first_query, *restrict end = h->visible_end + first_query;
+    const float *restrict maximum = m->maximum;
+    float *restrict total = m->largest, *restrict factor = m->factor, *restrict log_sum_exp = h->log_sum_exp + first_query;
+    for (size_t i = 0; i < count; i++) total[i] = NAME(sum_of)(NAME(load)(m->totals + i * LANES));
+    for (size_t i = 0; i < count; i++) {
+        const int sees = end[i] > start[i];
+        factor[i] = sees ? 1.0f / total[i] : 0.0f;
+        log_sum_exp[i] = sees ? maximum[i] / log2_e + tf_log(total[i]) : -__builtin_inff();
+    }
+    for (size_t i = 0; i < count; i++)
+        NAME(write_row)(m->sums + i * round_up(h->width, 16), factor[i], h->width, h->output,
+                        (first_query + i) * h->output_stride, h->is_bf16);
 }
 
 static void NAME(forward)(const tf_attention_head *h, const forward_memory *m) {
@@ -141,51 +239,28 @@ static void NAME(forward)(const tf_attention_head *h, const forward_memory *m) {
     for (size_t q = h->first_query; q < h->query_end; q += QUERY_TILE) {
         const size_t count = at_most(QUERY_TILE, h->query_end - q);
         NAME(pack_rows)(h->query, h->query_stride, h->is_bf16, q, count, count, width, m->queries);
-        for (size_t i = 0; i < count; i++) {
-            m->maximum[i] = -__builtin_inff();
-            m->total[i] = 0;
-        }
+        for (size_t i = 0; i < QUERY_TILE; i++) m->maximum[i] = -__builtin_inff();
+        memset(m->totals, 0, QUERY_TILE * LANES * 4);
         memset(m->sums, 0, count * columns * 4);
         size_t first_visible, visible_end;
         visible_range(h, q, q + count, &first_visible, &visible_end);
         for (size_t k = round_down(first_visible, KEY_TILE); k < visible_end; k += KEY_TILE) {
             tile_range part;
-            if (!visible_part(h, q, count, k, m->low, m->high, &part)) continue;
-            const size_t first = round_down(part.first_key, PANEL), end = round_up(part.key_end, PANEL);
+            if (!NAME(visible_part)(h, q, count, k, m->low, m->high, &part)) continue;
+            const size_t first = round_down(part.first_key, PANEL), end = round_up(part.key_end, KEY_STEP);
             const size_t top = part.first_query, rows = part.query_end - top;
             const WORD *key_panels = (const WORD *)m->keys + (k - base + first) * words;
-            NAME(product)(rows, end - first, words, (const WORD *)m->queries + top * words, words, 1, key_panels, words, 0,
-                          m->scores + top * KEY_TILE + first, KEY_TILE, 0);
-            for (size_t i = top; i < part.query_end; i++) {
-                float *scores = m->scores + i * KEY_TILE;
-                WORD *row = weights + i * weight_row;
-                if (m->high[i] == m->low[i]) {
-                    memset(row + first / DEPTH_OF_WORD, 0, (end - first) / DEPTH_OF_WORD * 4);
-                    continue;
-                }
-                const int low = m->low[i], high = m->high[i];
-                const int whole = low <= (int)first && high >= (int)end;
-                const float factor =
-                    whole ? NAME(softmax_row)(scores, row, first, end, low, high, 0, h->scale, m->maximum + i, m->total + i)
-                          : NAME(softmax_row)(scores, row, first, end, low, high, 1, h->scale, m->maximum + i, m->total + i);
-                if (factor != 1.0f) {
-                    float *sums = m->sums + i * columns;
-                    for (size_t c = 0; c < columns; c++) sums[c] *= factor;
-                }
-            }
+            NAME(product)(rows, end - first, words, (const WORD *)m->queries + top * words, words, 1, key_panels, KEY_TILE,
+                          words, 0, m->scores + top * KEY_TILE + first, KEY_TILE, 0);
+            NAME(softmax)(h, m, part, first, end, weights);
             // Only the visible depth, so that what lies in invisible values stays out.
             const size_t low_word = part.first_key / DEPTH_OF_WORD;
             const size_t high_word = (part.key_end + DEPTH_OF_WORD - 1) / DEPTH_OF_WORD;
             NAME(product)(rows, columns, high_word - low_word, weights + top * weight_row + low_word, weight_row, 1,
-                          m->values, keys / DEPTH_OF_WORD, (k - base) / DEPTH_OF_WORD + low_word,
+                          m->values, columns, keys / DEPTH_OF_WORD, (k - base) / DEPTH_OF_WORD + low_word,
                           m->sums + top * columns, columns, 1);
         }
-        for (size_t i = 0; i < count; i++) {
-            const int sees = h->visible_end[q + i] > h->visible_start[q + i];
-            NAME(write_row)(m->sums + i * columns, sees ? 1.0f / m->total[i] : 0.0f, width, h->output,
-                            (q + i) * h->output_stride, h->is_bf16);
-            h->log_sum_exp[q + i] = sees ? m->maximum[i] + tf_log(m->total[i]) : -__builtin_inff();
-        }
+        NAME(write_results)(h, m, q, count);
     }
 }
 
@@ -282,7 +357,7 @@ static void NAME(forward_rows)(const tf_attention_head *h, const forward_memory 
         VECTOR totals = {};
         size_t k = 0;
         for (; k + LANES <= end - start; k += LANES) {
-            const VECTOR weight = NAME(exponential)(NAME(load)(scores + k) - NAME(all)(largest));
+            const VECTOR weight = NAME(power_of_two)((NAME(load)(scores + k) - NAME(all)(largest)) * NAME(all)(log2_e));
             NAME(store)(scores + k, weight);
             totals += weight;
         }
@@ -302,7 +377,8 @@ static void NAME(forward_rows)(const tf_attention_head *h, const forward_memory 
 // MARK: backward
 
 /// Weights and gradients of scores of two queries that lie next to each other, from their scores and the gradients of their
-/// weights. The latter are written along the keys, and both along the queries.
+/// weights. The latter are written along the keys, and both along the queries. `scale` and `log_sum_exp` are for powers of
+/// two.
 TF_INLINE void NAME(gradient_rows)(const float *scores, const float *weight_gradients, const float *log_sum_exp,
                                    const float *delta, const int *low, const int *high, const int masked, float scale,
                                    size_t first, size_t end, WORD *gradients, WORD *weights_down, WORD *gradients_down) {
@@ -310,7 +386,7 @@ TF_INLINE void NAME(gradient_rows)(const float *scores, const float *weight_grad
         VECTOR weight[2], gradient[2];
         for (int i = 0; i < 2; i++) {
             const VECTOR s = NAME(load)(scores + i * KEY_TILE + c);
-            weight[i] = NAME(exponential)(s * NAME(all)(scale) - NAME(all)(log_sum_exp[i]));
+            weight[i] = NAME(power_of_two)(s * NAME(all)(scale) - NAME(all)(log_sum_exp[i]));
             gradient[i] = weight[i] * (NAME(load)(weight_gradients + i * KEY_TILE + c) - NAME(all)(delta[i]));
             if (masked) {
                 const INTEGERS visible = NAME(inside)(c, low[i], high[i]);
@@ -352,20 +428,22 @@ static void NAME(backward_tile)(const tf_attention_head *h, const backward_memor
     NAME(pack_down)(h->output_gradient, h->output_gradient_stride, h->is_bf16, q, padded, q, q + count, width, PANEL,
                     m->output_gradients_down);
     m->low[padded - 1] = m->high[padded - 1] = 0;
+    const float scale = h->scale * log2_e;
     const size_t start = first_visible > block ? first_visible : block;
     for (size_t k = round_down(start, KEY_TILE); k < at_most(visible_end, block_end); k += KEY_TILE) {
         tile_range part;
-        if (!visible_part(h, q, count, k, m->low, m->high, &part)) continue;
-        const size_t first = round_down(part.first_key, PANEL), end = round_up(part.key_end, PANEL);
+        if (!NAME(visible_part)(h, q, count, k, m->low, m->high, &part)) continue;
+        const size_t first = round_down(part.first_key, PANEL), end = round_up(part.key_end, KEY_STEP);
         const size_t top = round_down(part.first_query, 2), bottom = round_up(part.query_end, 2), rows = bottom - top;
         const size_t panels = (k - block + first) * words, tile = top * KEY_TILE + first;
         NAME(product)(rows, end - first, words, (const WORD *)m->queries + top * words, words, 1,
-                      (const WORD *)m->keys_across + panels, words, 0, m->scores + tile, KEY_TILE, 0);
+                      (const WORD *)m->keys_across + panels, KEY_TILE, words, 0, m->scores + tile, KEY_TILE, 0);
         NAME(product)(rows, end - first, words, (const WORD *)m->output_gradients + top * words, words, 1,
-                      (const WORD *)m->values_across + panels, words, 0, m->weight_gradients + tile, KEY_TILE, 0);
+                      (const WORD *)m->values_across + panels, KEY_TILE, words, 0, m->weight_gradients + tile, KEY_TILE, 0);
         for (size_t i = top; i < bottom; i += 2) {
             // The second row of the last pair may be padding.
-            const float log_sum_exp[2] = {h->log_sum_exp[q + i], i + 1 < count ? h->log_sum_exp[q + i + 1] : 0};
+            const float log_sum_exp[2] = {h->log_sum_exp[q + i] * log2_e,
+                                          i + 1 < count ? h->log_sum_exp[q + i + 1] * log2_e : 0};
             const float delta[2] = {m->delta[q - h->first_query + i],
                                     i + 1 < count ? m->delta[q - h->first_query + i + 1] : 0};
             const int *low = m->low + i, *high = m->high + i;
@@ -373,24 +451,24 @@ static void NAME(backward_tile)(const tf_attention_head *h, const backward_memor
             const float *scores = m->scores + i * KEY_TILE, *weight_gradients = m->weight_gradients + i * KEY_TILE;
             const size_t row = i * KEY_TILE / DEPTH_OF_WORD;
             if (whole)
-                NAME(gradient_rows)(scores, weight_gradients, log_sum_exp, delta, low, high, 0, h->scale, first, end,
+                NAME(gradient_rows)(scores, weight_gradients, log_sum_exp, delta, low, high, 0, scale, first, end,
                                     gradients + row, weights_down + row, gradients_down + row);
             else
-                NAME(gradient_rows)(scores, weight_gradients, log_sum_exp, delta, low, high, 1, h->scale, first, end,
+                NAME(gradient_rows)(scores, weight_gradients, log_sum_exp, delta, low, high, 1, scale, first, end,
                                     gradients + row, weights_down + row, gradients_down + row);
         }
         float *key_gradients = m->key_gradients + (k - block + first) * columns;
         float *value_gradients = m->value_gradients + (k - block + first) * columns;
         const size_t down = top * KEY_TILE / DEPTH_OF_WORD + first;
         NAME(product)(end - first, columns, rows / DEPTH_OF_WORD, weights_down + down, 1, KEY_TILE,
-                      m->output_gradients_down, query_words, top / DEPTH_OF_WORD, value_gradients, columns, 1);
+                      m->output_gradients_down, columns, query_words, top / DEPTH_OF_WORD, value_gradients, columns, 1);
         NAME(product)(end - first, columns, rows / DEPTH_OF_WORD, gradients_down + down, 1, KEY_TILE, m->queries_down,
-                      query_words, top / DEPTH_OF_WORD, key_gradients, columns, 1);
+                      columns, query_words, top / DEPTH_OF_WORD, key_gradients, columns, 1);
         const size_t low_word = part.first_key / DEPTH_OF_WORD;
         const size_t high_word = (part.key_end + DEPTH_OF_WORD - 1) / DEPTH_OF_WORD;
         NAME(product)(at_most(bottom, count) - top, columns, high_word - low_word,
                       gradients + top * KEY_TILE / DEPTH_OF_WORD + low_word, KEY_TILE / DEPTH_OF_WORD, 1, m->keys_down,
-                      KEY_BLOCK / DEPTH_OF_WORD, (k - block) / DEPTH_OF_WORD + low_word,
+                      columns, KEY_BLOCK / DEPTH_OF_WORD, (k - block) / DEPTH_OF_WORD + low_word,
                       m->query_gradients + (q - h->first_query + top) * columns, columns, 1);
     }
 }

@@ -34,11 +34,15 @@ TF_INLINE VECTOR NAME(choose)(INTEGERS condition, VECTOR yes, VECTOR no) {
 
 /// LANES numbers as bf16.
 TF_INLINE void NAME(store_narrow)(uint16_t *to, VECTOR x) {
+#if PAIRS
+    const __m256bh half = _mm512_cvtneps_pbh(x);
+#else
     typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
     typedef uint32_t words __attribute__((vector_size(4 * LANES)));
     const words bits = (words)x, upper = bits >> 16, rounded = (bits + 0x7FFF + (upper & 1)) >> 16;
     const words stored = (words)NAME(choose)(x == x, (VECTOR)rounded, (VECTOR)(upper | 0x40));
     const halves half = __builtin_convertvector(stored, halves);
+#endif
     memcpy(to, &half, sizeof half);
 }
 

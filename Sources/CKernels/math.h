@@ -3,26 +3,24 @@
 
 // Polynomial elementary functions that vectorise without -ffast-math. NaN in gives NaN out.
 
-/// eˣ to 2 ulp; 0 below -87.3, infinity above 88.7.
+/// eˣ to 2 ulp; outside -87.3 ... 88.0 what it is at the end of that, 1.2e-38 or 1.7e38.
 TF_INLINE float tf_exp(float x) {
-    const float clamped = x < -87.33654f ? -87.33654f : (x > 88.72283f ? 88.72283f : x);
-    const float n = __builtin_rintf(clamped * 1.44269504f);
-    float r = __builtin_fmaf(n, -0.693145752f, clamped);
-    r = __builtin_fmaf(n, -1.42860677e-6f, r);
+    const float above = x < -87.33654f ? -87.33654f : x, clamped = above > 88.02969f ? 88.02969f : above;
+    // Adding 1.5 · 2²³ rounds to an integer, which then stands in the low bits.
+    union { float f; uint32_t i; } shifted = {clamped * 1.44269504f + 12582912.0f};
+    const float n = shifted.f - 12582912.0f;
+    float r = n * -0.693145752f + clamped;
+    r = n * -1.42860677e-6f + r;
     float p = 1.9875691500e-4f;
     p = p * r + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    // Two factors, so that the exponent 128 does not overflow on the way.
-    const int32_t half = (int32_t)n / 2, rest = (int32_t)n - half;
-    union { int32_t i; float f; } a = {(half + 127) << 23}, b = {(rest + 127) << 23};
-    float y = p * a.f * b.f;
-    y = x < -87.33654f ? 0.0f : y;
-    y = x > 88.72283f ? __builtin_inff() : y;
-    return x != x ? x : y;
+    p = p * (r * r) + (r + 1.0f);
+    union { float f; uint32_t i; } y = {p};
+    y.i += shifted.i << 23;
+    return y.f;
 }
 
 /// Natural logarithm of a positive normal number, to 2 ulp; infinity and NaN stay what they are.
@@ -47,5 +45,5 @@ TF_INLINE float tf_log(float x) {
     return x < __builtin_inff() ? m + y + e * 0.693359375f : x;
 }
 
-/// 1 / (1 + e⁻ˣ).
-TF_INLINE float tf_sigmoid(float x) { return 1.0f / (1.0f + tf_exp(-x)); }
+/// 1 / (1 + e⁻ˣ); 0 below -88.
+TF_INLINE float tf_sigmoid(float x) { return x < -88.0f ? 0.0f : 1.0f / (1.0f + tf_exp(-x)); }
