@@ -4,10 +4,10 @@ extension RunConfiguration {
     /// Reading a file includes the checks that need the file only.
     /// - Parameters:
     ///   - ranks: The processes that will train; nil when not known yet.
-    ///   - imageHeight: Of the data set's images or latents; nil when not known yet, like `imageWidth`.
+    ///   - imageChannels: Of the data set's images or latents; nil when not known yet, like `imageHeight` and `imageWidth`.
     /// - Returns: One problem each, with the nearest possible values.
     public func problems(
-        ranks: Int? = nil, imageHeight: Int? = nil, imageWidth: Int? = nil
+        ranks: Int? = nil, imageChannels: Int? = nil, imageHeight: Int? = nil, imageWidth: Int? = nil
     ) -> [ConfigurationProblem] {
         var problems: [ConfigurationProblem] = []
         func require(_ holds: Bool, _ key: String, _ message: @autoclosure () -> String) {
@@ -38,6 +38,9 @@ extension RunConfiguration {
         require(
             samples.everySteps == nil || !samples.prompts.isEmpty, "samples.prompts",
             "is empty; give prompts, or turn samples.every_steps off")
+        require(
+            samples.everySteps == nil || (imageChannels ?? 3) == 3, "samples.every_steps",
+            "the data set has latents of \(imageChannels ?? 0) channels, which make no pictures; turn it off")
         if let ranks { problems += rankProblems(ranks) }
         if let imageHeight, let imageWidth { problems += imageProblems(imageHeight, imageWidth) }
         return problems

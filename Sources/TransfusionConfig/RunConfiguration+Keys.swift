@@ -174,7 +174,7 @@ extension ConfigurationKey {
         ConfigurationKey(
             "samples.every_steps", \.samples.everySteps, .either("off", or: .integer(1...1_000_000_000)),
             mayChange: true,
-            "Steps between drawings of the fixed prompts into the run's samples directory."),
+            "Steps between drawings of the fixed prompts into the run's samples directory; for RGB pictures."),
         ConfigurationKey("samples.prompts", \.samples.prompts, .texts(atMost: 64), mayChange: true, "The prompts."),
         ConfigurationKey(
             "samples.diffusion_steps", \.samples.diffusionSteps, .integer(1...1000), mayChange: true,

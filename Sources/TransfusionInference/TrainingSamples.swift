@@ -32,11 +32,11 @@ public struct TrainingSamples {
     ///   - context: The context of the training; it must not be recording.
     ///   - contextLength: Rows of a training sequence.
     ///   - run: Where the pictures go; nil on a rank that only lends its part of the model.
-    /// - Returns: The pictures in the order of the prompts; none when the model's images are no RGB pictures.
+    /// - Returns: The pictures in the order of the prompts.
     public func draw(
         _ model: TransfusionModel, _ context: Context, contextLength: Int, step: Int, into run: RunDirectory?
     ) throws -> [Sample] {
-        guard !prompts.isEmpty, model.configuration.imageChannels == 3 else { return [] }
+        guard !prompts.isEmpty else { return [] }
         var settings = settings
         settings.clipsImage = true
         let drawn = try Generator(model, context, contextLength: contextLength)

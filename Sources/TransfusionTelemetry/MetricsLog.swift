@@ -37,7 +37,7 @@ public struct MetricsLog: ~Copyable {
         length += line.count
     }
 
-    /// Makes all records durable; for the moment at which a checkpoint is saved.
+    /// Makes all records durable.
     public func synchronize() throws(FileFailure) {
         guard fsync(descriptor) == 0 else { throw FileFailure("write", path) }
     }

@@ -35,6 +35,31 @@ public enum ProcessMemory {
         return share > 0 ? max(0, bytes("RssShmem:", in: "/proc/self/status") - share) : 0
     }
 
+    /// What all processes of this host, or of this one's control group if that has less, may have together; nil where
+    /// the kernel does not say.
+    public static var limitBytes: Int? {
+        let groups = (try? String(contentsOfFile: "/proc/self/cgroup", encoding: .utf8)) ?? ""
+        var limits = [bytes("MemTotal:", in: "/proc/meminfo")].filter { $0 > 0 }
+        for line in groups.split(separator: "\n") {
+            let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+            guard fields.count == 3, fields[1].isEmpty || fields[1].split(separator: ",").contains("memory") else {
+                continue
+            }
+            let isUnified = fields[1].isEmpty
+            var path = isUnified ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory"
+            let name = isUnified ? "memory.max" : "memory.limit_in_bytes"
+            // The limit of a group holds for those inside it too. In a container the outer names may not be there.
+            for part in [Substring()] + fields[2].split(separator: "/") {
+                path += part.isEmpty ? "" : "/\(part)"
+                let text = try? String(contentsOfFile: "\(path)/\(name)", encoding: .utf8)
+                if let limit = text.flatMap({ Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) }) {
+                    limits.append(limit)
+                }
+            }
+        }
+        return limits.min()
+    }
+
     private static func bytes(_ name: String, in file: String) -> Int {
         guard let text = try? String(contentsOfFile: file, encoding: .utf8) else { return 0 }
         let line = text.split(separator: "\n").first { $0.hasPrefix(name) }

@@ -41,7 +41,10 @@ final class CheckpointKeeper {
     func check(_ resume: TrainingLoop.Options.Resume, _ setup: TrainingSetup) throws {
         try group.agree("checkpoint settings") {
             try store.options.checkKey()
-            if case .from = resume { return }
+            if case .from(let path) = resume {
+                _ = try CheckpointLocation(path, options: store.options).newest()
+                return
+            }
             guard try store.steps().isEmpty else { return }
             _ = try initialWeights(setup)
         }
@@ -74,11 +77,19 @@ final class CheckpointKeeper {
         try group.agree("memory for checkpoints") { try saver.prepare(for: state.pieces()) }
     }
 
-    /// What the run shall continue from; nil to begin.
+    /// What the run shall continue from; nil to begin. A run that has lost all of its checkpoints does not begin anew by
+    /// itself: days of training are not thrown away unasked.
     func find(_ resume: TrainingLoop.Options.Resume) throws -> Checkpoint? {
         switch resume {
         case .automatic:
-            return try store.newestVerified(collectives: group) { log($0.description) }
+            let checkpoint = try store.newestVerified(collectives: group) { log($0.description) }
+            try group.agree("resume") {
+                guard checkpoint == nil, let damaged = try store.putAside().last else { return }
+                throw CommandFailure(
+                    "\(store.directory): every checkpoint of the run is damaged (the newest is now \(damaged)); to begin "
+                        + "anew, remove them or take another run directory")
+            }
+            return checkpoint
         case .never:
             try group.agree("resume") {
                 guard let newest = try store.steps().last else { return }
@@ -90,7 +101,7 @@ final class CheckpointKeeper {
         case .from(let path):
             var checkpoint: Checkpoint?
             try group.agree("resume") {
-                let opened = try Checkpoint(path, options: store.options)
+                let opened = try CheckpointLocation(path, options: store.options).newest()
                 try opened.verify()
                 checkpoint = opened
             }

@@ -17,6 +17,8 @@ final class StepReporter {
     private var lastReport = ContinuousClock.now
     private var stepsSinceReport = 0
     private var operationsSinceReport = 0.0
+    /// What could not be written the last time.
+    private var failing: Set<String> = []
 
     init(
         _ configuration: RunConfiguration, directory: RunDirectory, rank: Int, timer: PhaseTimer,
@@ -47,7 +49,7 @@ final class StepReporter {
     }
 
     /// Reports a step that is done. Records cover the steps since the record before.
-    func report(_ summary: StepSummary, tokens: Int, images: Int, tokensPerStep: Int, peakRate: Double) throws {
+    func report(_ summary: StepSummary, tokens: Int, images: Int, tokensPerStep: Int, peakRate: Double) {
         stepsSinceReport += 1
         operationsSinceReport += summary.operations
         let isLast = summary.step + 1 == configuration.schedule.steps
@@ -66,11 +68,22 @@ final class StepReporter {
         stepsSinceReport = 0
         operationsSinceReport = 0
         guard rank == 0 else { return }
-        try metrics?.append(record)
-        try events?.append(record)
         prometheus.observe(record)
-        try prometheus.write(to: directory.prometheus)
+        attempt(directory.metrics) { try metrics?.append(record) }
+        attempt(directory.events) { try events?.append(record) }
+        attempt(directory.prometheus) { try prometheus.write(to: directory.prometheus) }
         log(console.line(record))
+    }
+
+    /// Writes what training can do without. A disk that is full costs records, not the run.
+    private func attempt(_ path: String, _ write: () throws -> Void) {
+        do {
+            try write()
+            failing.remove(path)
+        } catch {
+            guard failing.insert(path).inserted else { return }
+            log("warning: \(error); training goes on without this record")
+        }
     }
 
     /// Puts a picture of a fixed prompt into the TensorBoard log.
@@ -78,8 +91,9 @@ final class StepReporter {
         try events?.appendImage("samples/prompt_\(number)", png: png, width: width, height: height, step: step)
     }
 
-    /// Takes note of a checkpoint that is complete now and took `seconds`.
+    /// Takes note of a checkpoint that is complete now and took `seconds`. The records of its steps become durable with it.
     func reportCheckpoint(seconds: Double) {
+        attempt(directory.metrics) { try metrics?.synchronize() }
         prometheus.observeCheckpoint(time: Date().timeIntervalSince1970, seconds: seconds)
     }
 

@@ -157,7 +157,7 @@ public final class TrainingLoop {
         firstStep = state.step
         while state.step < lastStep {
             let step = try trainOneStep()
-            try reporter.report(
+            reporter.report(
                 step, tokens: state.tokens, images: state.images, tokensPerStep: tokensPerStep,
                 peakRate: setup.peakRate)
             try timer.measure(.sampling) { try drawSamplesIfDue() }

@@ -58,6 +58,9 @@ struct TrainingSetup {
         context = Context(
             pool: pool, type: type, allocator: CachingAllocator(), tensorParallel: mesh.tensor,
             sequenceParallel: configuration.parallel.sequenceParallel)
+        try group.agree("planning the memory") { [mesh, modelConfiguration] in
+            try Self.checkMemory(configuration, modelConfiguration, mesh, type, ranksOnHost: ranksOnHost)
+        }
         let settings = configuration.optimizer
         state = try TrainingState(
             modelConfiguration, context, mesh,
@@ -81,7 +84,8 @@ struct TrainingSetup {
     ) throws -> (source: BatchSource, model: ModelConfiguration, samples: TrainingSamples) {
         let dataset = try PackedDataset(configuration.data.path)
         let image = dataset.manifest.image, tokens = dataset.manifest.tokens
-        let problems = configuration.problems(ranks: ranks, imageHeight: image.height, imageWidth: image.width)
+        let problems = configuration.problems(
+            ranks: ranks, imageChannels: image.channels, imageHeight: image.height, imageWidth: image.width)
         guard problems.isEmpty else { throw ConfigurationError(problems: problems) }
         let model = configuration.modelConfiguration(
             vocabulary: tokens.vocabulary, imageChannels: image.channels, imageHeight: image.height,
@@ -100,6 +104,36 @@ struct TrainingSetup {
         )
     }
 
+    /// Refuses what cannot fit before it is allocated: the kernel would end a rank some steps later, and again after each restart.
+    private static func checkMemory(
+        _ configuration: RunConfiguration, _ model: ModelConfiguration, _ mesh: ProcessMesh, _ type: ElementType,
+        ranksOnHost: Int
+    ) throws {
+        guard let limit = ProcessMemory.limitBytes else { return }
+        let layout = MemoryPlan.Layout(
+            configuration, data: mesh.shape.data, hosts: Set(mesh.world.hosts).count, type: type)
+        let plan = MemoryPlan(
+            model, layout, microBatch(configuration, model), programBytes: ProcessMemory.residentBytes)
+        // In Double: the product of a huge plan and many ranks need not be an Int.
+        guard Double(plan.total) * Double(ranksOnHost) > Double(limit) else { return }
+        let classes = plan.classes.map { "\($0.name) \(gigabytes(Double($0.bytes)))" }.joined(separator: ", ")
+        throw CommandFailure(
+            "memory: \(ranksOnHost) \(ranksOnHost == 1 ? "rank" : "ranks") of this host would need "
+                + "\(gigabytes(Double(plan.total) * Double(ranksOnHost))) of \(gigabytes(Double(limit))) (each \(classes)); "
+                + "take a smaller batch.micro_sequences, parallel.recompute: full, more parallel.tensor or more hosts "
+                + "('tf-coord plan' compares them), or a smaller model", .wrongUse)
+    }
+
+    private static func gigabytes(_ bytes: Double) -> String { String(format: "%.1f GB", bytes / 1e9) }
+
+    private static func microBatch(
+        _ configuration: RunConfiguration, _ model: ModelConfiguration
+    ) -> MemoryPlan.MicroBatch {
+        MemoryPlan.MicroBatch(
+            model, rows: configuration.batch.microSequences * configuration.batch.sequenceLength,
+            textToImageRatio: configuration.data.textImageRatio)
+    }
+
     private static func memoryPlan(
         _ configuration: RunConfiguration, _ state: TrainingState, _ mesh: ProcessMesh, _ context: Context
     ) -> MemoryPlan {
@@ -112,10 +146,7 @@ struct TrainingSetup {
             store.matrices.byteCount + store.vectors.byteCount + (store.gradients?.byteCount ?? 0)
             + state.optimizer.byteCount
         return MemoryPlan(
-            model, layout,
-            MemoryPlan.MicroBatch(
-                model, rows: configuration.batch.microSequences * configuration.batch.sequenceLength,
-                textToImageRatio: configuration.data.textImageRatio),
+            model, layout, microBatch(configuration, model),
             programBytes: max(0, ProcessMemory.residentBytes - bytes))
     }
 

@@ -26,7 +26,7 @@ struct TFWorker: TransfusionCommand {
     @Option(help: "The directory of the run; made if it does not exist.")
     var runDir: String
 
-    @Option(help: "auto (from the newest checkpoint that verifies), none, or the path of a checkpoint.")
+    @Option(help: "auto (from the newest checkpoint that verifies), none, or the path of a run or of a checkpoint.")
     var resume = "auto"
 
     @Option(help: "Stop with a checkpoint after this step; the schedule stays that of the configuration.")
@@ -39,6 +39,9 @@ struct TFWorker: TransfusionCommand {
     var expectRanks: Int?
 
     func validate() throws {
+        for (option, path) in [("--config", config), ("--run-dir", runDir), ("--resume", resume)] where path.isEmpty {
+            throw ValidationError("\(option): is empty; give a path (is a variable of the shell not set?)")
+        }
         if let steps, steps < 1 { throw ValidationError("--steps: \(steps) is not a number of steps; use 1 or more") }
     }
 

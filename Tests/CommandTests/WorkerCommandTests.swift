@@ -157,6 +157,7 @@ import _TestUtilities
         try expect(arguments("a", "--set", "model.heads=5"), 2, "model.heads")
         try expect(arguments("a", "--set", "data.path=/nowhere"), 1, "/nowhere")
         try expect(["--config", "/nowhere.yaml", "--run-dir", directory.file("a")], 2, "/nowhere.yaml")
+        try expect(["--config", directory.file("run.yaml"), "--run-dir", ""], 2, "--run-dir: is empty")
         try expect(arguments("a", "--steps", "0"), 2, "--steps")
         try expect(arguments("a", "--resume", "/nowhere"), 1, "/nowhere")
         try expect(arguments("a", "--expect-ranks", "2"), 2, "mpirun -n 2")

@@ -58,6 +58,31 @@ import _TestUtilities
         try expectFallback("rank-00009.shard: does not belong to the checkpoint")
     }
 
+    @Test func aHiddenFileDoesNoHarm() throws {
+        try Data([1]).write(to: URL(fileURLWithPath: directory.file("step-00000002/.nfs000123")))
+        #expect(try store.newestVerified { Issue.record("\($0)") }?.step == 2)
+    }
+
+    /// Good checkpoints are not given up because they cannot be read at the moment.
+    @Test(arguments: [EACCES, EIO, EMFILE, ESTALE])
+    func aCheckpointThatCannotBeReadIsLeftAlone(_ code: Int32) throws {
+        let locked = CheckpointStore(
+            directory.path, fileSystem: LockedFileSystem(lockedName: "step-00000002/rank-00000.shard", code: code))
+        let messages = try ThreadRank.run(2) { collectives in
+            do {
+                _ = try locked.newestVerified(collectives: collectives) { _ in }
+                return "no error"
+            } catch {
+                return "\(error)"
+            }
+        }
+        for message in messages {
+            #expect(message.contains("rank-00000.shard: cannot open: \(String(cString: strerror(code)));"))
+            #expect(message.contains("may be good, so it is left alone"))
+        }
+        #expect(try store.newestVerified { Issue.record("\($0)") }?.step == 2)
+    }
+
     @Test func aMissingManifest() throws {
         try FileManager.default.removeItem(at: manifest)
         try expectFallback("manifest.json: cannot open: No such file or directory")
@@ -130,6 +155,31 @@ import _TestUtilities
         }
         try store.open(step: 2).verify()
     }
+}
+
+/// The operating system's files, of which one cannot be opened.
+private struct LockedFileSystem: FileSystem {
+    let lockedName: String
+    let code: Int32
+    private let files = POSIXFileSystem()
+
+    init(lockedName: String, code: Int32) {
+        self.lockedName = lockedName
+        self.code = code
+    }
+
+    func open(_ path: String) throws(FileSystemError) -> any ReadableFile {
+        if path.hasSuffix(lockedName) { throw FileSystemError("open", path, code) }
+        return try files.open(path)
+    }
+
+    func create(_ path: String) throws(FileSystemError) -> any WritableFile { try files.create(path) }
+    func createDirectory(_ path: String) throws(FileSystemError) { try files.createDirectory(path) }
+    func list(_ directory: String) throws(FileSystemError) -> [String] { try files.list(directory) }
+    func rename(_ path: String, to newPath: String) throws(FileSystemError) { try files.rename(path, to: newPath) }
+    func removeFile(_ path: String) throws(FileSystemError) { try files.removeFile(path) }
+    func removeDirectory(_ path: String) throws(FileSystemError) { try files.removeDirectory(path) }
+    func synchronize(directory: String) throws(FileSystemError) { try files.synchronize(directory: directory) }
 }
 
 /// A small generator with a seed, so that a failure can be repeated.

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import Testing
 import TransfusionCheckpoint
 import TransfusionConfig
@@ -122,6 +123,35 @@ import _TestUtilities
         #expect(refusal("other", resume: .from("/nowhere")).contains("/nowhere"))
         let narrow = run.path("taken").checkpoints + "/step-00000001"
         #expect(refusal("wider", resume: .from(narrow), "model.width=64").contains("another model"))
+        let large = refusal("large", "model.layers=1024", "model.width=16384")
+        #expect(large.contains("memory: 1 rank of this host would need"), "\(large)")
+        #expect(!FileManager.default.fileExists(atPath: run.path("large").path), "a run was made that cannot be")
+        let latents = try TrainingRun(channels: 4)
+        #expect {
+            try latents.train("latents", set: ["samples.every_steps=5", "samples.prompts=[red]"])
+        } throws: { "\($0)".contains("samples.every_steps") && "\($0)".contains("4 channels") }
+    }
+
+    @Test func aRunGoesOnFromTheNewestCheckpointOfAnother() throws {
+        let run = try TrainingRun()
+        try run.train("first", lastStep: 2)
+        try run.train("second", resume: .from(run.path("first").path))
+        try run.train("whole")
+        #expect(try run.tensors("second", step: 20) == run.tensors("whole", step: 20))
+    }
+
+    /// A file of the reports that cannot be written costs records, not the run.
+    @Test func trainingGoesOnWithoutReports() throws {
+        let run = try TrainingRun()
+        try run.train("run", lastStep: 2)
+        let file = run.path("run").prometheus
+        try FileManager.default.removeItem(atPath: file)
+        try FileManager.default.createDirectory(atPath: file + "/in the way", withIntermediateDirectories: true)
+        let log = Mutex<[String]>([])
+        try run.train("run") { line in log.withLock { $0.append(line) } }
+        let lines = log.withLock { $0 }
+        #expect(lines.filter { $0.contains("warning: ") && $0.contains(file) }.count == 1, "\(lines)")
+        #expect(try run.losses("run").count == 20)
     }
 
     @Test func aChangedDataSetIsRefused() throws {
@@ -147,6 +177,24 @@ import _TestUtilities
         try run.train("whole", set: set)
         #expect(try run.tensors("run", step: 20) == run.tensors("whole", step: 20))
         #expect(FileManager.default.fileExists(atPath: run.path("run").checkpoints + "/step-00000015.corrupt"))
+        #expect(try run.losses("run") == run.losses("whole"))
+    }
+
+    /// Not even when it is started again, as a supervisor does.
+    @Test func aRunThatLostAllCheckpointsDoesNotBeginAnewByItself() throws {
+        let run = try TrainingRun()
+        try run.train("run", lastStep: 2)
+        try FileManager.default.removeItem(atPath: run.path("run").checkpoints + "/step-00000002/rank-00000.shard")
+        for _ in 0..<2 {
+            #expect {
+                try run.train("run")
+            } throws: {
+                "\($0)".contains("every checkpoint of the run is damaged (the newest is now step-00000002.corrupt)")
+            }
+        }
+        #expect(try run.losses("run").count == 2, "records of what was trained are gone")
+        try run.train("run", resume: .never)
+        try run.train("whole")
         #expect(try run.losses("run") == run.losses("whole"))
     }
 }

@@ -14,8 +14,8 @@ struct TrainingRun {
     let dataset: SmallDataset
     let directory: TemporaryDirectory
 
-    init(hasBrokenPicture: Bool = false) throws {
-        dataset = try SmallDataset(hasBrokenPicture: hasBrokenPicture)
+    init(channels: Int = 3, hasBrokenPicture: Bool = false) throws {
+        dataset = try SmallDataset(channels: channels, hasBrokenPicture: hasBrokenPicture)
         directory = try TemporaryDirectory()
     }
 
@@ -40,7 +40,7 @@ struct TrainingRun {
     @discardableResult
     func train(
         _ name: String, ranks: Int = 1, lastStep: Int? = nil, resume: TrainingLoop.Options.Resume = .automatic,
-        set overrides: [String] = []
+        set overrides: [String] = [], log: @escaping @Sendable (String) -> Void = { _ in }
     ) throws -> TrainingLoop.Outcome {
         let configuration = try configuration(overrides), directory = path(name)
         return try ThreadGroup.run(ranks: ranks) { group in
@@ -48,7 +48,7 @@ struct TrainingRun {
             options.lastStep = lastStep
             options.resume = resume
             return try TrainingLoop(
-                configuration, directory: directory, group: group, ranksOnHost: ranks, options: options, log: { _ in }
+                configuration, directory: directory, group: group, ranksOnHost: ranks, options: options, log: log
             ).run()
         }[0]
     }

@@ -6,18 +6,21 @@ public struct SmallDataset {
     public var path: String { directory.path + "/set" }
 
     /// - Parameters:
+    ///   - channels: Of the pictures; other than 3 for latents.
     ///   - shift: Changes every picture, and so the digest of the set.
     ///   - hasBrokenPicture: Makes one number of one picture no number.
-    public init(shift: Int = 0, hasBrokenPicture: Bool = false) throws {
+    public init(channels: Int = 3, shift: Int = 0, hasBrokenPicture: Bool = false) throws {
         directory = try TemporaryDirectory()
         let tokenizer = try SentencePieceTokenizer(path: Fixtures.path("tokenizer/small.model"))
         let writer = try DatasetWriter(
-            directory.path + "/set", image: .init(channels: 3, height: 8, width: 8, element: .f32),
+            directory.path + "/set", image: .init(channels: channels, height: 8, width: 8, element: .f32),
             tokenizer: tokenizer,
             description: "made by a test")
         writer.beginSplit("train")
         for index in 0..<24 {
-            var pixels = (0..<3 * 64).map { Float(($0 / 64 * 90 + index * 37 + $0 % 64 + shift) % 256) / 128 - 1 }
+            var pixels = (0..<channels * 64).map {
+                Float(($0 / 64 * 90 + index * 37 + $0 % 64 + shift) % 256) / 128 - 1
+            }
             if hasBrokenPicture, index == 7 { pixels[5] = .nan }
             let bytes = pixels.flatMap { value in withUnsafeBytes(of: value.bitPattern.littleEndian) { Array($0) } }
             let image = try writer.add(image: bytes)

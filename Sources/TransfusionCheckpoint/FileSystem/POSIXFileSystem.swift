@@ -69,6 +69,8 @@ extension FileSystemError {
 
     public var isMissing: Bool { code == ENOENT }
     public var isExisting: Bool { code == EEXIST }
+    /// Whether what should be there is not, or is something else; the other errors say nothing about what is there.
+    var isAboutContents: Bool { [ENOENT, ENOTDIR, EISDIR, ELOOP, EINVAL].contains(code) }
 }
 
 private final class POSIXReadableFile: ReadableFile {

@@ -65,7 +65,8 @@ extension Checkpoint {
         if let missing = expected.subtracting(present).min() {
             throw CheckpointError(Path.join(path, missing), "is missing")
         }
-        if let extra = present.subtracting(expected).min() {
+        // File servers and backup programs leave names with a dot.
+        if let extra = present.subtracting(expected).filter({ !$0.hasPrefix(".") }).min() {
             throw CheckpointError(Path.join(path, extra), "does not belong to the checkpoint")
         }
     }

@@ -34,17 +34,6 @@ extension CheckpointStore {
             try messages.map { try JSONDecoder().decode(Outcome<Value>.self, from: Data($0)).get(directory) }
         }.mapError { $0 as? CheckpointError ?? CheckpointError(directory, "\($0)") }
     }
-
-    /// Runs `body` on every rank; all ranks get the message of the first that failed.
-    func firstMessage(_ collectives: any Collectives, _ body: () throws -> Void) throws -> String? {
-        let results = try gather(collectives) {
-            try body()
-            return true
-        }
-        return try broadcast(collectives) {
-            if case .failure(let error) = results { error.description } else { nil }
-        }
-    }
 }
 
 private struct Outcome<Value: Codable>: Codable {
@@ -52,6 +41,7 @@ private struct Outcome<Value: Codable>: Codable {
     var values: [Value] = []
     var path: String?
     var problem: String?
+    var rank: Int?
 
     init(_ body: () throws -> Value) {
         do {
@@ -59,6 +49,7 @@ private struct Outcome<Value: Codable>: Codable {
         } catch let error as CheckpointError {
             path = error.path
             problem = error.problem
+            rank = error.rank
         } catch let error as FileSystemError {
             path = error.path
             problem = "cannot \(error.operation): \(error.reason)"
@@ -69,11 +60,11 @@ private struct Outcome<Value: Codable>: Codable {
 
     /// Says which rank has failed, unless it passes on the failure of another.
     mutating func name(rank: Int) {
-        if let problem, problem.firstMatch(of: /\(rank \d+\)$/) == nil { self.problem = "\(problem) (rank \(rank))" }
+        if problem != nil, self.rank == nil { self.rank = rank }
     }
 
     func get(_ directory: String) throws -> Value {
-        if let problem { throw CheckpointError(path ?? directory, problem) }
+        if let problem { throw CheckpointError(path ?? directory, problem, rank: rank) }
         guard let value = values.first else { throw CheckpointError(directory, "a rank sent no answer") }
         return value
     }

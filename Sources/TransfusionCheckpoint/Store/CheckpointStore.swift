@@ -53,15 +53,20 @@ public struct CheckpointStore: Sendable {
     }
 
     /// The steps that have a directory with its final name, ascending. They may still be damaged.
-    public func steps() throws -> [Int] {
-        let names: [String]
+    public func steps() throws -> [Int] { try names().compactMap(Self.step(ofName:)).sorted() }
+
+    /// The names of checkpoints that were found damaged and put aside.
+    public func putAside() throws -> [String] {
+        try names().filter { $0.hasPrefix("step-") && $0.contains(".corrupt") }.sorted()
+    }
+
+    private func names() throws -> [String] {
         do {
-            names = try fileSystem.list(directory)
+            return try fileSystem.list(directory)
         } catch {
             if error.isMissing { return [] }
             throw error
         }
-        return names.compactMap(Self.step(ofName:)).sorted()
     }
 
     /// Opens a checkpoint. Its manifest is checked now, its tensors as they are read.
@@ -100,7 +105,8 @@ extension CheckpointStore {
     /// The newest checkpoint that verifies, or `nil` when there is none.
     ///
     /// Every rank calls it; the ranks share the work of verifying. A damaged checkpoint is renamed to `step-N.corrupt`,
-    /// so that it is not tried again and can be looked at.
+    /// so that it is not tried again and can be looked at. One that cannot be read (a missing permission, a disk or a server
+    /// that gives errors) may be good: it stays as it is, and the error reaches all ranks.
     /// - Parameters:
     ///   - puttingAside: Whether damaged checkpoints are renamed. Readers that do not own the run leave them.
     ///   - report: Called on every rank for each checkpoint that was skipped.
@@ -111,15 +117,41 @@ extension CheckpointStore {
         if puttingAside { try agree(collectives) { try healReplacements() } }
         let steps = try broadcast(collectives) { try self.steps() }
         for step in steps.reversed() {
-            let problem = try firstMessage(collectives) {
-                let checkpoint = try open(step: step)
-                try checkpoint.verify(part: collectives.rank, of: collectives.size)
+            switch try verdict(on: step, collectives) {
+            case .good: return try open(step: step)
+            case .damaged(let problem):
+                let aside = try broadcast(collectives) { puttingAside ? putAside(step) : nil }
+                report(SkippedCheckpoint(step: step, problem: problem, putAside: aside))
             }
-            guard let problem else { return try open(step: step) }
-            let aside = try broadcast(collectives) { puttingAside ? putAside(step) : nil }
-            report(SkippedCheckpoint(step: step, problem: problem, putAside: aside))
         }
         return nil
+    }
+
+    private enum Verdict: Codable {
+        case good, damaged(String)
+    }
+
+    /// What all ranks together find out about a checkpoint.
+    private func verdict(on step: Int, _ collectives: any Collectives) throws -> Verdict {
+        // An error here is one of reading; damage is a finding.
+        let findings = try gather(collectives) { () -> Verdict in
+            do {
+                let checkpoint = try open(step: step)
+                try checkpoint.verify(part: collectives.rank, of: collectives.size)
+                return .good
+            } catch let error as FileSystemError where !error.isAboutContents {
+                throw CheckpointError(
+                    error.path,
+                    "cannot \(error.operation): \(error.reason); the checkpoint of step \(step) may be good, so it is left "
+                        + "alone; make it readable, or move it away to continue without it")
+            } catch {
+                let rank = collectives.size > 1 ? " (rank \(collectives.rank))" : ""
+                return .damaged("\(error)\(rank)")
+            }
+        }
+        return try broadcast(collectives) {
+            try findings.get().first { if case .damaged = $0 { true } else { false } } ?? .good
+        }
     }
 
     private func putAside(_ step: Int) -> String? {

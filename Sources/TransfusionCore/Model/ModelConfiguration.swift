@@ -115,6 +115,10 @@ extension ModelConfiguration {
                 token >= 0 && Int(token) < vocabulary, key,
                 "token \(token) lies outside the vocabulary of \(vocabulary)")
         }
+        require(
+            rmsNormEpsilon > 0 && rmsNormEpsilon <= 1, "norm_epsilon",
+            "must lie above 0 and at most at 1, not at \(rmsNormEpsilon)")
+        require((2...1e9).contains(ropeBase), "rope_base", "must lie between 2 and 1e9, not at \(ropeBase)")
         require(beginOfImage != endOfImage, "eoi", "BOI and EOI are the same token \(endOfImage)")
         return problems
     }

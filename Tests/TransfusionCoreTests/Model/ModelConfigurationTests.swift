@@ -65,6 +65,8 @@ import _TestUtilities
             ("model.image.channels", { $0.imageChannels = 0 }), ("model.image.height", { $0.imageHeight = 0 }),
             ("model.image.width", { $0.imageWidth = .max }), ("model.vocab", { $0.vocabulary = 0 }),
             ("model.bos", { $0.beginOfText = -1 }), ("model.eos", { $0.endOfText = 97 }),
+            ("model.norm_epsilon", { $0.rmsNormEpsilon = -1 }), ("model.norm_epsilon", { $0.rmsNormEpsilon = .nan }),
+            ("model.rope_base", { $0.ropeBase = 0 }), ("model.rope_base", { $0.ropeBase = .infinity }),
             ("model.boi", { $0.beginOfImage = 97 }), ("model.eoi", { $0.endOfImage = 95 }),
         ]
         for (key, change) in changes {
