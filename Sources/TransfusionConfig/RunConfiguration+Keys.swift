@@ -167,6 +167,10 @@ extension ConfigurationKey {
             "checkpoint.asynchronous", \.checkpoint.asynchronous, .flag, mayChange: true,
             "Writes beside training, after one copy of the state in memory."),
         ConfigurationKey(
+            "checkpoint.when_busy", \.checkpoint.whenBusy, .choice, mayChange: true,
+            "What happens to a checkpoint that is due while the one before is still being written: training waits, or it "
+                + "is left out with a warning. The last of a run always waits."),
+        ConfigurationKey(
             "checkpoint.encryption_key_file", \.checkpoint.encryptionKeyFile, .either("none", or: path),
             mayChange: true,
             "A file with 64 hexadecimal digits, as 'openssl rand -hex 32' prints: the key that encrypts the checkpoints."

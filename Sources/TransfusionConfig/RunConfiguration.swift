@@ -138,8 +138,15 @@ public struct RunConfiguration: Sendable, Equatable {
         /// The zstd level; nil stores the bytes as they are.
         public var compression: Int? = 3
         public var asynchronous = true
+        public var whenBusy = WhenBusy.wait
         /// The file with the key that checkpoints are encrypted with; nil writes them in the clear.
         public var encryptionKeyFile: String?
+
+        /// What a save does while the one before is still being written.
+        public enum WhenBusy: String, Sendable, CaseIterable {
+            case wait
+            case skip
+        }
     }
 
     /// Fixed prompts drawn while training.

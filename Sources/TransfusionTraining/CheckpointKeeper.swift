@@ -30,7 +30,7 @@ final class CheckpointKeeper {
                 compressionLevel: settings.compression, keyFile: settings.encryptionKeyFile))
         saver = CheckpointSaver(
             store, collectives: group, retention: Retention(last: settings.keepLast, every: settings.keepEvery),
-            asynchronous: settings.asynchronous
+            asynchronous: settings.asynchronous, whenBusy: settings.whenBusy == .skip ? .skip : .wait
         ) { event in
             log(Self.line(event))
             if case .saved(let report) = event { onSave(report.writeSeconds) }
@@ -150,6 +150,8 @@ final class CheckpointKeeper {
         if lastAttempt != state.step {
             lastAttempt = state.step
             lastSave = .now
+            // Whatever is done with the others, this one is not skipped.
+            if isLast { try saver.finish() }
             try saver.save(step: state.step, metadata: try metadata(state, setup), pieces: state.pieces())
         }
         guard isLast else { return }

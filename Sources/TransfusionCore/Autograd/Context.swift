@@ -63,11 +63,6 @@ public final class Context {
         return gradients
     }
 
-    /// Forgets a recording without using it.
-    public func discardRecording() {
-        tape.removeAll()
-    }
-
     private func unwind(to length: Int, _ gradients: Gradients) throws {
         // An activation is freed as soon as the operation that needed it has run.
         while tape.count > length {

@@ -117,7 +117,6 @@ public final class BatchSource: Sendable {
         var rows: [Row] = []
         var targets = 0
         var images: Int { rows.reduce(0) { $0 + $1.pairs.count } }
-        var endPair: Int { rows.last?.pairs.upperBound ?? firstPair }
         var endText: Int { rows.last.map { $0.textStart + $0.textCount } ?? firstText }
     }
 

@@ -23,7 +23,6 @@ public final class CollectiveWatch: Sendable {
     private struct State {
         var calls: [Int: Call] = [:]
         var nextToken = 0
-        var finishedSeconds = 0.0
     }
 
     private let state = Mutex(State())
@@ -39,9 +38,6 @@ public final class CollectiveWatch: Sendable {
         }
     }
 
-    /// Seconds that finished calls have taken, added up over the threads of this process.
-    public var totalSeconds: Double { state.withLock(\.finishedSeconds) }
-
     /// Runs one call and remembers it while it lasts.
     func during<Result>(_ site: StaticString, group: String, _ call: () throws -> Result) rethrows -> Result {
         let start = ContinuousClock.now
@@ -50,13 +46,7 @@ public final class CollectiveWatch: Sendable {
             state.calls[state.nextToken] = Call(site: site, group: group, start: start)
             return state.nextToken
         }
-        defer {
-            let seconds = start.duration(to: .now).seconds
-            state.withLock { state in
-                state.calls[token] = nil
-                state.finishedSeconds += seconds
-            }
-        }
+        defer { state.withLock { $0.calls[token] = nil } }
         return try call()
     }
 }
