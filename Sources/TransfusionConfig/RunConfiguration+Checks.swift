@@ -1,4 +1,7 @@
 extension RunConfiguration {
+    /// Rows of a micro-batch at most, so that the bytes of its tensors can be counted for the largest model.
+    private static let mostRows = 1 << 24
+
     /// What no single key shows: combinations of keys that make no run.
     ///
     /// Reading a file includes the checks that need the file only.
@@ -30,6 +33,10 @@ extension RunConfiguration {
             microDivides(batch.microSequences), "batch.micro_sequences",
             "\(batch.microSequences) does not divide the \(batch.globalSequences) global_sequences; "
                 + "use \(nearest(to: batch.microSequences, in: 1...batch.globalSequences, where: microDivides))")
+        require(
+            batch.microSequences * batch.sequenceLength <= Self.mostRows, "batch.micro_sequences",
+            "\(batch.microSequences) sequences of \(batch.sequenceLength) rows are more than the \(Self.mostRows) rows that "
+                + "can pass through the model at once; use at most \(Self.mostRows / batch.sequenceLength)")
         let tensorDivides = { (ranks: Int) in model.heads % ranks == 0 }
         require(
             tensorDivides(parallel.tensor), "parallel.tensor",

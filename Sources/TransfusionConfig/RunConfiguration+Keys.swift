@@ -120,7 +120,8 @@ extension ConfigurationKey {
             "Sequences of one step over all ranks. It stays the same whatever the number of ranks."),
         ConfigurationKey(
             "batch.micro_sequences", \.batch.microSequences, .integer(1...65536), mayChange: true,
-            "Sequences that pass through the model at once; memory grows with it. It divides global_sequences."),
+            "Sequences that pass through the model at once, together at most 16777216 rows; memory grows with it. It divides "
+                + "global_sequences."),
     ]
 
     private static let executionKeys: [ConfigurationKey] = [

@@ -92,7 +92,7 @@ private struct ConfigurationReader {
     mutating func apply(_ overrides: [String]) {
         for override in overrides {
             let origin = "--set \(override)"
-            guard let equals = override.firstIndex(of: "=") else {
+            guard let equals = override.firstIndex(of: "="), equals > override.startIndex else {
                 problems.append(ConfigurationProblem(nil, "must have the form key=value", at: origin))
                 continue
             }
@@ -130,12 +130,15 @@ private struct ConfigurationReader {
     }
 
     private func compose(_ yaml: String, at place: String) throws(ConfigurationProblem) -> Node? {
-        let references = zip(" " + yaml, yaml).count { " \t\n[{,:-?".contains($0) && $1 == "*" }
-        guard yaml.utf8.count <= RunConfiguration.ReadingLimits.bytes,
-            references <= RunConfiguration.ReadingLimits.aliases
-        else {
+        let limits = RunConfiguration.ReadingLimits.self
+        guard yaml.utf8.count <= limits.bytes else {
             throw ConfigurationProblem(
-                nil, "is larger than a configuration may be, or has more than 16 YAML aliases", at: place)
+                nil, "is larger than the \(limits.bytes) bytes that a configuration may have", at: place)
+        }
+        guard Self.mostAliases(in: yaml) <= limits.aliases else {
+            throw ConfigurationProblem(
+                nil, "has more than \(limits.aliases) YAML aliases, as in *name; write out what they stand for",
+                at: place)
         }
         do {
             return try Yams.compose(yaml: yaml)
@@ -144,6 +147,31 @@ private struct ConfigurationReader {
         } catch {
             throw ConfigurationProblem(nil, "is not YAML", at: place)
         }
+    }
+
+    /// How many aliases a text has at most. They are counted before the parser sees them, because it expands them.
+    ///
+    /// An alias stands where a value begins: first on a line, or after one of `[{,:-?`. A comment has none; but what looks
+    /// like a comment with a quote in it can be the end of a quoted text that began on an earlier line, and is counted.
+    private static func mostAliases(in yaml: String) -> Int {
+        let breaks: [Unicode.Scalar] = ["\n", "\r", "\u{85}", "\u{2028}", "\u{2029}"]
+        let blanks: [Unicode.Scalar] = [" ", "\t", "\u{FEFF}"]
+        let openings: [Unicode.Scalar] = ["[", "{", ",", ":", "-", "?"]
+        var count = 0
+        for line in yaml.unicodeScalars.split(whereSeparator: breaks.contains) {
+            let lastQuote = line.lastIndex { $0 == "'" || $0 == "\"" }
+            var previous: Unicode.Scalar?
+            var isAfterBlank = true
+            for index in line.indices {
+                let scalar = line[index]
+                if scalar == "#", isAfterBlank, lastQuote.map({ $0 < index }) ?? true { break }
+                isAfterBlank = blanks.contains(scalar)
+                if isAfterBlank { continue }
+                if scalar == "*", previous.map(openings.contains) ?? true { count += 1 }
+                previous = scalar
+            }
+        }
+        return count
     }
 
     /// Finds the values of all known keys below `node`, and what is no key.
@@ -191,6 +219,10 @@ private struct ConfigurationReader {
 
     /// What to say of a key that does not exist.
     private func unknown(_ path: String) -> String {
+        if Self.sections.contains(path), let key = ConfigurationKey.all.first(where: { $0.path.hasPrefix(path + ".") })
+        {
+            return "is a section; set its keys one by one, as in \(key.path)=…"
+        }
         let known = ConfigurationKey.all.map(\.path) + Self.sections.sorted()
         let ending = path.split(separator: ".").last.map(String.init) ?? path
         let elsewhere = known.filter { $0 == ending || $0.hasSuffix("." + ending) }

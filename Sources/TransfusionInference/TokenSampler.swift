@@ -14,9 +14,14 @@ public struct TextSettings: Sendable, Equatable {
 
     public init() {}
 
+    /// As many as the longest sequence that can be trained on has rows.
+    public static let mostTokens = 1 << 20
+
     /// What is wrong with the values, in words that name the option; nil when nothing is.
     public var problem: String? {
-        if maximumTokens < 1 { return "--max-tokens must be at least 1, not \(maximumTokens)" }
+        if !(1...Self.mostTokens).contains(maximumTokens) {
+            return "--max-tokens must lie between 1 and \(Self.mostTokens), not \(maximumTokens)"
+        }
         if !(temperature >= 0 && temperature <= 100) {
             return "--temperature must lie between 0 and 100, not \(temperature)"
         }

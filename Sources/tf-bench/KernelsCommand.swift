@@ -26,7 +26,7 @@ struct KernelsCommand: ParsableCommand {
 
     func validate() throws {
         let checks: [(Bool, String)] = [
-            (threads.map { $0 > 0 } ?? true, "--threads: must be positive"),
+            (threads.map { (1...1024).contains($0) } ?? true, "--threads: must lie between 1 and 1024"),
             (repetitions > 0, "--repetitions: must be positive"),
         ]
         if let (_, problem) = checks.first(where: { !$0.0 }) { throw ValidationError(problem) }

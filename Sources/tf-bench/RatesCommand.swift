@@ -29,7 +29,9 @@ struct RatesCommand: ParsableCommand {
         if let precision, precision != .bf16 && precision != .f32 {
             throw ValidationError("--precision: bf16 or f32")
         }
-        if let threads, threads < 1 { throw ValidationError("--threads: must be positive") }
+        if let threads, !(1...1024).contains(threads) {
+            throw ValidationError("--threads: must lie between 1 and 1024")
+        }
     }
 
     func run() throws {

@@ -48,7 +48,10 @@ struct SampleCommand: ParsableCommand {
     func validate() throws {
         let side = Int(Double(patches).squareRoot().rounded())
         let checks: [(Bool, String)] = [
-            (patches > 0 && side * side == patches, "--patches: must be a square number, as in 256"),
+            (
+                (1...1 << 20).contains(patches) && side * side == patches,
+                "--patches: must be a square number up to \(1 << 20), as in 256"
+            ),
             ((1...1 << 16).contains(prompt), "--prompt: must lie between 1 and \(1 << 16)"),
             ((1...1 << 16).contains(tokens), "--tokens: must lie between 1 and \(1 << 16)"),
             ((1...999).contains(steps), "--steps: must lie between 1 and 999"),

@@ -75,15 +75,20 @@ struct StepCommand: ParsableCommand {
     func validate() throws {
         let side = Int(Double(patches).squareRoot().rounded())
         let checks: [(Bool, String)] = [
-            (sequence > 0, "--sequence: must be positive"), (images >= 0, "--images: cannot be negative"),
-            (patches > 0 && side * side == patches, "--patches: must be a square number, as in 256"),
+            ((1...1 << 20).contains(sequence), "--sequence: must lie between 1 and \(1 << 20)"),
+            (images >= 0, "--images: cannot be negative"),
             (
-                images * patches <= sequence,
+                (1...1 << 20).contains(patches) && side * side == patches,
+                "--patches: must be a square number up to \(1 << 20), as in 256"
+            ),
+            (
+                images <= sequence / max(1, patches),
                 "--images: \(images) × \(patches) patches do not fit into \(sequence) tokens"
             ),
-            (microBatches > 0, "--micro-batches: must be positive"), (steps > 0, "--steps: must be positive"),
-            (threads.map { $0 > 0 } ?? true, "--threads: must be positive"),
-            (tensor > 0, "--tensor: must be positive"),
+            ((1...1 << 20).contains(microBatches), "--micro-batches: must lie between 1 and \(1 << 20)"),
+            (steps > 0, "--steps: must be positive"),
+            (threads.map { (1...1024).contains($0) } ?? true, "--threads: must lie between 1 and 1024"),
+            ((1...4096).contains(tensor), "--tensor: must lie between 1 and 4096"),
             (layouts == nil || (tensor == 1 && against == nil), "--layouts: goes without --tensor and --against"),
             (sweep == nil || (layouts == nil && against == nil), "--sweep: goes without --layouts and --against"),
             (rates == nil || layouts != nil || sweep != nil, "--rates: goes with --layouts or --sweep"),

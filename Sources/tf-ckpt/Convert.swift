@@ -71,7 +71,9 @@ struct Convert: ParsableCommand {
 
     func validate() throws {
         if from == to { throw ValidationError("--from and --to are both \(from.rawValue); give the other format") }
-        guard shardMegabytes > 0 else { throw ValidationError("--shard-megabytes must be positive") }
+        guard (1...1_000_000).contains(shardMegabytes) else {
+            throw ValidationError("--shard-megabytes must lie between 1 and 1000000")
+        }
         let sizes = [patchSize, imageChannels, imageHeight, imageWidth]
         guard sizes.allSatisfy({ $0 > 0 && $0 <= 1 << 16 }), imageHeight % patchSize == 0, imageWidth % patchSize == 0
         else { throw ValidationError("--patch-size must divide --image-height and --image-width") }

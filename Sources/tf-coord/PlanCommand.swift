@@ -74,12 +74,12 @@ struct PlanCommand: ParsableCommand {
             (1...100_000 ~= hosts, "--hosts: must lie between 1 and 100000"),
             (1...4096 ~= cores, "--cores: must lie between 1 and 4096"),
             (memory > 0 && memory <= 1e6, "--memory: must be a positive number of GB"),
-            (bandwidth > 0 && bandwidth.isFinite, "--bandwidth: must be a positive number of Gbit/s"),
-            (latency >= 0 && latency.isFinite, "--latency: cannot be negative"),
-            (mtbf > 0 && mtbf.isFinite, "--mtbf: must be a positive number of hours"),
+            (1e-6...1e6 ~= bandwidth, "--bandwidth: must lie between 1e-6 and 1e6 Gbit/s"),
+            (0...1e9 ~= latency, "--latency: must lie between 0 and 1e9 microseconds"),
+            (1e-6...1e9 ~= mtbf, "--mtbf: must lie between 1e-6 and 1e9 hours"),
             (
-                checkpointRate.map { $0 > 0 && $0.isFinite } ?? true,
-                "--checkpoint-rate: must be a positive number of GB/s"
+                checkpointRate.map { 1e-6...1e6 ~= $0 } ?? true,
+                "--checkpoint-rate: must lie between 1e-6 and 1e6 GB/s"
             ),
             (5...1 << 20 ~= vocabulary, "--vocabulary: must lie between 5 and \(1 << 20)"),
             (rows > 0, "--rows: must be positive"),

@@ -64,7 +64,7 @@ extension DataCommand {
             if let names { settings.namesPath = names }
             if let wordnet { settings.wordNetDirectory = wordnet }
             let progress = PhaseProgress()
-            let report = try settings.build(at: out, progress: progress.update)
+            let report = try carryOut { try settings.build(at: out, progress: progress.update) }
             progress.clear()
             if json { try printJSON(report) } else { print(report) }
         }

@@ -32,7 +32,7 @@ extension DataCommand {
         @Option(help: "A SentencePiece .model to use instead of training one.")
         var tokenizer: String?
 
-        @Option(help: "One in so many goes to the split 'validation'; 0 for none.")
+        @Option(help: "One in so many, 2 or more, goes to the split 'validation'; 0 for none.")
         var validationEvery = 50
 
         @Flag(help: "Print the report as JSON.")
@@ -56,7 +56,7 @@ extension DataCommand {
             settings.validationEvery = validationEvery
             if let pieces { settings.pieces = pieces }
             let progress = PhaseProgress()
-            let report = try settings.build(at: out, progress: progress.update)
+            let report = try carryOut { try settings.build(at: out, progress: progress.update) }
             progress.clear()
             if json { try printJSON(report) } else { print(report) }
         }

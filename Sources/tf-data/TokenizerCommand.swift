@@ -28,12 +28,12 @@ extension DataCommand {
             var out: String
 
             func run() throws {
-                try DatasetWriter.refuseExisting(out)
+                try carryOut { try DatasetWriter.refuseExisting(out) }
                 var lines: [String] = []
                 for file in files {
                     lines += try Files.readText(file).split(separator: "\n").map(String.init)
                 }
-                let tokenizer = try SentencePieceTokenizer.train(on: lines, pieces: pieces)
+                let tokenizer = try carryOut { try SentencePieceTokenizer.train(on: lines, pieces: pieces) }
                 try Files.write(tokenizer.model, to: out)
                 print("\(out): \(tokenizer.pieceCount) pieces from \(lines.count) lines, \(tokenizer.digest)")
             }

@@ -73,7 +73,7 @@ struct DrawingOptions: ParsableArguments {
 
 /// How text is written.
 struct WritingOptions: ParsableArguments {
-    @Option(help: "Tokens to write at most.")
+    @Option(help: "Tokens to write at most, 1 to \(TextSettings.mostTokens).")
     var maxTokens = TextSettings().maximumTokens
 
     @Option(help: "0 takes the likeliest token; higher is more varied.")

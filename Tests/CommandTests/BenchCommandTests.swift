@@ -72,6 +72,13 @@ import _TestUtilities
         #expect(compute.count == 4 && compute == compute.sorted(by: >))
     }
 
+    @Test func moreRanksThanCanBeCountedAreNotStarted() throws {
+        let result = try bench.run(
+            ["step", "--json", "--layouts", "1000000x4096", "--micro-batches", "\(1 << 20)", "--model", "7b"])
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(try #require(rows(result.output).first?["reason"] as? String).contains("on this host"))
+    }
+
     @Test func kernelsHaveRates() throws {
         let result = try bench.run(["kernels", "--json", "--model", "tiny", "--repetitions", "1"])
         #expect(result.status == 0, "\(result.errors)")
@@ -88,6 +95,11 @@ import _TestUtilities
             (["step", "--sweep", "colour"], "--sweep"), (["step", "--rates", "none"], "--rates"),
             (["step", "--sweep", "images", "--rates", "none"], "--rates none: cannot be read"),
             (["step", "--tensor", "2", "--steps", "1"], "tensor"),
+            (["step", "--images", "\(Int.max)"], "--images"), (["step", "--patches", "\(Int.max)"], "--patches"),
+            (["step", "--micro-batches", "\(Int.max)"], "--micro-batches"),
+            (["step", "--sequence", "100000000000000"], "--sequence"), (["step", "--threads", "1000000"], "--threads"),
+            (["sample", "--patches", "\(Int.max)"], "--patches"),
+            (["kernels", "--threads", "1000000"], "--threads"), (["rates", "--threads", "100000000"], "--threads"),
             (["kernels", "--repetitions", "0"], "--repetitions"),
             (["step", "--against", "true", "--steps", "1"] + Self.small.dropLast(2), "--against"),
         ] {

@@ -112,6 +112,11 @@ import _TestUtilities
         try expectFailure(["list", directory.path], "holds no checkpoint; give a run")
         try expectFailure(["convert", run, "x", "--to", "checkpoint"], "--from and --to are both", status: 2)
         try expectFailure(["convert", run, "x", "--to", "onnx"], "The value 'onnx' is invalid", status: 2)
+        for megabytes in ["0", "\(Int.max)"] {
+            try expectFailure(
+                ["convert", run, "x", "--to", "safetensors", "--shard-megabytes", megabytes], "--shard-megabytes",
+                status: 2)
+        }
         try expectFailure(["reshard", run, "x", "--data", "0"], "--data and --tensor must lie between", status: 2)
         try expectFailure(["prune", run, "--keep-last", "0"], "must be positive", status: 2)
         try expectFailure(["frobnicate"], "tf-ckpt --help", status: 2)

@@ -57,7 +57,11 @@ import _TestUtilities
         try text.write(toFile: directory.file("text.txt"), atomically: true, encoding: .utf8)
         let train = ["tokenizer", "train", directory.file("text.txt"), "--pieces", "290", "--out", model]
         #expect(try data.run(train).status == 0)
-        try expectFailure(train, status: 1, naming: "exists already")
+        try expectFailure(train, status: 2, naming: "exists already")
+        let empty = directory.file("empty.txt")
+        try Data().write(to: URL(filePath: empty))
+        try expectFailure(
+            ["tokenizer", "train", empty, "--out", directory.file("e.model")], status: 1, naming: "without text")
         let ids = try data.run("tokenizer", "encode", "--model", model, "blue circle 7").output
         #expect(ids.split(separator: " ").count >= 3)
         let words = ids.split(whereSeparator: \.isWhitespace).map(String.init)
@@ -73,6 +77,16 @@ import _TestUtilities
         try expectFailure(["emoji", "--out", "x", "--subset", "owls"], status: 2, naming: "owls")
         try expectFailure(["emoji"], status: 2, naming: "--out")
         try expectFailure(["inspect", "x", "--samples", "-1"], status: 2, naming: "samples")
+        let out = ["--out", directory.file("x")]
+        try expectFailure(["emoji", "--size", "7"] + out, status: 2, naming: "--size")
+        try expectFailure(["emoji", "--hold-out", "owl"] + out, status: 2, naming: "--hold-out")
+        try expectFailure(["emoji", "--out", directory.path], status: 2, naming: "exists already")
+        let texts = ["import", "--jsonl", "none.jsonl"]
+        try expectFailure(texts + ["--size", "0"] + out, status: 2, naming: "--size")
+        try expectFailure(texts + ["--validation-every=-1"] + out, status: 2, naming: "--validation-every")
+        try expectFailure(texts + ["--validation-every=1"] + out, status: 2, naming: "--validation-every")
+        try expectFailure(texts + ["--out", directory.path], status: 2, naming: "exists already")
+        try expectFailure(texts + out, status: 1, naming: "none.jsonl")
     }
 
     @Test func badInputIsOneLine() throws {
@@ -84,7 +98,7 @@ import _TestUtilities
         let out = try importedDataset()
         try expectFailure(["inspect", out, "--split", "test"], status: 1, naming: "train, validation")
         try expectFailure(
-            ["import", "--jsonl", directory.file("text.jsonl"), "--out", out], status: 1, naming: "exists already")
+            ["import", "--jsonl", directory.file("text.jsonl"), "--out", out], status: 2, naming: "exists already")
     }
 
     @Test func helpHasExamples() throws {

@@ -51,6 +51,29 @@ import _TestUtilities
         #expect(lines.contains { $0.hasPrefix("data × tensor") && $0.contains("tokens/day") })
     }
 
+    /// The largest model and run that a configuration can name, on the slowest and on the fastest cluster.
+    @Test(arguments: [
+        ["--bandwidth", "1e-6", "--latency", "1e9", "--checkpoint-rate", "1e-6", "--mtbf", "1e9", "--memory", "1e6"],
+        ["--bandwidth", "1e6", "--latency", "0", "--checkpoint-rate", "1e6", "--mtbf", "1e-6", "--memory", "1"],
+    ]) func theLargestNumbersAreReckonedWith(_ options: [String]) throws {
+        try """
+        name: huge
+        model: {layers: 1024, width: 65536, heads: 1024, ffn: 262144, patch: 256}
+        data: {path: \(directory.file("nowhere"))}
+        schedule: {steps: 1000000000}
+        batch: {sequence_length: 1048576, global_sequences: 1048576, micro_sequences: 16}
+        parallel: {reduction: elastic}
+        """.write(toFile: directory.file("huge.yaml"), atomically: true, encoding: .utf8)
+        let arguments = options + ["--hosts", "2", "--cores", "2", "--rates", directory.file("rates.json")]
+        let large = ["--image", "4096x256x256", "--vocabulary", "\(1 << 20)"]
+        for (config, image) in [("huge.yaml", large), ("run.yaml", [])] {
+            for format in [[], ["--json"]] {
+                let result = try coordinator.run(["plan", directory.file(config)] + arguments + image + format)
+                #expect(result.status == 0, "\(config): \(result.errors)")
+            }
+        }
+    }
+
     @Test func wrongUseIsOneLine() throws {
         let rates = directory.file("rates.json"), broken = directory.file("broken.json")
         try "{}".write(toFile: broken, atomically: true, encoding: .utf8)
@@ -62,6 +85,10 @@ import _TestUtilities
             (cluster + ["--rates", rates, "--layouts", "3y1"], "--layouts"),
             (cluster + ["--rates", rates, "--layouts", "300x1"], "300x1 is not possible"),
             (cluster + ["--rates", rates, "--set", "precision=f32"], "measured in bf16"),
+            (cluster + ["--rates", rates, "--checkpoint-rate", "1e-300"], "--checkpoint-rate"),
+            (cluster + ["--rates", rates, "--bandwidth", "1e-300"], "--bandwidth"),
+            (cluster + ["--rates", rates, "--latency", "1e300"], "--latency"),
+            (cluster + ["--rates", rates, "--mtbf", "1e300"], "--mtbf"),
             (cluster + ["--rates", rates, "--image", "8x32"], "--image"),
             (cluster + ["--rates", rates, "--image", "8x31x32"], "model.patch"),
         ] {

@@ -75,6 +75,9 @@ struct SampleCommandTests {
             ["text", "--checkpoint", model.path, "--prompt", "a", "--top-p", "0"], code: 2, "--top-p")
         try expectRefusal(
             ["text", "--checkpoint", model.path, "--prompt", "a", "--images", "1"], code: 2, "--out")
+        let endless = ["--checkpoint", model.path, "--max-tokens", "\(Int.max)"]
+        try expectRefusal(["text", "--prompt", "a"] + endless, code: 2, "--max-tokens")
+        try expectRefusal(["caption", "x.png"] + endless, code: 2, "--max-tokens")
         let long = String(repeating: "word ", count: 6000)
         try expectRefusal(
             ["image", "--checkpoint", model.path, "--prompt", long, "--out", directory.file("x.png")], code: 2,

@@ -23,6 +23,18 @@ struct ConfigurationChecksTests {
         #expect(found.count == 1 && found[0].contains(message), "\(found)")
     }
 
+    @Test func aMicroBatchHasABoundOfRows() throws {
+        func found(_ micro: Int) -> [String] {
+            problems(
+                in: minimal,
+                overrides: [
+                    "batch.sequence_length=1048576", "batch.global_sequences=1048576", "batch.micro_sequences=\(micro)",
+                ])
+        }
+        #expect(found(16).isEmpty)
+        #expect(found(65536).count == 1 && found(65536)[0].hasSuffix("use at most 16"), "\(found(65536))")
+    }
+
     @Test func ranksMustFitTheBatch() throws {
         #expect(try configuration("batch.micro_sequences=4").problems(ranks: 4).isEmpty)
         let tooMany = try configuration("batch.micro_sequences=4").problems(ranks: 5)

@@ -19,6 +19,10 @@ import _TestUtilities
     @Test func refusesRatesThatGiveNoTime() throws {
         #expect(try readBack { $0.updatesPerSecond = 0 } == nil)
         #expect(try readBack { $0.threads = 0 } == nil)
+        #expect(try readBack { $0.threads = .max } == nil)
+        #expect(try readBack { $0.programBytes = .max } == nil)
+        #expect(try readBack { $0.diskBytesPerSecond = 1e-300 } == nil)
+        #expect(try readBack { $0.secondsPerOperation = 1e300 } == nil)
         #expect(try readBack { $0.type = .i32 } == nil)
         #expect(try readBack { $0.secondsPerOperation = -1e-12 } == nil)
         #expect(try readBack { ($0.secondsPerOperation, $0.secondsPerOperationAndInverseWidth) = (0, 0) } == nil)

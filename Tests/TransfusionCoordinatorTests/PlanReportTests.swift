@@ -139,6 +139,15 @@ import _TestUtilities
         }
     }
 
+    @Test func whatTakesForeverIsSaid() throws {
+        var cluster = Self.cluster(gigabytes: 64)
+        cluster.network = NetworkRates(bytesPerSecond: 1e-9, latency: 0)
+        cluster.checkpointBytesPerSecond = 1e-9
+        cluster.hostHoursBetweenFailures = 1e30
+        let text = PlanText(try Self.report("schedule.steps=1000000000", on: cluster), rows: 9).text
+        #expect(text.contains("over ") && text.contains("checkpoint.every_steps: "), "\(text)")
+    }
+
     @Test func theTableNamesWhatItReckonsWith() throws {
         let report = try Self.report(on: Self.cluster(gigabytes: 64))
         let text = PlanText(report, rows: 2).text

@@ -69,6 +69,36 @@ import _TestUtilities
         #expect(left.sorted() == ["pictures", "text.jsonl"])
     }
 
+    /// With a given tokenizer and with one to be trained.
+    @Test(arguments: [true, false]) func nothingToTrainOnIsRefused(_ hasTokenizer: Bool) throws {
+        var settings = settings
+        settings.folders = []
+        if hasTokenizer { settings.tokenizerPath = Fixtures.path("tokenizer/small.model") }
+        for text in ["", "{\"text\": \"\"}\n"] {
+            try write(text, "text.jsonl")
+            #expect { try settings.build(at: directory.file("out")) } throws: {
+                "\($0)".contains("text.jsonl: no text in it to train on")
+            }
+        }
+        let left = try FileManager.default.contentsOfDirectory(atPath: directory.path)
+        #expect(left.sorted() == ["pictures", "text.jsonl"])
+    }
+
+    @Test func settingsThatCannotWorkAreWrongUse() throws {
+        func refusal(_ change: (inout DatasetImport) -> Void) -> DataError? {
+            var settings = settings
+            change(&settings)
+            return #expect(throws: DataError.self) { try settings.build(at: directory.file("out")) }
+        }
+        for (refusal, option) in [
+            (refusal { $0.size = 0 }, "--size"), (refusal { $0.validationEvery = -1 }, "--validation-every"),
+            (refusal { $0.validationEvery = 1 }, "--validation-every"), (refusal { $0.pieces = 7 }, "--pieces"),
+        ] {
+            #expect(refusal?.isWrongUse == true && refusal?.description.contains(option) == true)
+        }
+        #expect(refusal { $0.texts = ["/nowhere.jsonl"] }?.isWrongUse == false)
+    }
+
     @Test func missingSourcesAreNamed() throws {
         var settings = settings
         settings.folders = [directory.path]

@@ -54,6 +54,17 @@ import _TestUtilities
         #expect { try dataset.split("test") } throws: { "\($0)".contains("train, held_out") }
     }
 
+    @Test func onlyWhatIsNotThereIsCalledAbsent() throws {
+        let directory = try TemporaryDirectory()
+        #expect { try PackedDataset(directory.file("none")) } throws: { "\($0)".contains("is no data set") }
+        // A link to itself can be opened by nobody, not even by root.
+        try FileManager.default.createSymbolicLink(
+            atPath: directory.file("loop"), withDestinationPath: directory.file("loop"))
+        #expect { try PackedDataset(directory.file("loop")) } throws: {
+            "\($0)".contains("loop/manifest.json: cannot be opened: Too many levels")
+        }
+    }
+
     @Test func nothingIsOverwritten() throws {
         let synthetic = try SyntheticDataset()
         #expect {

@@ -50,6 +50,11 @@ struct ImageRequestTests {
         #expect(fields["clip"] as? Bool == true)
     }
 
+    @Test func capitalsMakeAFileToo() throws {
+        #expect(try request(.one("red"), "RED.PNG").run().pictures.map(\.file) == ["RED.PNG"])
+        #expect(PNG.isPNG(try png(directory.file("RED.PNG"))))
+    }
+
     @Test func fileOfPromptsBecomesADirectory() throws {
         try "red circle\n\n  blue heart \nred circle\n".write(
             toFile: directory.file("prompts.txt"), atomically: true, encoding: .utf8)
@@ -144,6 +149,18 @@ struct ImageRequestTests {
         let long = String(repeating: "word ", count: 5000)
         #expect(try failure { $0.prompts = .one(long) }.contains("shorten the prompt"))
         #expect(try failure { $0.output = directory.path + "/missing/../../../../proc/x.png" }.contains("--out"))
+        // Before the model is loaded: there is none.
+        for (output, message) in [
+            ("nowhere/x/new.png", "there is no directory \(directory.file("nowhere/x"))"),
+            ("new.jpg", "ends in .png"), ("new.JPEG", "ends in .png"),
+        ] {
+            let found = try failure {
+                $0.output = directory.file(output)
+                $0.model.checkpoint = "/no/such/run"
+            }
+            #expect(found.contains(message), "\(found)")
+            #expect(!Files.exists(directory.file(output)))
+        }
         #expect(try failure { $0.model.threads = 0 }.contains("--threads"))
         let latents = try ModelOnDisk { $0.imageChannels = 8 }
         #expect(try failure { $0.model.checkpoint = latents.path }.contains("8 channels"))

@@ -71,6 +71,8 @@ struct TextRequestTests {
             return #expect(throws: CommandFailure.self) { try request.run() }?.description ?? ""
         }
         #expect(try failure { $0.text.topP = 0 }.contains("--top-p"))
+        #expect(try failure { $0.text.maximumTokens = 0 }.contains("--max-tokens"))
+        #expect(try failure { $0.text.maximumTokens = TextSettings.mostTokens + 1 }.contains("--max-tokens"))
         #expect(try failure { $0.maximumImages = 1 }.contains("--out"))
         #expect(try failure { $0.maximumImages = -1 }.contains("--images"))
         #expect(try failure { $0.beginsWithImage = true }.contains("--images"))

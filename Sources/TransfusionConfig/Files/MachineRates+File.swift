@@ -22,12 +22,13 @@ extension MachineRates {
     /// nil when that is not what `tf-bench rates --json` writes, or nothing can be reckoned with it.
     public init?(json: [UInt8]) {
         guard let rates = try? JSONDecoder().decode(MachineRates.self, from: Data(json)) else { return nil }
-        let positive = [
+        // Wider than those of any machine, and narrow enough that what is reckoned with them stays a number.
+        let perSecond = [
             rates.matrixRate, rates.updatesPerSecond, rates.sharedSumBytesPerSecond, rates.diskBytesPerSecond,
-            rates.secondsPerOperation + rates.secondsPerOperationAndInverseWidth, Double(rates.threads),
         ]
-        guard positive.allSatisfy({ $0 > 0 && $0.isFinite }), rates.programBytes >= 0,
-            min(rates.secondsPerOperation, rates.secondsPerOperationAndInverseWidth) >= 0,
+        let perOperation = [rates.secondsPerOperation, rates.secondsPerOperationAndInverseWidth]
+        guard perSecond.allSatisfy({ 1...1e21 ~= $0 }), perOperation.allSatisfy({ 0...1 ~= $0 }),
+            perOperation.reduce(0, +) >= 1e-21, 1...65536 ~= rates.threads, 0...1 << 50 ~= rates.programBytes,
             rates.type == .f32 || rates.type == .bf16
         else { return nil }
         self = rates

@@ -109,7 +109,8 @@ public struct PlanText: Sendable {
             ("elastic sums", step.elasticSums), ("gradient exchange", step.gradientExchange), ("update", step.update),
             ("weight exchange", step.weightExchange),
         ].filter { $0.1 > 0 }
-        let steps = max(1, Int((checkpoint.intervalSeconds / layout.stepSeconds).rounded(.up)))
+        // No more than checkpoint.every_steps may be.
+        let steps = Int(max(1, min(1e9, (checkpoint.intervalSeconds / layout.stepSeconds).rounded(.up))))
         let isLimited = checkpoint.intervalSeconds == checkpoint.writeSeconds
         return [
             "fastest, data \(layout.data) × tensor \(layout.choice.tensor):",
@@ -117,8 +118,8 @@ public struct PlanText: Sendable {
             "  checkpoint: \(PlanReport.gigabytes(checkpoint.bytes)), written in \(number(checkpoint.writeSeconds)) s, training "
                 + "stands still for \(number(checkpoint.stallSeconds, 2)) s; best "
                 + (isLimited ? "as often as it can be written, " : "")
-                + "every \(Duration.seconds(checkpoint.intervalSeconds).brief) (checkpoint.every_steps: \(steps)) with a failure "
-                + "every \(Duration.seconds(checkpoint.secondsBetweenFailures).brief); "
+                + "every \(brief(checkpoint.intervalSeconds)) (checkpoint.every_steps: \(steps)) with a failure "
+                + "every \(brief(checkpoint.secondsBetweenFailures)); "
                 + "effective training time \(number(100 * checkpoint.effectiveTime)) %",
         ]
     }
@@ -133,7 +134,13 @@ public struct PlanText: Sendable {
 
     private func days(_ layout: PlannedLayout) -> String {
         guard layout.tokensPerDay > 0 else { return "never" }
-        return Duration.seconds(86400 * Double(report.steps * report.tokensPerStep) / layout.tokensPerDay).brief
+        return brief(86400 * Double(report.steps) * Double(report.tokensPerStep) / layout.tokensPerDay)
+    }
+
+    /// A duration may be too long for `Duration`: ten thousand years are enough.
+    private func brief(_ seconds: Double) -> String {
+        let most = 86400.0 * 3_650_000
+        return seconds <= most ? Duration.seconds(seconds).brief : "over \(Duration.seconds(most).brief)"
     }
 
     /// Columns as wide as their widest cell.

@@ -78,7 +78,9 @@ public struct PlannedLayout: Sendable, Equatable, Codable {
             MemoryPlan.MicroBatch(
                 model, rows: batch.microSequences * batch.sequenceLength, textToImageRatio: ratio),
             programBytes: machine.programBytes)
-        hostMemoryBytes = memory.total * ranksOnHost
+        // The largest models on the most ranks take more than can be counted, and than a host has.
+        let (bytes, overflow) = memory.total.multipliedReportingOverflow(by: ranksOnHost)
+        hostMemoryBytes = overflow ? .max : bytes
         fits = hostMemoryBytes <= cluster.memoryBytes
 
         let rows = FloatingPointWork.Rows(

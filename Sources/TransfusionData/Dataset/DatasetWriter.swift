@@ -38,7 +38,7 @@ public final class DatasetWriter {
     /// Nothing is overwritten: an existing directory has to be removed by its owner.
     public static func refuseExisting(_ path: String) throws(DataError) {
         guard !Files.exists(path) else {
-            throw DataError(path, "exists already; remove it or name another directory")
+            throw DataError(wrongUse: "\(path): exists already; remove it or give another --out")
         }
     }
 
@@ -50,6 +50,8 @@ public final class DatasetWriter {
     }
 
     var currentSplit: String? { manifest.splits.last?.name }
+
+    var isCurrentSplitEmpty: Bool { manifest.splits.last.map { $0.pairs + $0.documents == 0 } ?? true }
 
     /// A further file that goes with the data set, such as a picture for people.
     func add(file name: String, contents: [UInt8]) throws(DataError) {

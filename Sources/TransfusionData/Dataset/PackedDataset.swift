@@ -43,7 +43,7 @@ public final class PackedDataset: Sendable {
     /// files by `verify`.
     public init(_ path: String) throws(DataError) {
         self.path = path
-        guard Files.exists(path + "/" + DatasetManifest.fileName) else {
+        guard !Files.isMissing(path + "/" + DatasetManifest.fileName) else {
             throw DataError(
                 path,
                 "is no data set (it has no \(DatasetManifest.fileName)); make one with 'tf-data emoji --out \(path)'")
@@ -96,7 +96,7 @@ public final class PackedDataset: Sendable {
     public func split(_ name: String) throws(DataError) -> DatasetManifest.Split {
         guard let split = manifest.splits.first(where: { $0.name == name }) else {
             let names = manifest.splits.map(\.name).joined(separator: ", ")
-            throw DataError(path, "has no split \"\(name)\"; it has \(names)")
+            throw DataError(path, "has no split \"\(name)\"; it has \(names.isEmpty ? "none" : names)")
         }
         return split
     }

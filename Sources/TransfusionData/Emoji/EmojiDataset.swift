@@ -57,7 +57,7 @@ public struct EmojiDataset {
         at path: String, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void = { _, _, _ in }
     ) throws(DataError) -> Report {
         guard (8...128).contains(size) else {
-            throw DataError("--size: \(size) is outside 8 … 128, the size of the font's bitmaps")
+            throw DataError(wrongUse: "--size: \(size) is outside 8 … 128, the size of the font's bitmaps")
         }
         try DatasetWriter.refuseExisting(path)
         let list = try EmojiList(namesPath)
@@ -160,9 +160,11 @@ public struct EmojiDataset {
 
     private func checkHeldOut(_ names: [String]) throws(DataError) {
         for name in heldOut where !names.contains(name) {
-            throw DataError("--hold-out: the subset \(subset.rawValue) has no emoji named \"\(name)\"")
+            throw DataError(wrongUse: "--hold-out: the subset \(subset.rawValue) has no emoji named \"\(name)\"")
         }
-        guard Set(heldOut).count < names.count else { throw DataError("--hold-out: nothing is left to train on") }
+        guard Set(heldOut).count < names.count else {
+            throw DataError(wrongUse: "--hold-out: nothing is left to train on; hold out fewer names")
+        }
     }
 
     /// Centred on a white square and brought to the wanted size.

@@ -1,12 +1,23 @@
 /// Why data could not be read, made or written: one line that names the file or setting and the remedy.
 public struct DataError: Error, Equatable, CustomStringConvertible, Sendable {
     public let description: String
+    /// Whether a setting is wrong, which can be seen before any work, and not what was read or written.
+    public let isWrongUse: Bool
 
     public init(_ description: String) {
-        self.description = description
+        self.init(description, isWrongUse: false)
     }
 
     init(_ path: String, _ problem: String) {
-        description = "\(path): \(problem)"
+        self.init("\(path): \(problem)")
+    }
+
+    init(wrongUse description: String) {
+        self.init(description, isWrongUse: true)
+    }
+
+    private init(_ description: String, isWrongUse: Bool) {
+        self.description = description
+        self.isWrongUse = isWrongUse
     }
 }

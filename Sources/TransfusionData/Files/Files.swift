@@ -35,6 +35,9 @@ public enum Files {
 
     public static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
+    /// Whether there is certainly no such file; what may not be looked at can be there.
+    static func isMissing(_ path: String) -> Bool { !exists(path) && [ENOENT, ENOTDIR].contains(errno) }
+
     /// The names in a directory; none when it cannot be read.
     static func names(in directory: String) -> [String] {
         guard let stream = opendir(directory) else { return [] }

@@ -57,10 +57,17 @@ public struct DatasetImport {
         at path: String, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void = { _, _, _ in }
     ) throws(DataError) -> Report {
         guard !folders.isEmpty || !texts.isEmpty else {
-            throw DataError("import: neither a folder of pictures (--folder) nor a text file (--jsonl) was given")
+            throw DataError(
+                wrongUse: "import: neither a folder of pictures (--folder) nor a text file (--jsonl) was given")
         }
-        guard (1...4096).contains(size) else { throw DataError("--size: \(size) is outside 1 … 4096") }
-        guard validationEvery >= 0 else { throw DataError("--validation-every: \(validationEvery) is negative") }
+        guard (1...4096).contains(size) else { throw DataError(wrongUse: "--size: \(size) is outside 1 … 4096") }
+        guard validationEvery >= 0 else {
+            throw DataError(wrongUse: "--validation-every: \(validationEvery) is negative")
+        }
+        guard validationEvery != 1 else {
+            throw DataError(
+                wrongUse: "--validation-every: 1 leaves nothing to train on; give 0 for none, or 2 and more")
+        }
         try DatasetWriter.refuseExisting(path)
 
         progress("reading the captions", 0, 0)
@@ -97,6 +104,7 @@ public struct DatasetImport {
                     progress("encoding \(split) text of \(file), line", number, 0)
                 }
             }
+            guard split != "train" || !writer.isCurrentSplitEmpty else { throw nothingToTrainOn }
         }
         let manifest = try writer.finish()
         let named = Set(sources.map(\.path))
@@ -130,7 +138,12 @@ public struct DatasetImport {
                 sample.append(line.text)
             }
         }
+        guard sample.contains(where: { !$0.isEmpty }) else { throw nothingToTrainOn }
         return try SentencePieceTokenizer.train(on: sample, pieces: pieces)
+    }
+
+    private var nothingToTrainOn: DataError {
+        DataError((folders + texts).joined(separator: ", "), "no text in it to train on; give a file with texts")
     }
 
     private static func sources(in folder: String) throws(DataError) -> [Source] {

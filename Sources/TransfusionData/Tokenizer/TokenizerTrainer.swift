@@ -7,7 +7,12 @@ extension SentencePieceTokenizer {
     ///   - pieces: How many pieces, `<unk>`, `<s>`, `</s>` and the 256 bytes included.
     public static func train(on texts: [String], pieces: Int) throws(DataError) -> SentencePieceTokenizer {
         guard pieces > 3 + 256 else {
-            throw DataError("a tokenizer needs more than 259 pieces (<unk>, <s>, </s> and 256 bytes), not \(pieces)")
+            throw DataError(
+                wrongUse:
+                    "--pieces: a tokenizer needs more than 259 pieces (<unk>, <s>, </s> and 256 bytes), not \(pieces)")
+        }
+        guard texts.contains(where: { !$0.isEmpty }) else {
+            throw DataError("a tokenizer cannot be trained without text; name a file that holds some")
         }
         let options = [
             ("model_type", "bpe"), ("vocab_size", String(pieces)), ("character_coverage", "0.9999"),

@@ -43,6 +43,14 @@ struct PictureDirectory {
         }
     }
 
+    /// Refuses a file in a directory that is not there: one that is misspelt shall not be made.
+    static func requireParent(of path: String) throws {
+        let parent = (path as NSString).deletingLastPathComponent
+        guard parent.isEmpty || isDirectory(parent) else {
+            throw CommandFailure("\(path): there is no directory \(parent); make it or choose another --out", .wrongUse)
+        }
+    }
+
     private static func isDirectory(_ path: String) -> Bool {
         var isDirectory: ObjCBool = false
         return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && isDirectory.boolValue

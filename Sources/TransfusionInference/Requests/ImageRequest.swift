@@ -72,7 +72,7 @@ public struct ImageRequest: Sendable {
         }
     }
 
-    private var isOneFile: Bool { output.hasSuffix(".png") }
+    private var isOneFile: Bool { output.lowercased().hasSuffix(".png") }
 
     /// - Parameter warn: Gets lines for the user, such as a damaged checkpoint that was passed over.
     public func run(warn: (String) -> Void = { _ in }) throws -> Report {
@@ -122,7 +122,17 @@ public struct ImageRequest: Sendable {
             throw CommandFailure("\(output): several pictures need a directory; give one with --out", .wrongUse)
         }
         try PictureDirectory.requireFree(output)
+        if isOneFile {
+            try PictureDirectory.requireParent(of: output)
+        } else if Self.otherPictures.contains((output as NSString).pathExtension.lowercased()) {
+            throw CommandFailure(
+                "\(output): pictures are written as PNG; give --out a name that ends in .png, or a directory", .wrongUse
+            )
+        }
     }
+
+    /// Names of files that were meant when a directory gets such an ending.
+    private static let otherPictures = ["jpg", "jpeg", "gif", "webp", "bmp", "tif", "tiff", "avif"]
 
     private func readPrompts(_ tokenizer: SentencePieceTokenizer) throws -> [Prompt] {
         switch prompts {

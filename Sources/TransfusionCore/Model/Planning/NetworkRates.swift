@@ -24,7 +24,7 @@ public struct NetworkRates: Sendable, Equatable, Codable {
     /// (all-gather) and 4.3 (pairwise reduce-scatter).
     func exchangeSeconds(bytes: Double, hosts: Int, ranks: Int, buckets: Int, messageBytes: Int) -> Double {
         guard hosts > 1, bytes > 0 else { return 0 }
-        let partners = Double(hosts - 1), pieceBytes = bytes / Double(hosts * ranks * max(1, buckets))
+        let partners = Double(hosts - 1), pieceBytes = bytes / (Double(hosts) * Double(ranks) * Double(max(1, buckets)))
         let messages = partners * Double(max(1, buckets)) * (pieceBytes / Double(messageBytes)).rounded(.up)
         return messages * latency + bytes * partners / Double(hosts) / bytesPerSecond
     }
