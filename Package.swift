@@ -153,7 +153,9 @@ let package = Package(
             ]),
         tests("TransfusionInference", ["TransfusionCore", "TransfusionConfig", "TransfusionData"]),
         tests("TransfusionEvaluation", ["TransfusionCore", "TransfusionCheckpoint"]),
-        tests("TransfusionCoordinator", ["TransfusionCore", "TransfusionConfig", "TransfusionTelemetry"]),
+        tests(
+            "TransfusionCoordinator",
+            ["TransfusionCore", "TransfusionConfig", "TransfusionTelemetry", "TransfusionCheckpoint"]),
         .testTarget(
             name: "CommandTests",
             dependencies: [

@@ -27,7 +27,7 @@ deploy/install-dependencies.sh
 
 stage "Build"
 # One product after the other shares all that they have in common.
-for product in tf-data tf-worker tf-coord tf-sample tf-ckpt; do
+for product in tf-data tf-worker tf-coord tf-sample tf-eval tf-ckpt tf-bench; do
     swift build -c release --product "$product"
 done
 

@@ -185,18 +185,15 @@ final class CheckpointKeeper {
 
     private func metadata(_ state: TrainingState, _ setup: TrainingSetup) throws -> CheckpointMetadata {
         let manifest = setup.source.dataset.manifest
-        return CheckpointMetadata(
-            model: try JSONValue(encoding: setup.modelConfiguration), tokenizer: manifest.tokens.tokenizer,
+        return try CheckpointMetadata(
+            configuration: setup.modelConfiguration, contextLength: setup.source.settings.sequenceLength,
+            tokenizer: manifest.tokens.tokenizer,
             data: manifest.digest, layout: ["data": setup.mesh.shape.data, "tensor": setup.mesh.shape.tensor],
             scalars: state.counters)
     }
 }
 
 extension JSONValue {
-    fileprivate init(encoding value: some Encodable) throws {
-        self = try JSONDecoder().decode(JSONValue.self, from: JSONEncoder().encode(value))
-    }
-
     fileprivate func decoded<Value: Decodable>(as type: Value.Type) throws -> Value {
         try JSONDecoder().decode(type, from: JSONEncoder().encode(self))
     }

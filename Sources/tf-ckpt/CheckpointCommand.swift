@@ -7,8 +7,8 @@ struct CheckpointCommand: TransfusionCommand {
         commandName: "tf-ckpt",
         abstract: "Looks at, checks, reshapes and converts the checkpoints of a run.",
         discussion: """
-            A checkpoint is given as a run directory, its checkpoints directory (both mean the newest), or one
-            step directory.
+            A checkpoint is given as a run directory, its checkpoints directory (both
+            mean the newest), or one step directory.
 
             EXAMPLES
               tf-ckpt list runs/quickstart

@@ -21,15 +21,16 @@ struct Convert: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Converts a model from and to the formats of other tools.",
         discussion: """
-            Weights are streamed tensor by tensor; a tokenizer beside them travels along. A Llama lacks the weights for
-            images: they go to and come from transfusion.safetensors beside it. Without that file they start anew, as
-            --patch-size and the other image options say. A run that has the result, or the Llama itself, as its
-            model.initial_weights starts from these weights.
+            Weights are streamed tensor by tensor; a tokenizer beside them travels along.
+            A Llama lacks the weights for images: they go to and come from
+            transfusion.safetensors beside it. Without that file they start anew, as
+            --patch-size and the other image options say. A run that has the result, or
+            the Llama itself, as its model.initial_weights starts from these weights.
 
             EXAMPLES
               tf-ckpt convert runs/quickstart model.safetensors --to safetensors
               tf-ckpt convert runs/quickstart model --to hf-llama --type bf16
-              tf-ckpt convert llama-dir runs/start --from hf-llama --patch-size 2 --image-channels 8
+              tf-ckpt convert llama-dir runs/start --from hf-llama --patch-size 2
             """)
 
     @Argument(
@@ -97,7 +98,8 @@ struct ExportWeights: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Writes a checkpoint's weights without the state of the optimizer, for sharing.",
         discussion: """
-            The result is a run directory with one checkpoint, a third as large, and the tokenizer.
+            The result is a run directory with one checkpoint, a third as large, and the
+            tokenizer.
 
             EXAMPLE
               tf-ckpt export-weights runs/quickstart share/quickstart

@@ -6,11 +6,12 @@ struct Diff: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Compares two checkpoints, or safetensors files, bit for bit.",
         discussion: """
-            Layouts and compression may differ. The exit code is 0 only if every tensor is there twice and bit-equal.
+            Layouts and compression may differ. The exit code is 0 only if every tensor
+            is there twice and bit-equal.
 
             EXAMPLES
               tf-ckpt diff runs/a runs/b
-              tf-ckpt diff runs/a/checkpoints/step-00000100 runs/b/checkpoints/step-00000100 --json
+              tf-ckpt diff model.safetensors runs/b/checkpoints/step-00000100 --json
             """)
 
     @Argument(help: "A run, a checkpoint, or safetensors.")

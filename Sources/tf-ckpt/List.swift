@@ -5,7 +5,8 @@ struct List: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Lists checkpoints, oldest first.",
         discussion: """
-            A checkpoint is listed as damaged when its manifest does not hold; 'tf-ckpt verify' reads its shards too.
+            A checkpoint is listed as damaged when its manifest does not hold; 'tf-ckpt
+            verify' reads its shards too.
 
             EXAMPLE
               tf-ckpt list runs/quickstart --json

@@ -5,8 +5,9 @@ struct Reshard: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Writes a checkpoint again in another layout or compression.",
         discussion: """
-            Every layout loads into every layout, so training never needs this; it makes files that suit the storage.
-            The result is DESTINATION/checkpoints/step-NNNNNNNN.
+            Every layout loads into every layout, so training never needs this; it makes
+            files that suit the storage. The result is
+            DESTINATION/checkpoints/step-NNNNNNNN, and the tokenizer travels along.
 
             EXAMPLES
               tf-ckpt reshard runs/a runs/b --data 3 --tensor 2
@@ -39,6 +40,7 @@ struct Reshard: ParsableCommand {
         let store = CheckpointStore(
             destination + "/checkpoints", options: CheckpointOptions(compressionLevel: compression.level))
         let saved = try checkpoint.reshard(into: store, data: data, tensor: tensor)
+        try checkpoint.copyTokenizer(to: destination)
         print("\(saved.path): \(bytes(saved.tensorBytes)) of tensors in \(bytes(saved.storedBytes))")
     }
 }

@@ -6,7 +6,8 @@ struct Verify: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Reads every byte of checkpoints and compares it with their digests.",
         discussion: """
-            Of a run, all checkpoints are verified. The exit code is 0 only if all are good.
+            Of a run, all checkpoints are verified. The exit code is 0 only if all are
+            good.
 
             EXAMPLE
               tf-ckpt verify runs/quickstart

@@ -3,7 +3,11 @@ import TransfusionConfig
 
 struct ConfigCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "config", abstract: "Checks a configuration and prints it with every key.")
+        commandName: "config", abstract: "Checks a configuration and prints it with every key.",
+        discussion: """
+            EXAMPLE
+              tf-coord config configs/train/quickstart.yaml --set seed=1
+            """)
 
     @Argument(help: "The configuration of the run, a YAML file.")
     var config: String

@@ -6,8 +6,11 @@ struct DashboardCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "dashboard", abstract: "Prints a link that shows the runs in a browser.",
         discussion: """
-            Whoever has the link may look at everything for 30 days, and change nothing; 'tf-coord token dashboard --revoke'
-            ends that.
+            Whoever has the link may look at everything for 30 days, and change nothing;
+            'tf-coord token dashboard --revoke' ends that.
+
+            EXAMPLE
+              tf-coord dashboard runs/quickstart
             """)
 
     @OptionGroup var chosen: ChosenRun

@@ -6,7 +6,12 @@ import TransfusionCoordinator
 struct HostsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "hosts",
-        abstract: "Shows the hosts of a run, or of the daemon: slots, ranks, and whether they are used.")
+        abstract: "Shows the hosts of a run, or of the daemon: slots, ranks, and whether they are used.",
+        discussion: """
+            EXAMPLES
+              tf-coord hosts
+              tf-coord hosts runs/quickstart --json
+            """)
 
     @OptionGroup var chosen: ChosenRun
 

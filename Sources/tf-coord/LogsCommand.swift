@@ -5,7 +5,12 @@ import TransfusionCoordinator
 
 struct LogsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "logs", abstract: "Prints what the ranks of a run print.")
+        commandName: "logs", abstract: "Prints what the ranks of a run print.",
+        discussion: """
+            EXAMPLES
+              tf-coord logs -f
+              tf-coord logs runs/quickstart --launch 1
+            """)
 
     @OptionGroup var chosen: ChosenRun
 

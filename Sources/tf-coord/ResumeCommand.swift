@@ -7,8 +7,11 @@ struct ResumeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "resume", abstract: "Goes on with a run that was stopped, failed, or lost its coordinator.",
         discussion: """
-            With the configuration, hosts and ranks of its last start. A run of the daemon is queued again; any other goes on in
-            the foreground, like run.
+            With the configuration, hosts and ranks of its last start. A run of the
+            daemon is queued again; any other goes on in the foreground, like run.
+
+            EXAMPLE
+              tf-coord resume runs/quickstart
             """)
 
     @OptionGroup var chosen: ChosenRun

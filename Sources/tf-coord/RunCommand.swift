@@ -7,16 +7,26 @@ struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run", abstract: "Trains a configuration to its end, with restarts after failures.",
         discussion: """
-            Ctrl-C, SIGTERM or SIGUSR1: all ranks save at the same step, and tf-coord ends with exit code 85; once more, and
-            everything ends at once. Exit code 0 means that all steps are done, 1 that restarts did not help, 2 wrong use.
-            Started again with the same directory, it goes on from the newest checkpoint that verifies; processes that an
-            earlier tf-coord left are found and taken over.
+            Ctrl-C, SIGTERM or SIGUSR1: all ranks save at the same step, and tf-coord
+            ends with exit code 85; once more, and everything ends at once. Exit code 0
+            means that all steps are done, 1 that restarts did not help, 2 wrong use.
+            Started again with the same directory, it goes on from the newest checkpoint
+            that verifies; processes that an earlier tf-coord left are found and taken
+            over.
+
+            EXAMPLES
+              tf-coord run configs/train/quickstart.yaml --ranks 2
+              tf-coord run my.yaml --hosts hosts.txt --run-dir /shared/runs/my
             """)
 
     @Argument(help: "The configuration of the run, a YAML file.")
     var config: String
 
-    @Option(help: "The most ranks; as many as the hosts have slots by default. Without --hosts, all are on this host.")
+    @Option(
+        help: ArgumentHelp(
+            "The most ranks; all are on this host unless --hosts names others. By default as many as the hosts have slots; "
+                + "without hosts, parallel.data × parallel.tensor, where a parallel.data that is not given counts as 1."
+        ))
     var ranks: Int?
 
     @Option(

@@ -7,9 +7,16 @@ struct ServeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "serve", abstract: "Takes runs, queues them, and supervises them as slots become free.",
         discussion: """
-            Runs until it is told to stop. Ctrl-C, SIGTERM or SIGUSR1: all runs save, and tf-coord ends; with exit code 85 if
-            it will go on with runs when it is started again. Once more, and everything ends at once. A daemon that was
-            killed is started again in the same way: it finds its runs, takes over those that went on, and launches the others.
+            Runs until it is told to stop. Ctrl-C, SIGTERM or SIGUSR1: all runs save, and
+            tf-coord ends; with exit code 85 if it will go on with runs when it is
+            started again. Once more, and everything ends at once. A daemon that was
+            killed is started again in the same way: it finds its runs, takes over those
+            that went on, and launches the others. Runs that need more slots than there
+            are now are ended.
+
+            EXAMPLES
+              tf-coord serve --slots 8
+              tf-coord serve --root /shared/runs --listen 127.0.0.1:7700
             """)
 
     @Option(help: ArgumentHelp("The directory below which all runs lie.", valueName: "directory"))

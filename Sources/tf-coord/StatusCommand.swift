@@ -9,8 +9,13 @@ struct StatusCommand: ParsableCommand {
         abstract:
             "Shows a run: how far it is, its losses, checkpoints, restarts, and every rank; or all runs of the daemon.",
         discussion: """
-            Asks the coordinator of the run; when none answers, it reads the run directory, and says so. Without a run, all
-            runs of the daemon are listed, if one is running.
+            Asks the coordinator of the run; when none answers, it reads the run
+            directory, and says so. Without a run, all runs of the daemon are listed, if
+            one is running.
+
+            EXAMPLES
+              tf-coord status quickstart --watch
+              tf-coord status runs/quickstart --json
             """)
 
     @OptionGroup var chosen: ChosenRun

@@ -5,7 +5,12 @@ import TransfusionCoordinator
 
 struct StopCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "stop", abstract: "Asks a run to save at the end of its step and to end.")
+        commandName: "stop", abstract: "Asks a run to save at the end of its step and to end.",
+        discussion: """
+            EXAMPLES
+              tf-coord stop quickstart --wait
+              tf-coord stop runs/quickstart --now
+            """)
 
     @OptionGroup var chosen: ChosenRun
 

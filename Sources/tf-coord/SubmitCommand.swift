@@ -6,7 +6,14 @@ import TransfusionCoordinator
 struct SubmitCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "submit", abstract: "Hands a run to the daemon, which starts it when slots are free.",
-        discussion: "Paths in the configuration are relative to the working directory of this command.")
+        discussion: """
+            Paths in the configuration are relative to the working directory of this
+            command.
+
+            EXAMPLES
+              tf-coord submit configs/train/quickstart.yaml --ranks 2
+              tf-coord submit my.yaml --set seed=1 --set name=my-1
+            """)
 
     @Argument(help: "The configuration of the run, a YAML file.")
     var config: String

@@ -7,17 +7,19 @@ struct TFCoord: TransfusionCommand {
         commandName: "tf-coord",
         abstract: "Starts training runs, watches them, and brings them back after failures.",
         discussion: """
-            tf-coord run configs/train/quickstart.yaml --ranks 2   # until it is done, with a progress line
-            tf-coord status                                        # what runs, how far it is, how healthy
-            tf-coord logs -f                                       # what the ranks print
-            tf-coord stop                                          # save and end
-            tf-coord resume runs/quickstart                        # go on
-            tf-coord dashboard                                     # the same in a browser
-            tf-coord plan CONFIG --hosts 8 --cores 64 --memory 256 # which layouts fit, how fast they are
+            tf-coord run configs/train/quickstart.yaml --ranks 2  # until it is done
+            tf-coord status                 # what runs, how far it is, how healthy
+            tf-coord logs -f                # what the ranks print
+            tf-coord stop                   # save and end
+            tf-coord resume runs/quickstart # go on
+            tf-coord dashboard              # the same in a browser
+            tf-coord plan CONFIG --hosts 8 --cores 64 --memory 256  # what fits, how fast
 
-            tf-coord serve                                         # a daemon, which queues what 'tf-coord submit' hands to it
+            tf-coord serve                  # a daemon
+            tf-coord submit CONFIG          # hands it a run, which it queues
 
-            A RUN is a run directory, or the name of one below runs/; left out, it is the one that runs, or ran last.
+            A RUN is a run directory, or the name of one below runs/; left out, it is the
+            one that runs, or ran last.
             """,
         subcommands: [
             RunCommand.self, ServeCommand.self, SubmitCommand.self, StatusCommand.self, DashboardCommand.self,

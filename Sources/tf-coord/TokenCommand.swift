@@ -6,7 +6,13 @@ struct TokenCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "token",
         abstract: "Makes a token that may look at all runs of the daemon, for Prometheus as an example.",
-        discussion: "The token is shown once; the daemon keeps only its digest.")
+        discussion: """
+            The token is shown once; the daemon keeps only its digest.
+
+            EXAMPLES
+              tf-coord token prometheus > transfusion.token
+              tf-coord token prometheus --revoke
+            """)
 
     @Argument(help: "What the token is for; it is revoked by this name.")
     var name: String

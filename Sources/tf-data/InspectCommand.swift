@@ -40,21 +40,33 @@ extension DataCommand {
         static let configuration = CommandConfiguration(
             abstract: "Reads every byte of a data set and compares it with the manifest's digests.",
             discussion: """
-                Prints what is wrong, one line each, and exits with 1; exits with 0 when every bit is as it was written.
+                Prints what is wrong, one line each, and exits with 1; exits with 0 when
+                every bit is as it was written.
 
                 EXAMPLES
                   tf-data verify data/shapes
+                  tf-data verify data/shapes --json
                 """)
 
         @Argument(help: "The data set's directory.")
         var dataset: String
 
+        @Flag(help: "Print as JSON.")
+        var json = false
+
+        private struct Report: Encodable {
+            let path: String
+            let good: Bool
+            let problems: [String]
+        }
+
         func run() throws {
             let progress = PhaseProgress()
-            let problems = PackedDataset.verify(dataset, progress: progress.update)
+            let problems = PackedDataset.verify(dataset, progress: progress.update).map(\.description)
             progress.clear()
-            guard problems.isEmpty else { throw CommandFailure(problems.map(\.description), .failure) }
-            print("\(dataset): every file is as it was written")
+            if json { try printJSON(Report(path: dataset, good: problems.isEmpty, problems: problems)) }
+            guard problems.isEmpty else { throw CommandFailure(problems, .failure) }
+            if !json { print("\(dataset): every file is as it was written") }
         }
     }
 }

@@ -9,11 +9,13 @@ struct ForwardCommand: ParsableCommand {
         commandName: "forward",
         abstract: "Sends one explicit batch through a model, for comparison with another implementation.",
         discussion: """
-            tf-eval forward --checkpoint model --batch in.safetensors --out out.safetensors --gradients
+            tf-eval forward -m model --batch in.safetensors --out out.safetensors
 
-            The batch holds tokens i32 [T] (-1 at patches), document_starts i32 [D], image_starts i32 [N], latents and
-            noise f32 [N, C, H, W], and timesteps i32 [N] from 0. The result holds logits f32 [T, V], noise_prediction
-            f32 [N, C, H, W], loss_text, loss_image, loss, and with --gradients one grad.<name> for each parameter.
+            The batch holds tokens i32 [T] (-1 at patches), document_starts i32 [D],
+            image_starts i32 [N], latents and noise f32 [N, C, H, W], and timesteps
+            i32 [N] from 0. The result holds logits f32 [T, V], noise_prediction
+            f32 [N, C, H, W], loss_text, loss_image, loss, and with --gradients one
+            grad.<name> for each parameter.
             """)
 
     @Option(

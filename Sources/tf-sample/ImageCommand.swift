@@ -7,12 +7,13 @@ struct ImageCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "image", abstract: "Draws pictures for prompts.",
         discussion: """
-            tf-sample image --checkpoint runs/quickstart --prompt "red circle" --out circle.png
-            tf-sample image --checkpoint runs/quickstart --prompts prompts.txt --out pictures --grid --steps 100
-            tf-sample image --checkpoint runs/quickstart --data data/emoji --out pictures --cfg-scale 2
+            tf-sample image -m runs/quickstart --prompt "red circle" --out circle.png
+            tf-sample image -m runs/quickstart --prompts prompts.txt --out pics --grid
+            tf-sample image -m runs/quickstart --data data/emoji --out pics --cfg-scale 2
 
-            A directory gets 000000.png … and prompts.jsonl. With --data it also gets sheet.png with the real picture beside
-            each drawn one, and the share of pictures in the colour that their prompt names is printed.
+            A directory gets 000000.png … and prompts.jsonl. With --data it also gets
+            sheet.png with the real picture beside each drawn one, and the share of
+            pictures in the colour that their prompt names is printed.
             """)
 
     @OptionGroup var model: ModelOptions

@@ -20,7 +20,10 @@ struct ModelOptions: ParsableArguments {
     @Option(name: .shortAndLong, help: "Threads; by default one for each processor that may be used.")
     var threads: Int?
 
-    @Option(name: .shortAndLong, help: "Sample i uses seed + i; below 0, a seed is chosen at random.")
+    // A number below 0 looks like an option.
+    @Option(
+        name: .shortAndLong, parsing: .unconditional,
+        help: "Sample i uses seed + i; below 0, a seed is chosen at random.")
     var seed = 0
 
     var request: LoadedModel.Request {

@@ -6,9 +6,9 @@ struct TextCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "text", abstract: "Goes on with text, and with pictures where the model puts them.",
         discussion: """
-            tf-sample text --checkpoint runs/quickstart --prompt "a plant that"
-            tf-sample text --checkpoint runs/quickstart --prompts begins.txt --temperature 0.8 --top-p 0.95
-            tf-sample text --checkpoint runs/quickstart --prompt "red circle" --images 2 --out story
+            tf-sample text -m runs/quickstart --prompt "a plant that"
+            tf-sample text -m runs/quickstart --prompts begins.txt --temperature 0.8
+            tf-sample text -m runs/quickstart --prompt "red circle" --images 2 --out story
             """)
 
     @OptionGroup var model: ModelOptions

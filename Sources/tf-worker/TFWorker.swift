@@ -11,13 +11,18 @@ struct TFWorker: TransfusionCommand {
         commandName: "tf-worker",
         abstract: "Trains a model: alone, or as one of the ranks of an MPI job.",
         discussion: """
-            Alone:        tf-worker --config configs/train/quickstart.yaml --run-dir runs/quickstart
-            Two ranks:    mpirun -n 2 --bind-to none tf-worker --config … --run-dir …
-            Under Slurm:  srun --mpi=pmix tf-worker --config … --run-dir …
+            Alone:
+              tf-worker --config my.yaml --run-dir runs/my
+            Two ranks:
+              mpirun -n 2 --bind-to none tf-worker --config my.yaml --run-dir runs/my
+            Under Slurm:
+              srun --mpi=pmix tf-worker --config my.yaml --run-dir runs/my
 
-            The run directory gets run.yaml, metrics.jsonl, TensorBoard events, samples and checkpoints. Started again
-            with the same directory, a run goes on from its newest checkpoint that verifies. SIGTERM, SIGUSR1 or SIGINT
-            to any rank makes all ranks save at the same step and exit with code 85; a second signal ends at once.
+            The run directory gets run.yaml, metrics.jsonl, TensorBoard events, samples
+            and checkpoints. Started again with the same directory, a run goes on from
+            its newest checkpoint that verifies. SIGTERM, SIGUSR1 or SIGINT to any rank
+            makes all ranks save at the same step and exit with code 85; a second signal
+            ends at once.
             """)
 
     @Option(help: "The configuration of the run, a YAML file.")

@@ -77,7 +77,8 @@ import _TestUtilities
     }
 
     @Test func reshardsAndExports() throws {
-        let other = directory.file("other")
+        let other = directory.file("other"), tokenizer = Data([1, 2, 3])
+        try tokenizer.write(to: URL(filePath: run + "/tokenizer.model"))
         #expect(
             try command.run("reshard", run, other, "--data", "3", "--tensor", "2", "--compression", "3").status == 0)
         #expect(try POSIXFileSystem().list(other + "/checkpoints/step-00000030").count == 7)
@@ -87,6 +88,9 @@ import _TestUtilities
         let shared = directory.file("shared")
         #expect(try command.run("export-weights", run, shared).status == 0)
         #expect(try command.run("diff", run, shared).status == 0)
+        for copy in [other, shared] {
+            #expect(FileManager.default.contents(atPath: copy + "/tokenizer.model") == tokenizer)
+        }
     }
 
     @Test func convertsThereAndBack() throws {

@@ -99,6 +99,53 @@ import _TestUtilities
         #expect(try daemon.stop() == 0)
     }
 
+    @Test func aDaemonWithFewerSlotsEndsWhatNeedsMore() throws {
+        let daemon = try RunningDaemon(slots: 3)
+        try daemon.start()
+        for (name, steps, ranks) in [
+            ("broken", 10_000_000, 1), ("running", 10_000_000, 2), ("wide", 20, 3), ("waiting", 20, 1),
+        ] {
+            #expect(try daemon.submit(name, "schedule.steps=\(steps)", ranks: ranks).status == 0)
+        }
+        for (name, ranks) in [("broken", 1), ("running", 2)] {
+            _ = try daemon.wait("\(name) trains", name) {
+                $0.state == .running && $0.step > 5 && $0.ranks.count == ranks
+            }
+        }
+        let before = try #require(try daemon.status("running"))
+        try daemon.kill()
+        // One that cannot be supervised any more must not give away what those after it hold.
+        let configuration = daemon.root + "/broken/run.yaml"
+        let text = try String(contentsOfFile: configuration, encoding: .utf8)
+        try text.replacing("seed: 0", with: "seed: 1").write(toFile: configuration, atomically: true, encoding: .utf8)
+
+        try daemon.start(slots: 2)
+        let after = try daemon.wait("it was taken over", "running") { $0.state == .running && $0.step > before.step }
+        #expect(Set(after.ranks.map(\.pid)) == Set(before.ranks.map(\.pid)))
+        #expect(try daemon.status("broken")?.exit?.reason.contains("seed") == true)
+        for pid in daemon.processes(of: "broken") { Foundation.kill(pid, SIGKILL) }
+        #expect(try daemon.status("waiting")?.state == .queued)
+        let wide = try #require(try daemon.status("wide"))
+        let reason =
+            "--ranks 3: the hosts of this tf-coord have 2 slots; with more --slots for 'tf-coord serve', "
+            + "'tf-coord resume wide' continues it"
+        #expect(wide.state == .failed && wide.exit?.reason == reason)
+        #expect(daemon.log.contains("wide: ended (2): \(reason)"))
+        let resumed = try daemon.ask("resume", "wide")
+        #expect(resumed.status == 2 && resumed.errors == "error: \(reason)\n")
+
+        // What still runs saves before it ends.
+        try daemon.kill()
+        try daemon.start(slots: 1)
+        // Until the supervisor has left, it says that it was stopped.
+        let ended = try daemon.wait("it ends", "running") { $0.state == .failed }
+        #expect(ended.exit?.reason.hasPrefix("--ranks 2: ") == true, "\(ended)")
+        #expect(ended.step > after.step && ended.lastCheckpoint?.step == ended.step)
+        _ = try daemon.wait("the one behind it is done", "waiting") { $0.state == .done && $0.step == 20 }
+        #expect(try daemon.stop() == 0)
+        #expect(daemon.processes == [])
+    }
+
     @Test func oneDaemonServesARootAndItsFilesAreTheUsers() throws {
         let daemon = try RunningDaemon(slots: 1)
         try daemon.start()
@@ -157,9 +204,10 @@ final class RunningDaemon {
     var log: String { (try? String(contentsOfFile: temporary.file("log"), encoding: .utf8)) ?? "" }
 
     /// Starts it, and waits until it answers.
-    func start() throws {
+    /// - Parameter other: Slots other than those of the first start.
+    func start(slots other: Int? = nil) throws {
         let process = try Command("tf-coord").start(
-            ["serve", "--root", root, "--slots", "\(slots)"], output: temporary.file("log"))
+            ["serve", "--root", root, "--slots", "\(other ?? slots)"], output: temporary.file("log"))
         self.process = process
         let printed = log.count
         let deadline = Date(timeIntervalSinceNow: 60)
@@ -213,8 +261,11 @@ final class RunningDaemon {
     }
 
     /// Every process of a run of this daemon, on this host.
-    var processes: [Int32] {
-        let mark = Data("TRANSFUSION_COORDINATOR=\(root)/".utf8)
+    var processes: [Int32] { processes(of: "") }
+
+    /// Those of one run.
+    func processes(of run: String) -> [Int32] {
+        let mark = Data("TRANSFUSION_COORDINATOR=\(root)/\(run)".utf8)
         let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
         return names.compactMap { Int32($0) }.filter { pid in
             guard let file = FileHandle(forReadingAtPath: "/proc/\(pid)/environ") else { return false }

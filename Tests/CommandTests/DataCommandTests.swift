@@ -43,12 +43,25 @@ import _TestUtilities
         #expect(manifest?["documents"] as? Int == 80)
         #expect((object?["documents"] as? [Any])?.count == 1)
         #expect(try data.run("verify", out).status == 0)
+        struct Report: Decodable {
+            var path: String
+            var good: Bool
+            var problems: [String]
+        }
+        func report() throws -> Report {
+            try JSONDecoder().decode(Report.self, from: Data(data.run("verify", out, "--json").output.utf8))
+        }
+        let good = try report()
+        #expect(good.good && good.path == out && good.problems.isEmpty)
 
         // One flipped bit is found; nothing else is printed.
         var text = try Data(contentsOf: URL(filePath: out + "/text.tokens"))
         text[10] ^= 1
         try text.write(to: URL(filePath: out + "/text.tokens"))
         try expectFailure(["verify", out], status: 1, naming: "text.tokens")
+        try expectFailure(["verify", out, "--json"], status: 1, naming: "text.tokens")
+        let bad = try report()
+        #expect(!bad.good && bad.problems.count == 1 && bad.problems[0].contains("text.tokens"))
     }
 
     @Test func tokenizerGoesThereAndBack() throws {

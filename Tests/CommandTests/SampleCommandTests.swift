@@ -50,9 +50,10 @@ struct SampleCommandTests {
     }
 
     @Test func aSeedBelowZeroIsChosenAndReported() throws {
-        let seeds = try (0..<2).map { number in
-            let result = try image(
-                "--prompt", "red", "--out", directory.file("\(number).png"), "--seed=-1", "--json")
+        let seeds = try [["--seed=-1"], ["--seed", "-1"]].map { seed in
+            let result = try command.run(
+                ["image", "--checkpoint", model.path, "--threads", "1", "--steps", "2", "--prompt", "red", "--json"]
+                    + ["--out", directory.file("\(seed.count).png")] + seed)
             let report = try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any]
             return try #require((report?["pictures"] as? [[String: Any]])?.first?["seed"] as? Int)
         }
@@ -84,6 +85,15 @@ struct SampleCommandTests {
             "shorten the prompt")
         try expectRefusal(["caption", "--checkpoint", model.path], code: 2, "--help")
         #expect(!FileManager.default.fileExists(atPath: directory.file("x.png")))
+    }
+
+    @Test func promptsAreBoundedByTheLengthThatTheModelWasTrainedOn() throws {
+        let config = URL(filePath: model.file("config.json"))
+        let text = try String(contentsOf: config, encoding: .utf8)
+        try Data("{\"max_position_embeddings\":20,\(text.dropFirst())".utf8).write(to: config)
+        let long = String(repeating: "word ", count: 30)
+        try expectRefusal(
+            ["text", "--checkpoint", model.path, "--prompt", long], code: 2, "the model was trained on 20")
     }
 
     @Test func whatIsThereIsNotOverwritten() throws {

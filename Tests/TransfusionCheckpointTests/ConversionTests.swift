@@ -128,6 +128,26 @@ import _TestUtilities
         #expect(try Data(contentsOf: URL(fileURLWithPath: path + "/tokenizer.model")) == Data([1, 2, 3]))
     }
 
+    @Test func theContextLengthTravelsAlong() throws {
+        var weights = try WeightFormat.huggingFaceLlama.open(llama, images: images)
+        #expect(weights.contextLength == 64)
+        weights.contextLength = 77
+        for format in WeightFormat.allCases {
+            let path = directory.file(format.rawValue)
+            try format.write(weights, to: path)
+            weights = try format.open(path)
+            #expect(weights.contextLength == 77, "\(format)")
+            if [.checkpoint, .safetensors].contains(format) { #expect(try ModelArchive(path).contextLength == 77) }
+        }
+        // Other tools read it there.
+        let config = try Data(contentsOf: URL(filePath: directory.file("hf-llama/config.json")))
+        let object = try JSONSerialization.jsonObject(with: config) as? [String: Any]
+        #expect(object?["max_position_embeddings"] as? Int == 77)
+        weights.contextLength = nil
+        try WeightFormat.safetensors.write(weights, to: directory.file("unknown"))
+        #expect(try ModelArchive(directory.file("unknown")).contextLength == nil)
+    }
+
     @Test(arguments: [
         ("\"num_key_value_heads\": 4", "\"num_key_value_heads\": 2", "grouped-query attention"),
         ("\"attention_bias\": false", "\"attention_bias\": true", "has biases"),
@@ -138,6 +158,7 @@ import _TestUtilities
         ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1", "has the unknown tensor model.layers.1."),
         ("\"vocab_size\": 50", "\"vocab_size\": 49", "has the shape [52, 32], not the expected [51, 32]"),
         ("\"vocab_size\": 50", "\"vocab_size\": -50", "impossible"),
+        ("\"max_position_embeddings\": 64", "\"max_position_embeddings\": 0", "impossible"),
         ("\"vocab_size\": 50", "\"vocab_size\": \"many\"", "vocab_size"),
         ("{", "", "it is not JSON"),
     ])

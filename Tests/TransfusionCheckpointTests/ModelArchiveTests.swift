@@ -122,6 +122,7 @@ struct ModelArchiveTests {
         for (change, expected) in [
             ("\"num_attention_heads\":2", "\"num_attention_heads\":3"), ("\"hidden_size\":32", "\"hidden_size\":-1"),
             ("\"vocab_size\":402", "\"vocab_size\":\"many\""),
+            ("\"vocab_size\":402", "\"vocab_size\":402,\"max_position_embeddings\":-1"),
         ] {
             let text = String(decoding: configuration, as: UTF8.self)
             #expect(text.contains(change))

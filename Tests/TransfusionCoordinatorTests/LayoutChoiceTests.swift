@@ -54,6 +54,19 @@ import TransfusionConfig
         #expect(try LayoutChoice(configuration("parallel.data=2"), hosts: hosts(100)).data == 2)
     }
 
+    @Test func withoutHostsOrRanksThisHostHasThoseOfTheConfiguration() throws {
+        func slots(_ overrides: String..., ranks: Int? = nil) throws -> [Int] {
+            let configuration = try RunConfiguration(
+                yaml: "model: {preset: tiny}\ndata: {path: d}\nschedule: {steps: 5000}\nbatch: {global_sequences: 8}",
+                overrides: overrides)
+            return try RunRequest(configuration, ranks: ranks, worker: "/bin/true").hosts.map(\.slots)
+        }
+        #expect(try slots() == [1])
+        #expect(try slots("parallel.data=2") == [2])
+        #expect(try slots("parallel.data=2", "parallel.tensor=2") == [4])
+        #expect(try slots("parallel.data=2", ranks: 1) == [1])
+    }
+
     @Test func spreadsOverHosts() throws {
         #expect(try LayoutChoice(configuration(), hosts: hosts(8, 8), limit: 4).ranksOnHosts == hosts(2, 2))
     }

@@ -1,5 +1,7 @@
 import Foundation
 import Testing
+import TransfusionCheckpoint
+import TransfusionConfig
 import TransfusionTelemetry
 import _TestUtilities
 
@@ -41,6 +43,58 @@ import _TestUtilities
         #expect(rank["condition"] as? String == "STALE")
         let restart = try #require((object?["restarts"] as? [[String: Any]])?.first)
         #expect((restart["cause"] as? [String: Any])?["signal"] as? String == "SIGKILL")
+    }
+
+    /// What the files tell of a run of 5000 steps that no coordinator supervises.
+    private func statusFromFiles(
+        step: Int, _ phase: Phase, heartbeatAge: Double, isSaved: Bool = false, isStartedByCoordinator: Bool = false
+    ) throws -> RunStatus {
+        let temporary = try TemporaryDirectory()
+        let files = RunFiles(RunDirectory(temporary.file("run")))
+        try files.make()
+        let request = try RunRequest.example("run")
+        try request.configuration.write(
+            toFile: files.directory.configuration, atomically: true, encoding: .utf8)
+        let record = StepRecord(
+            step: step, tokens: 100, images: 1, loss: 1, lossText: 1, lossImage: 1, gradientNorm: 1, learningRate: 1,
+            stepSeconds: 1, tokensPerSecond: 1, modelFLOPsUtilization: 1, dataSeconds: 0, communicationSeconds: 0,
+            waitSeconds: 0, memoryBytes: 1)
+        try (record.json + "\n").write(toFile: files.directory.metrics, atomically: true, encoding: .utf8)
+        for rank in 0..<2 {
+            let heartbeat = Heartbeat(
+                rank: rank, host: "node01", pid: 42, step: step, phase: phase, phaseSeconds: 0,
+                time: Date().timeIntervalSince1970 - heartbeatAge, memoryBytes: 1)
+            try heartbeat.json().write(
+                to: URL(filePath: Heartbeat.file(rank: rank, in: files.directory.heartbeats)))
+        }
+        if isSaved {
+            try CheckpointStore(files.directory.checkpoints).save(
+                step: step, metadata: CheckpointMetadata(model: .object([:])), pieces: [])
+        }
+        if isStartedByCoordinator { try files.write(request, to: files.request, durable: false) }
+        return try files.readStatus()
+    }
+
+    @Test func filesTellWhetherARunHasEnded() throws {
+        let done = try statusFromFiles(step: 5000, .finished, heartbeatAge: 3, isSaved: true)
+        #expect(done.state == .done && done.step == 5000 && done.percent == 100 && done.warnings.isEmpty)
+        // The last checkpoint may still be written.
+        #expect(try statusFromFiles(step: 5000, .checkpoint, heartbeatAge: 3, isSaved: true).state == .running)
+        for step in [10, 5000] {
+            let stopped = try statusFromFiles(step: step, .finished, heartbeatAge: 100)
+            #expect(stopped.state == .stopped)
+            #expect(stopped.warnings == ["all ranks have ended, without a checkpoint of the last step"])
+        }
+        #expect(try statusFromFiles(step: 10, .compute, heartbeatAge: 100).state == .running)
+    }
+
+    @Test func resumeIsAdvisedWhereItWouldWork() throws {
+        for (phase, age) in [(Phase.finished, 100.0), (.compute, 100), (.compute, 1)] {
+            let own = try statusFromFiles(step: 10, phase, heartbeatAge: age, isStartedByCoordinator: true)
+            #expect(own.warnings.count == 1 && own.warnings[0].contains("'tf-coord resume \(own.directory)'"))
+            let other = try statusFromFiles(step: 10, phase, heartbeatAge: age)
+            #expect(other.warnings.count == 1 && !other.warnings[0].contains("resume"))
+        }
     }
 
     @Test func logsAreReadInWholeLines() throws {

@@ -35,6 +35,15 @@ import TransfusionConfig
         #expect(pool.ranks(on: "a") == 1 && pool.ranks(on: "b") == 2)
     }
 
+    @Test func aRunIsLaunchedAgainWithNoMoreThanThereIs() throws {
+        let pool = SlotPool([.local(slots: 1)])
+        var request = try RunRequest.example("run")
+        request.ranks = nil
+        #expect(pool.limited(request, try configuration()).hosts == [.local(slots: 1)])
+        request.hosts = [.local(slots: 1)]
+        #expect(SlotPool([.local(slots: 2)]).limited(request, try configuration()) == request)
+    }
+
     @Test func whatNeverFitsIsRefused() throws {
         let pool = SlotPool([ComputeHost(name: "a", slots: 2)])
         let plain = try configuration(), wide = try configuration("{tensor: 4}")

@@ -39,6 +39,12 @@ import _TestUtilities
         #expect(try run.records("parts").map(\.tokens) == run.records("whole").map(\.tokens))
     }
 
+    @Test func aCheckpointSaysHowLongItsSequencesWere() throws {
+        let run = try TrainingRun()
+        try run.train("run", lastStep: 1)
+        #expect(try ModelArchive(run.path("run").path).contextLength == 64)
+    }
+
     @Test(.timeLimit(.minutes(5))) func anAsynchronousSaveGivesTheSameBits() throws {
         let run = try TrainingRun()
         let set = ["checkpoint.every_steps=4", "checkpoint.keep.last=9"]

@@ -13,6 +13,8 @@ struct LlamaDescription {
     var beginOfText: Int32
     var endOfText: Int32
     var hasTiedEmbeddings = false
+    /// Rows of the longest sequence that the Llama was trained on, when it says so.
+    var contextLength: Int?
 
     /// The Transfusion model that this Llama starts: BOI and EOI are added after its vocabulary.
     func configuration(_ images: ImageOptions) -> ModelConfiguration {
@@ -30,7 +32,9 @@ struct LlamaDescription {
     /// Refuses sizes that overflow when they are multiplied, and models that cannot be.
     private func validated(_ path: String) throws -> LlamaDescription {
         let sizes = [layers, width, heads, feedForward, vocabulary]
-        guard sizes.allSatisfy({ $0 > 0 && $0 <= 1 << 24 }), width % heads == 0 else {
+        guard sizes.allSatisfy({ $0 > 0 && $0 <= 1 << 24 }), width % heads == 0,
+            (1...ModelDescription.contextLimit).contains(contextLength ?? 1)
+        else {
             throw CheckpointError(path, "describes an impossible model")
         }
         return self
@@ -47,7 +51,7 @@ extension LlamaDescription {
         var hiddenAct: String? = "silu"
         var width: Int
         var feedForward: Int
-        var maximumPositions: Int? = 4096
+        var maximumPositions: Int?
         var mlpBias: Bool? = false
         var modelType: String? = "llama"
         var heads: Int
@@ -133,17 +137,22 @@ extension LlamaDescription {
             layers: file.layers, width: file.width, heads: file.heads, feedForward: file.feedForward,
             vocabulary: file.vocabulary, rmsNormEpsilon: file.rmsNormEpsilon ?? 1e-6,
             ropeBase: file.ropeTheta ?? file.ropeParameters?.theta ?? 10000, beginOfText: file.beginOfText ?? 1,
-            endOfText: file.endOfText?.first ?? 2, hasTiedEmbeddings: file.tieWordEmbeddings ?? false
+            endOfText: file.endOfText?.first ?? 2, hasTiedEmbeddings: file.tieWordEmbeddings ?? false,
+            contextLength: file.maximumPositions
         ).validated(path)
     }
 
     /// The `config.json` of a Llama with elements of `type`.
-    static func huggingFace(_ model: ModelConfiguration, type: ElementType) throws -> [UInt8] {
+    /// - Parameter contextLength: nil when it is not known; what reads the Llama then takes a length of its own.
+    static func huggingFace(
+        _ model: ModelConfiguration, contextLength: Int?, type: ElementType
+    ) throws -> [UInt8] {
         let names: [ElementType: String] = [.f32: "float32", .bf16: "bfloat16", .f16: "float16"]
         return try JSONText.pretty(
             HuggingFace(
                 beginOfText: model.beginOfText, endOfText: .init(model.endOfText), width: model.width,
-                feedForward: model.feedForward, heads: model.heads, layers: model.layers, keyValueHeads: model.heads,
+                feedForward: model.feedForward, maximumPositions: contextLength, heads: model.heads,
+                layers: model.layers, keyValueHeads: model.heads,
                 headWidth: model.headWidth, rmsNormEpsilon: model.rmsNormEpsilon, ropeTheta: model.ropeBase,
                 type: names[type], vocabulary: model.vocabulary))
     }

@@ -63,12 +63,15 @@ enum LlamaFormat {
         var weights: ModelWeights
         if POSIXFileSystem().exists(sideFileName, in: directory) {
             let file = try SafetensorsFile(sidePath)
+            let side = try sideDescription(file)
             weights = ModelWeights(
-                try sideConfiguration(file), try extended(llama, by: SafetensorsDirectory.tensors(of: file), sidePath))
+                side.configuration, try extended(llama, by: SafetensorsDirectory.tensors(of: file), sidePath))
+            weights.contextLength = side.contextLength ?? description.contextLength
         } else {
             let configuration = description.configuration(images)
             let new = newTensors(configuration, seed: images.seed)
             weights = ModelWeights(configuration, try extended(llama, by: new, directory))
+            weights.contextLength = description.contextLength
             weights.drawn = new.keys.map {
                 $0.hasPrefix(addedPrefix) ? "the rows of BOI and EOI in \($0.dropFirst(addedPrefix.count))" : $0
             }.sorted()
@@ -107,20 +110,20 @@ enum LlamaFormat {
         return tensors.merging(rest) { $1 }
     }
 
-    /// Writes the side file: the rest, and the whole model's configuration.
+    /// Writes the side file: the rest, and the whole model's description.
     static func writeSideFile(
-        _ rest: [String: SourceTensor], _ configuration: ModelConfiguration, to directory: String
+        _ rest: [String: SourceTensor], of weights: ModelWeights, to directory: String
     ) throws {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        let config = String(decoding: try encoder.encode(configuration), as: UTF8.self)
+        let config = String(decoding: try encoder.encode(weights.description), as: UTF8.self)
         try SafetensorsWriter().write(
             SafetensorsDirectory.sorted(rest), metadata: ["config": config], to: Path.join(directory, sideFileName))
     }
 
-    private static func sideConfiguration(_ file: SafetensorsFile) throws -> ModelConfiguration {
+    private static func sideDescription(_ file: SafetensorsFile) throws -> ModelDescription {
         do {
-            return try ModelConfiguration.validated(Data((file.metadata["config"] ?? "").utf8))
+            return try ModelDescription(validating: Data((file.metadata["config"] ?? "").utf8))
         } catch {
             throw CheckpointError(file.path, "has no valid model configuration: \(JSONProblem(error))")
         }

@@ -15,11 +15,12 @@ extension ModelConfiguration {
 
 extension CheckpointMetadata {
     /// The metadata of a Transfusion model's checkpoint.
+    /// - Parameter contextLength: Rows of the longest sequence that the model was trained on, when that is known.
     public init(
-        configuration: ModelConfiguration, tokenizer: String? = nil, data: String? = nil, layout: [String: Int] = [:],
-        scalars: [String: JSONValue] = [:]
+        configuration: ModelConfiguration, contextLength: Int? = nil, tokenizer: String? = nil, data: String? = nil,
+        layout: [String: Int] = [:], scalars: [String: JSONValue] = [:]
     ) throws {
-        let json = try JSONEncoder().encode(configuration)
+        let json = try JSONEncoder().encode(ModelDescription(configuration, contextLength: contextLength))
         self.init(
             model: try JSONDecoder().decode(JSONValue.self, from: json), tokenizer: tokenizer, data: data,
             layout: layout, scalars: scalars)
@@ -29,10 +30,12 @@ extension CheckpointMetadata {
 extension Checkpoint {
     /// The configuration of the Transfusion model that the checkpoint holds.
     /// - Throws: `CheckpointError` when it holds something else, or a configuration that is impossible.
-    public func modelConfiguration() throws -> ModelConfiguration {
+    public func modelConfiguration() throws -> ModelConfiguration { try modelDescription().configuration }
+
+    func modelDescription() throws -> ModelDescription {
         do {
             let json = try JSONEncoder().encode(metadata.model)
-            return try ModelConfiguration.validated(json)
+            return try ModelDescription(validating: json)
         } catch {
             throw CheckpointError(path, "has no valid model configuration: \(JSONProblem(error))")
         }

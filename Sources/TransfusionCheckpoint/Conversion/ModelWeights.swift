@@ -3,6 +3,8 @@ public import TransfusionCore
 /// A model on its way from one format to another.
 public struct ModelWeights: Sendable {
     public var configuration: ModelConfiguration
+    /// Rows of the longest sequence that the model was trained on, when that is known.
+    public var contextLength: Int?
     /// The parameters under the names of this project.
     public var tensors: [String: SourceTensor]
     public var step = 0
@@ -22,6 +24,8 @@ public struct ModelWeights: Sendable {
     static let tokenizerLimit = 256 << 20
     static let optimizerPrefix = "optimizer."
 
+    var description: ModelDescription { ModelDescription(configuration, contextLength: contextLength) }
+
     init(_ configuration: ModelConfiguration, _ tensors: [String: SourceTensor]) {
         self.configuration = configuration
         self.tensors = tensors
@@ -29,18 +33,24 @@ public struct ModelWeights: Sendable {
 
     /// The weights of a training checkpoint, without the state of the optimizer.
     public init(_ checkpoint: Checkpoint) throws {
-        let configuration = try checkpoint.modelConfiguration()
+        let description = try checkpoint.modelDescription(), configuration = description.configuration
         try checkpoint.require(configuration.parameterShapes) { !$0.hasPrefix(Self.optimizerPrefix) }
         self.init(
             configuration,
             checkpoint.tensors.filter { !$0.key.hasPrefix(Self.optimizerPrefix) }.mapValues {
                 SourceTensor($0, of: checkpoint)
             })
+        contextLength = description.contextLength
         step = checkpoint.step
         tokenizer = checkpoint.metadata.tokenizer
         data = checkpoint.metadata.data
+        tokenizerFiles = Self.tokenizerFiles(of: checkpoint)
+    }
+
+    /// The tokenizer's files beside a checkpoint, or in the directories of its run.
+    static func tokenizerFiles(of checkpoint: Checkpoint) -> [String] {
         let parent = Path.parent(of: checkpoint.path)
-        tokenizerFiles = Self.tokenizerFiles(in: [checkpoint.path, parent, Path.parent(of: parent)])
+        return tokenizerFiles(in: [checkpoint.path, parent, Path.parent(of: parent)])
     }
 
     /// The tokenizer's files in the first of the directories that has some.
@@ -89,8 +99,8 @@ extension CheckpointStore {
             return ShardPiece(TensorBox(name: name, type: .f32, shape: tensor.shape), fill: tensor.read)
         }
         let metadata = try CheckpointMetadata(
-            configuration: weights.configuration, tokenizer: weights.tokenizer, data: weights.data,
-            layout: ["data": 1, "tensor": 1])
+            configuration: weights.configuration, contextLength: weights.contextLength, tokenizer: weights.tokenizer,
+            data: weights.data, layout: ["data": 1, "tensor": 1])
         return try save(step: step, metadata: metadata, pieces: pieces)
     }
 }

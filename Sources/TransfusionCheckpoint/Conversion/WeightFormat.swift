@@ -52,9 +52,11 @@ extension WeightFormat {
             return try ModelWeights(CheckpointLocation(path, options: options).newest())
         case .safetensors:
             let configurationPath = Path.join(directory, Self.configurationName)
-            let configuration: ModelConfiguration = try LlamaDescription.decode(configurationPath)
+            let description: ModelDescription = try LlamaDescription.decode(configurationPath)
+            let configuration = description.configuration
             if let problem = configuration.problems().first { throw CheckpointError(configurationPath, "\(problem)") }
             weights = try ModelWeights(configuration, try SafetensorsDirectory(path).tensors).validated(from: path)
+            weights.contextLength = description.contextLength
         case .huggingFaceLlama:
             let description = try LlamaDescription(huggingFace: Path.join(directory, Self.configurationName))
             var tensors = try SafetensorsDirectory(path).tensors
@@ -124,20 +126,20 @@ extension WeightFormat {
         case .safetensors:
             try SafetensorsDirectory.write(weights.tensors, to: directory, shardBytes: shardBytes)
             try fileSystem.write(
-                try JSONText.pretty(weights.configuration), to: Path.join(directory, Self.configurationName))
+                try JSONText.pretty(weights.description), to: Path.join(directory, Self.configurationName))
         case .huggingFaceLlama:
             let (configuration, llama, rest) = LlamaFormat.split(weights)
             try SafetensorsDirectory.write(llama, to: directory, shardBytes: shardBytes)
-            try LlamaFormat.writeSideFile(rest, weights.configuration, to: directory)
+            try LlamaFormat.writeSideFile(rest, of: weights, to: directory)
             try fileSystem.write(
-                try LlamaDescription.huggingFace(configuration, type: type),
+                try LlamaDescription.huggingFace(configuration, contextLength: weights.contextLength, type: type),
                 to: Path.join(directory, Self.configurationName))
         case .metaLlama:
             let (configuration, llama, rest) = LlamaFormat.split(weights)
             try SafetensorsWriter().write(
                 SafetensorsDirectory.sorted(MetaLlamaNames.toMeta(llama, configuration)),
                 to: Path.join(directory, Self.metaFileName))
-            try LlamaFormat.writeSideFile(rest, weights.configuration, to: directory)
+            try LlamaFormat.writeSideFile(rest, of: weights, to: directory)
             try fileSystem.write(
                 try LlamaDescription.meta(configuration), to: Path.join(directory, Self.parametersName))
         }

@@ -84,21 +84,14 @@ public struct ModelArchive: Sendable {
         self.tokenizerDigest = tokenizerDigest
         self.weights = weights
         do {
-            configuration = try JSONDecoder().decode(ModelConfiguration.self, from: description)
-            contextLength = try JSONDecoder().decode(Limits.self, from: description).contextLength
+            let described = try JSONDecoder().decode(ModelDescription.self, from: description)
+            configuration = described.configuration
+            contextLength = described.contextLength
         } catch {
             throw CheckpointError(file, "describes no Transfusion model: \(JSONProblem(error))")
         }
         if let problem = configuration.problems().first {
             throw CheckpointError(file, "describes an impossible model: \(problem)")
-        }
-    }
-
-    private struct Limits: Decodable {
-        let contextLength: Int?
-
-        enum CodingKeys: String, CodingKey {
-            case contextLength = "max_position_embeddings"
         }
     }
 

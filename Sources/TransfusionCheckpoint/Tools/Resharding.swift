@@ -23,6 +23,18 @@ extension Checkpoint {
         return try store.commit(step: step, metadata: metadata, outcome, collectives)
     }
 
+    /// Copies the files of the run's tokenizer, so that the result can be used without the run; those that are there
+    /// already stay.
+    public func copyTokenizer(to directory: String) throws {
+        let fileSystem = POSIXFileSystem()
+        for file in ModelWeights.tokenizerFiles(of: self) {
+            let name = Path.name(of: file)
+            guard !fileSystem.exists(name, in: directory) else { continue }
+            let contents = try fileSystem.contents(file, limit: ModelWeights.tokenizerLimit)
+            try fileSystem.write(contents, to: Path.join(directory, name))
+        }
+    }
+
     private func pieces(rank: Int, data: Int, tensor: Int) -> [ShardPiece] {
         let (dataRank, tensorRank) = (rank / tensor, rank % tensor)
         return tensors.values.sorted { $0.name < $1.name }.flatMap { whole -> [ShardPiece] in

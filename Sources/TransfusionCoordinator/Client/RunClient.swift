@@ -34,7 +34,7 @@ public struct RunClient: Sendable {
     public func stop(now: Bool) async throws {
         guard let (client, run) = coordinator else {
             throw CommandFailure(
-                "\(directory.path): no tf-coord supervises this run; 'tf-coord resume' continues it")
+                "\(directory.path): no tf-coord supervises this run\(files.advice("continues it"))")
         }
         try await client.stop(run, now: now)
     }
@@ -102,8 +102,8 @@ extension RunFiles {
         status.lastCheckpoint = checkpoints.status(at: now)
         status.lastCheckpoint?.verified = verified
         if let record = metrics.latest {
-            status.step = max(record.step, wasFinal ? status.step : 0)
-            status.percent = status.steps > 0 ? 100 * Double(status.step) / Double(status.steps) : 0
+            if !wasFinal { status.step = 0 }
+            status.advance(to: record.step)
             status.losses = RunStatus.Losses(
                 total: record.loss, text: record.lossText, image: record.lossImage,
                 gradientNorm: record.gradientNorm, learningRate: record.learningRate)
@@ -111,6 +111,8 @@ extension RunFiles {
             status.mfu = record.modelFLOPsUtilization
         }
         guard !wasFinal else { return status }
+        // The last step may be newer than the last record.
+        if let step = checkpoints.step { status.advance(to: step) }
         let heartbeats = Heartbeat.readAll(in: directory.heartbeats)
         status.ranks = heartbeats.map { heartbeat in
             let age = max(0, now - heartbeat.time)
@@ -119,11 +121,34 @@ extension RunFiles {
                 heartbeat, age: age, condition: isFinished || age < 6 ? .ok : age < 30 ? .stale : .dead)
         }
         let isAlive = status.ranks.contains { $0.heartbeatAge < 30 && $0.phase != .finished }
-        status.warnings = [
-            isAlive
-                ? "no coordinator answers, but ranks send heartbeats; 'tf-coord resume \(directory.path)' takes over"
-                : "no coordinator answers and no rank sends heartbeats; 'tf-coord resume \(directory.path)' continues the run"
-        ]
+        let haveFinished = !heartbeats.isEmpty && heartbeats.allSatisfy { $0.phase == .finished }
+        status.warnings = []
+        if isAlive {
+            status.warnings = ["no coordinator answers, but ranks send heartbeats\(advice("takes over"))"]
+        } else if checkpoints.step ?? 0 >= status.steps {
+            // The last step is saved before the ranks end.
+            status.state = .done
+        } else {
+            if haveFinished { status.state = .stopped }
+            let problem =
+                haveFinished
+                ? "all ranks have ended, without a checkpoint of the last step"
+                : "no coordinator answers and no rank sends heartbeats"
+            status.warnings = [problem + advice("continues the run")]
+        }
         return status
+    }
+
+    /// What 'tf-coord resume' would do; nothing where it would refuse, as for a run that only tf-worker has started, or
+    /// that of another user.
+    fileprivate func advice(_ effect: String) -> String {
+        read(RunRequest.self, from: request) == nil ? "" : "; 'tf-coord resume \(directory.path)' \(effect)"
+    }
+}
+
+extension RunStatus {
+    fileprivate mutating func advance(to step: Int) {
+        self.step = max(self.step, step)
+        percent = steps > 0 ? 100 * Double(self.step) / Double(steps) : 0
     }
 }

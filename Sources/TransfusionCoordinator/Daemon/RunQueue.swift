@@ -5,7 +5,7 @@ internal import TransfusionTelemetry
 /// The runs of a daemon: those that wait for slots, those that it supervises, and those that have ended.
 ///
 /// Runs are started in the order in which they were submitted. One that needs more slots than are free waits, and those
-/// behind it as well, so that no run waits for ever.
+/// behind it as well, so that no run waits for ever; one that needs more than there are is ended.
 actor RunQueue: RunControl {
     private struct Entry {
         var record: RunStore.Record
@@ -15,6 +15,8 @@ actor RunQueue: RunControl {
         var supervisor: RunSupervisor?
         /// Whether somebody has asked for the end of just this run.
         var isStopped = false
+        /// Why the run ends or has ended although nobody asked for it: this daemon has not the slots that it needs.
+        var refusal: RunStatus.Exit?
     }
 
     private let root: String
@@ -66,12 +68,37 @@ actor RunQueue: RunControl {
     /// Takes over or launches again what ran when the last daemon ended, and starts what there is room for.
     /// - Parameter port: Where the server listens on this host.
     func begin(port: Int) {
-        self.port = port
-        for entry in inOrder where entry.record.state == .active {
-            slots.hold(entry.record.name, entry.request.hosts)
-            supervise(entry.record.name, entry.request)
+        var goingOn: [(name: String, request: RunRequest)] = []
+        for entry in inOrder where entry.record.state != .ended {
+            let name = entry.record.name
+            let refusal = self.refusal(of: entry)
+            entries[name]?.refusal = refusal
+            if entry.record.state == .active, RunFiles(RunDirectory(entry.request.directory)).hasProcesses {
+                slots.hold(name, entry.request.hosts)
+                goingOn.append((name, slots.limited(entry.request, entry.configuration)))
+            } else if let refusal {
+                ended(name, refusal)
+            } else if entry.record.state == .active {
+                // The slots may be others than those that it had. Its place is before those that waited for it.
+                change(name) { $0.state = .queued }
+            }
         }
+        // From now on runs are started: what is taken is known.
+        self.port = port
+        for run in goingOn { supervise(run.name, run.request) }
         startWaiting()
+    }
+
+    private func refusal(of entry: Entry) -> RunStatus.Exit? {
+        do {
+            try slots.check(entry.configuration, limit: entry.request.ranks)
+            return nil
+        } catch {
+            return .init(
+                code: error.code.rawValue,
+                reason: "\(error); with more --slots for 'tf-coord serve', 'tf-coord resume \(entry.record.name)' "
+                    + "continues it")
+        }
     }
 
     /// Asks every run to save and end, so that the next daemon goes on with them; asked again, they end at once.
@@ -118,7 +145,10 @@ actor RunQueue: RunControl {
         }
         entries[name]?.supervisor = supervisor
         let local = CoordinatorServer.local
+        let isRefused = entries[name]?.refusal != nil
         supervision[name] = Task {
+            // Its ranks go on from the last daemon: they shall save.
+            if isRefused { await supervisor.stop(now: false) }
             let exit: RunStatus.Exit
             do {
                 exit = try await supervisor.run(
@@ -133,6 +163,12 @@ actor RunQueue: RunControl {
     }
 
     private func ended(_ name: String, _ exit: RunStatus.Exit) {
+        var exit = exit
+        if exit.code == CommandFailure.Code.checkpointedAndStopped.rawValue {
+            exit = entries[name]?.refusal ?? exit
+        } else if exit != entries[name]?.refusal {
+            entries[name]?.refusal = nil
+        }
         log("\(name): ended (\(exit.code)): \(exit.reason)")
         supervision[name] = nil
         entries[name]?.supervisor = nil
@@ -219,6 +255,7 @@ actor RunQueue: RunControl {
             throw RunControlError.conflict(
                 "run \"\(run)\" is \(entry.record.state == .queued ? "queued" : "running") already")
         }
+        if let refusal = refusal(of: entry) { throw RunControlError.conflict(refusal.reason) }
         try enqueue(entry.record, entry.request, entry.configuration)
     }
 
@@ -260,9 +297,9 @@ actor RunQueue: RunControl {
             status.state = .queued
             status.exit = nil
             status.warnings = []
-        case .ended where status.state.isFinal: break
+        case .ended where status.exit != nil && entry.refusal == nil: break
         case .ended:
-            // It ended without a word in its own directory.
+            // What its own directory says is of an earlier end, if it says anything.
             let exit = entry.record.exit
             let wasStopped = exit?.code == CommandFailure.Code.checkpointedAndStopped.rawValue
             status.state = wasStopped ? .stopped : .failed

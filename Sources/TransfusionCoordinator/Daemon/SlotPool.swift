@@ -30,6 +30,16 @@ struct SlotPool: Sendable {
         _ = try LayoutChoice(configuration, hosts: hosts, limit: limit)
     }
 
+    /// A run that goes on with the slots it has, but is launched again with no more than the hosts have.
+    func limited(_ request: RunRequest, _ configuration: RunConfiguration) -> RunRequest {
+        guard let layout = try? LayoutChoice(configuration, hosts: hosts, limit: request.ranks),
+            layout.ranks < request.hosts.reduce(0, { $0 + $1.slots })
+        else { return request }
+        var request = request
+        request.hosts = layout.ranksOnHosts
+        return request
+    }
+
     /// Takes the slots of a run: as many as it would get when nothing else runs.
     /// - Returns: nil, and nothing is taken, when not so many are free.
     mutating func take(_ run: String, _ configuration: RunConfiguration, limit: Int?) -> [ComputeHost]? {

@@ -55,6 +55,11 @@ public struct RunFiles: Sendable {
         return lock
     }
 
+    /// Whether processes of the run are left on this host, as the last coordinator knew them.
+    var hasProcesses: Bool {
+        read(SupervisorState.self, from: state).map { !ProcessTable.processes(ofRun: $0.identity).isEmpty } ?? false
+    }
+
     /// Whether a coordinator supervises the run now.
     public var isSupervised: Bool { FileLock.isTaken(lockFile) }
 

@@ -18,7 +18,7 @@ public struct RunRequest: Sendable, Codable, Equatable {
     public var worker: String
 
     /// - Parameters:
-    ///   - hosts: Where ranks may run; nil for this host with as many as `ranks` says.
+    ///   - hosts: Where ranks may run; nil for this host with as many as `ranks` or else the configuration says.
     ///   - directory: nil for `runs/NAME`.
     /// - Throws: `CommandFailure` when that is no run.
     public init(
@@ -28,7 +28,8 @@ public struct RunRequest: Sendable, Codable, Equatable {
         self.configuration = configuration.resolved
         workingDirectory = FileManager.default.currentDirectoryPath
         self.directory = Self.absolute(directory ?? "runs/\(configuration.name)")
-        self.hosts = ComputeHost.unified(hosts ?? [.local(slots: ranks ?? configuration.parallel.tensor)])
+        let parallel = configuration.parallel
+        self.hosts = ComputeHost.unified(hosts ?? [.local(slots: ranks ?? parallel.tensor * (parallel.data ?? 1))])
         self.remoteShell = remoteShell
         self.ranks = ranks
         self.worker = try worker ?? Self.workerBesideThisProgram()

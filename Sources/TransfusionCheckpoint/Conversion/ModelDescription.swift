@@ -1,0 +1,42 @@
+internal import FoundationEssentials
+internal import TransfusionCore
+
+/// What a Transfusion model's `config.json` says: the configuration, and what the model was trained with.
+struct ModelDescription: Codable {
+    var configuration: ModelConfiguration
+    /// Rows of the longest sequence that the model was trained on, when that is known.
+    var contextLength: Int?
+
+    /// More than any sequence has; sizes from outside are multiplied later on.
+    static let contextLimit = 1 << 24
+
+    private enum CodingKeys: String, CodingKey {
+        case contextLength = "max_position_embeddings"
+    }
+
+    init(_ configuration: ModelConfiguration, contextLength: Int?) {
+        self.configuration = configuration
+        self.contextLength = contextLength
+    }
+
+    /// Reads a description and refuses sizes of which no model can be made.
+    init(validating json: Data) throws {
+        self = try JSONDecoder().decode(ModelDescription.self, from: json)
+        configuration = try ModelConfiguration.validated(json)
+    }
+
+    init(from decoder: any Decoder) throws {
+        configuration = try ModelConfiguration(from: decoder)
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        contextLength = try values.decodeIfPresent(Int.self, forKey: .contextLength)
+        guard (1...Self.contextLimit).contains(contextLength ?? 1) else {
+            throw DecodingError.dataCorruptedError(forKey: .contextLength, in: values, debugDescription: "")
+        }
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        try configuration.encode(to: encoder)
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encodeIfPresent(contextLength, forKey: .contextLength)
+    }
+}

@@ -1,0 +1,34 @@
+import Foundation
+import Testing
+import _TestUtilities
+
+/// What `--help` prints in a terminal of 80 columns.
+@Suite struct HelpTests {
+    /// Every command with the subcommands that its help lists.
+    private static let commands = [
+        (
+            "tf-coord",
+            ["run", "serve", "submit", "status", "dashboard", "logs", "stop", "resume", "hosts", "config", "token"]
+        ),
+        ("tf-ckpt", ["list", "inspect", "verify", "diff", "reshard", "convert", "prune", "export-weights"]),
+        ("tf-sample", ["image", "text", "caption"]), ("tf-eval", ["forward"]), ("tf-worker", []),
+        ("tf-data", ["verify"]),
+    ]
+
+    /// The lines of the discussion, as they were written.
+    private func discussion(_ command: String, _ subcommand: String?) throws -> [Substring] {
+        let help = try Command(command).run([subcommand, "--help"].compactMap(\.self), environment: ["COLUMNS": "500"])
+        #expect(help.status == 0)
+        return help.output.split(separator: "\n", omittingEmptySubsequences: false).dropFirst()
+            .prefix { !$0.hasPrefix("USAGE:") }
+    }
+
+    @Test(arguments: commands) func examplesStayOnTheirLines(_ command: String, _ subcommands: [String]) throws {
+        for subcommand in [nil] + subcommands {
+            let lines = try discussion(command, subcommand)
+            for line in lines { #expect(line.count <= 78, "\(line)") }
+            guard let subcommand else { continue }
+            #expect(lines.contains { $0.contains("\(command) \(subcommand)") }, "\(command) \(subcommand)")
+        }
+    }
+}
