@@ -193,6 +193,16 @@ import _TestUtilities
         }
     }
 
+    /// NIO ends the process when the server's task is cancelled before it has taken over what was accepted.
+    @Test(.timeLimit(.minutes(2))) func theServerEndsWhileClientsConnect() async throws {
+        for _ in 0..<5 {
+            try await runs.serve { port in
+                let burst = try (0..<64).map { _ in try RawConnection(port: port) }
+                withExtendedLifetime(burst) {}
+            }
+        }
+    }
+
     /// Slow clients: those that never say anything, those that send a head or a body byte by byte.
     @Test(.timeLimit(.minutes(3))) func slowConnectionsAreClosedAndHoldUpNobody() async throws {
         try await runs.serve { (port: Int) throws -> Void in

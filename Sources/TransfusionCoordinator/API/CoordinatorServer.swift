@@ -4,6 +4,7 @@ internal import HummingbirdCore
 internal import HummingbirdTLS
 internal import Logging
 internal import NIOCore
+internal import Synchronization
 public import TransfusionConfig
 
 /// The HTTP server of a coordinator: the API under /v1, /metrics for Prometheus, and the dashboard.
@@ -101,15 +102,30 @@ public struct CoordinatorServer: Sendable {
         while body: @escaping @Sendable (Ports) async throws -> Result
     ) async throws -> Result {
         let (ports, continuation) = AsyncThrowingStream.makeStream(of: Ports.self)
+        let listeners = Listeners()
         let serving = Task {
             do {
-                try await listen(ranks) { ports in continuation.yield(ports) }
+                try await listen(ranks, listeners) { ports in continuation.yield(ports) }
                 continuation.finish()
             } catch {
                 continuation.finish(throwing: error)
             }
         }
-        defer { serving.cancel() }
+        let outcome: Swift.Result<Result, any Error>
+        do {
+            outcome = .success(try await value(of: body, whileThereAre: ports))
+        } catch {
+            outcome = .failure(error)
+        }
+        await listeners.stopAccepting()
+        serving.cancel()
+        return try outcome.get()
+    }
+
+    private func value<Result: Sendable>(
+        of body: @escaping @Sendable (Ports) async throws -> Result,
+        whileThereAre ports: AsyncThrowingStream<Ports, any Error>
+    ) async throws -> Result {
         let end = CommandFailure("the server of tf-coord ended unexpectedly")
         guard let first = try await ports.first(where: { _ in true }) else { throw end }
         return try await withThrowingTaskGroup(of: Result?.self) { group in
@@ -128,7 +144,8 @@ public struct CoordinatorServer: Sendable {
     }
 
     private func listen(
-        _ ranks: (address: String, identity: TLSIdentity)?, onStart: @escaping @Sendable (Ports) async -> Void
+        _ ranks: (address: String, identity: TLSIdentity)?, _ listeners: Listeners,
+        onStart: @escaping @Sendable (Ports) async -> Void
     ) async throws {
         var beyond: TLSConfiguration?
         if let certificate = settings.certificate, let key = settings.privateKey {
@@ -138,12 +155,16 @@ public struct CoordinatorServer: Sendable {
             let (started, start) = AsyncStream.makeStream(of: Int.self)
             if let ranks {
                 group.addTask {
-                    try await listen(ranks.address, 0, tls: ranks.identity.serverConfiguration) { start.yield($0) }
+                    try await listen(ranks.address, 0, tls: ranks.identity.serverConfiguration, listeners) {
+                        start.yield($0)
+                    }
                 }
             }
-            if let beyond { group.addTask { try await listen(settings.host, settings.port, tls: beyond) { _ in } } }
+            if let beyond {
+                group.addTask { try await listen(settings.host, settings.port, tls: beyond, listeners) { _ in } }
+            }
             group.addTask {
-                try await listen(Self.local, beyond == nil ? settings.port : 0, tls: nil) { local in
+                try await listen(Self.local, beyond == nil ? settings.port : 0, tls: nil, listeners) { local in
                     let port = ranks == nil ? local : await started.first { _ in true }
                     if let port { await onStart(Ports(local: local, ranks: port)) }
                 }
@@ -154,7 +175,8 @@ public struct CoordinatorServer: Sendable {
     }
 
     private func listen(
-        _ host: String, _ port: Int, tls: TLSConfiguration?, onStart: @escaping @Sendable (_ port: Int) async -> Void
+        _ host: String, _ port: Int, tls: TLSConfiguration?, _ listeners: Listeners,
+        onStart: @escaping @Sendable (_ port: Int) async -> Void
     ) async throws {
         var logger = Logger(label: "tf-coord")
         logger.logLevel = .critical
@@ -173,7 +195,10 @@ public struct CoordinatorServer: Sendable {
             configuration: ApplicationConfiguration(
                 address: .hostname(host, port: port), serverName: "tf-coord",
                 availableConnectionsDelegate: MaximumAvailableConnections(Limits.connections)),
-            onServerRunning: { channel in await onStart(channel.localAddress?.port ?? 0) }, logger: logger)
+            onServerRunning: { channel in
+                listeners.add(channel)
+                await onStart(channel.localAddress?.port ?? 0)
+            }, logger: logger)
         do {
             try await application.run()
         } catch let error as IOError {
@@ -193,6 +218,25 @@ public struct CoordinatorServer: Sendable {
             throw CommandFailure(
                 "\(certificate), \(key): are no certificate and key in PEM format (\(error))", .wrongUse)
         }
+    }
+}
+
+/// The sockets at which a server listens.
+private final class Listeners: Sendable {
+    private let channels = Mutex<[any Channel]>([])
+
+    func add(_ channel: any Channel) { channels.withLock { $0.append(channel) } }
+
+    /// To be called before the task that serves is cancelled: a connection that is accepted, but waits for that task, would
+    /// be dropped with it, and NIO ends the process then (swift-nio issue 2637).
+    func stopAccepting() async {
+        let channels = channels.withLock { $0 }
+        // In a task of its own, which the end of the server does not cancel.
+        await Task {
+            for channel in channels { try? await channel.setOption(.autoRead, value: false).get() }
+            // What has been accepted needs microseconds to its task, and much longer on a busy host.
+            try? await Task.sleep(for: .milliseconds(300))
+        }.value
     }
 }
 
