@@ -99,7 +99,7 @@ final class SharedMemoryCollectives: PieceCollectives {
             return
         }
         // Staging: one slot for each rank's piece; this rank's own slot stays empty.
-        let slot = SharedRounds.stagingBytes / size & ~63
+        let slot = ExchangeSizes.stagingBytes / size & ~63
         try call("reduce-scatter", values.count, site) { rounds in
             for index in 0..<max(1, pieces.chunkCount(of: slot)) {
                 try rounds.round { staging in
@@ -129,7 +129,7 @@ final class SharedMemoryCollectives: PieceCollectives {
             }
             return
         }
-        let length = SharedRounds.stagingBytes
+        let length = ExchangeSizes.stagingBytes
         try call("all-gather", values.count, site) { rounds in
             for index in 0..<max(1, pieces.chunkCount(of: length)) {
                 try rounds.round { staging in
@@ -155,7 +155,7 @@ final class SharedMemoryCollectives: PieceCollectives {
         _ start: UnsafeMutableRawPointer, _ pieces: [Range<Int>], _ reduction: Reduction, _ rounds: SharedRounds
     ) throws {
         // Staging: one slot for each rank's piece, then one for the sum that this rank gives out.
-        let slot = SharedRounds.stagingBytes / (size + 1) & ~63
+        let slot = ExchangeSizes.stagingBytes / (size + 1) & ~63
         let chunks = pieces.chunkCount(of: slot)
         for index in 0...chunks {
             try rounds.round { staging in

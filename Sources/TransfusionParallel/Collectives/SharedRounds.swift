@@ -1,5 +1,6 @@
 internal import CKernels
 internal import Glibc
+internal import TransfusionCore
 
 /// The rendezvous of `SharedMemoryCollectives`: staging memory and a counter of rounds for each rank.
 ///
@@ -9,9 +10,6 @@ final class SharedRounds {
     struct Problem: Error {
         let reason: CollectiveError.Reason
     }
-
-    /// Staging memory of one rank for one round. Two ranks' staging of both parities fits a second-level cache.
-    static let stagingBytes = 1 << 20
 
     let rank: Int
     let size: Int
@@ -24,7 +22,7 @@ final class SharedRounds {
     private var callIsNew = false
 
     static func byteCount(ranks: Int) -> Int {
-        ranks * (SharedRegion.pageSize + 2 * stagingBytes)
+        ranks * (SharedRegion.pageSize + 2 * ExchangeSizes.stagingBytes)
     }
 
     init(region: SharedRegion, rank: Int, size: Int, world: AbandonFlag, timeout: Duration?) {
@@ -95,7 +93,7 @@ final class SharedRounds {
     }
 
     private func staging(of rank: Int, _ parity: Int) -> UnsafeMutableRawPointer {
-        region.address + size * SharedRegion.pageSize + (2 * rank + parity) * Self.stagingBytes
+        region.address + size * SharedRegion.pageSize + (2 * rank + parity) * ExchangeSizes.stagingBytes
     }
 }
 

@@ -103,6 +103,8 @@ public struct MemoryPlan: Sendable, Equatable, Codable {
         }
         // Pixels and noise of this micro-batch and of the next one, which is prepared meanwhile.
         buffers += 2 * 2 * 4 * batch.images * model.imageChannels * model.imageHeight * model.imageWidth
+        // What a rank of a tensor-parallel group gives the others to add up, in even and in odd rounds.
+        if layout.tensor > 1 { buffers += 2 * ExchangeSizes.stagingBytes }
         // What a rank receives from the other hosts at a time.
         if layout.hosts > 1 { buffers += layout.hosts * ExchangeSizes.messageBytes(hosts: layout.hosts) }
         if layout.saving != .never {
