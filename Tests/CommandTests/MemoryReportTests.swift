@@ -61,7 +61,7 @@ import _TestUtilities
         try """
         model: {layers: 4, width: 256, heads: 4, ffn: 688, patch: 2}
         data: {path: \(dataset.path)}
-        schedule: {steps: 120, learning_rate: 1e-3, minimum_learning_rate: 1e-4, warmup_steps: 1}
+        schedule: {steps: 240, learning_rate: 1e-3, minimum_learning_rate: 1e-4, warmup_steps: 1}
         batch: {sequence_length: 128, global_sequences: 4, micro_sequences: 2}
         parallel: {threads: 1}
         checkpoint: {every_steps: 5, keep: {last: 1}}
@@ -79,7 +79,9 @@ import _TestUtilities
         let lines = try String(contentsOfFile: directory.file("run/metrics.jsonl"), encoding: .utf8)
             .split(separator: "\n").map { try JSONDecoder().decode(Line.self, from: Data($0.utf8)) }
         let early = try #require(lines.first { $0.step == 40 }), late = try #require(lines.last)
-        #expect(late.step == 120)
-        #expect(late.memory_bytes < early.memory_bytes * 1.01, "\(lines.map(\.memory_bytes))")
+        #expect(late.step == 240)
+        // On a busy host it takes some time until a save, a picture and a batch have once been made at the same moment, which
+        // costs up to 4 % once. What grows with every save or every step exceeds the limit: 50 kB a step do.
+        #expect(late.memory_bytes < early.memory_bytes * 1.05, "\(lines.map(\.memory_bytes))")
     }
 }
