@@ -28,12 +28,13 @@ struct HostHealth: Sendable {
     private static let patience = 3
     private static let window = 3600.0
     private static let pause = 600.0
-    /// For an answer of another host.
-    private static let answerTime = 10.0
+    /// For an answer of another host, in seconds.
+    private let answerTime: Double
 
-    init(_ hosts: [ComputeHost], shell: RemoteShell) {
+    init(_ hosts: [ComputeHost], shell: RemoteShell, answerTime: Double = 10) {
         self.hosts = hosts
         self.shell = shell
+        self.answerTime = answerTime
     }
 
     /// Takes note of a failure that a host is to blame for.
@@ -70,7 +71,7 @@ struct HostHealth: Sendable {
 
     /// Those of some hosts that answer.
     func answering(_ names: [String]) async -> [String] {
-        await onEach(names) { name in await shell.run("true", on: name, within: Self.answerTime) == nil ? nil : name }
+        await onEach(names) { name in await shell.run("true", on: name, within: answerTime) == nil ? nil : name }
             .map(\.value).sorted()
     }
 
@@ -85,7 +86,7 @@ struct HostHealth: Sendable {
         let report = (["env"] + choices + [RemoteShell.quoted(bench), "host", "--json"]).joined(separator: " ")
         let script = RemoteShell.killScript(run) + "; \(report) || true"
         let answers = await onEach(names ?? hosts.map(\.name)) { name -> Answer? in
-            guard let output = await shell.run(script, on: name, within: 3 * Self.answerTime) else { return nil }
+            guard let output = await shell.run(script, on: name, within: 3 * answerTime) else { return nil }
             let lines = output.split(separator: "\n")
             guard let count = lines.first.flatMap({ Int($0.trimmingPrefix(" ")) }) else { return nil }
             let report = lines.last.flatMap { try? JSONDecoder().decode(HostReport.self, from: Data($0.utf8)) }
@@ -141,7 +142,7 @@ struct HostHealth: Sendable {
     ///   cleared by `prepare` when they come back.
     func killAll(run: String, on names: [String]) async -> [String: Int] {
         let counts = await onEach(names.filter { $0 != ComputeHost.localName && !away.contains($0) }) { name in
-            await shell.run(RemoteShell.killScript(run), on: name, within: 2 * Self.answerTime)
+            await shell.run(RemoteShell.killScript(run), on: name, within: 2 * answerTime)
                 .flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
         }
         return Dictionary(uniqueKeysWithValues: counts.filter { $0.value > 0 }.map { ($0.name, $0.value) })
