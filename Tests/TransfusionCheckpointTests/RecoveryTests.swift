@@ -100,9 +100,32 @@ import _TestUtilities
         try expectFallback("does not match its own SHA-256")
     }
 
-    @Test func aManifestOfTheFuture() throws {
-        try Data(#"{"format":"transfusion-checkpoint","version":2,"elsewhere":true}"#.utf8).write(to: manifest)
-        try expectFallback("has format version 2, newer than the 1 known here; update transfusion")
+    /// Days of training are not done again because somebody went back to an older transfusion.
+    @Test(arguments: [false, true]) func aCheckpointOfTheFutureIsLeftAlone(_ beginsWithDigest: Bool) throws {
+        let rest = #""format":"transfusion-checkpoint","version":2,"elsewhere":true}"#
+        let digest = SHA256.hexDigest(Array(rest.utf8))
+        try Data((beginsWithDigest ? #"{"sha256":"\#(digest)",\#(rest)"# : "{\(rest)").utf8).write(to: manifest)
+        let store = store
+        let messages = try ThreadRank.run(2) { collectives in
+            do {
+                _ = try store.newestVerified(collectives: collectives) { _ in }
+                return "no error"
+            } catch {
+                return "\(error)"
+            }
+        }
+        for message in messages {
+            #expect(message.hasPrefix(manifest.path + ": has format version 2, newer than the 1 known here; "))
+            #expect(message.contains("go on with the newer transfusion"))
+        }
+        #expect(try store.steps() == [1, 2])
+    }
+
+    @Test func aVersionThatDamageMade() throws {
+        let text = try String(contentsOf: manifest, encoding: .utf8)
+        try text.replacingOccurrences(of: "\"version\":1", with: "\"version\":3")
+            .write(to: manifest, atomically: false, encoding: .utf8)
+        try expectFallback("does not match its own SHA-256")
     }
 
     @Test func aDirectoryThatVanishesWhileItIsRead() throws {

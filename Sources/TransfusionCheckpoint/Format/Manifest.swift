@@ -118,16 +118,20 @@ extension Manifest {
     }
 
     init(decoding bytes: [UInt8], path: String) throws {
-        try Self.checkVersion(bytes, path)
         let prefix = Self.opening.count + 64 + Self.closing.count
-        guard bytes.count > prefix, bytes.starts(with: Self.opening),
-            bytes[(prefix - Self.closing.count)..<prefix].elementsEqual(Self.closing)
-        else {
-            throw CheckpointError(path, "does not begin with its SHA-256; it was cut off, edited or is no manifest")
-        }
-        let rest = bytes[prefix...]
-        guard SHA256.hexDigest(rest).utf8.elementsEqual(bytes[Self.opening.count..<prefix - Self.closing.count]) else {
+        let beginsWithDigest =
+            bytes.count > prefix && bytes.starts(with: Self.opening)
+            && bytes[(prefix - Self.closing.count)..<prefix].elementsEqual(Self.closing)
+        let rest = bytes.dropFirst(prefix)
+        if beginsWithDigest,
+            !SHA256.hexDigest(rest).utf8.elementsEqual(bytes[Self.opening.count..<prefix - Self.closing.count])
+        {
             throw CheckpointError(path, "does not match its own SHA-256; it was damaged or edited")
+        }
+        // A manifest of the future may keep its digest elsewhere, and what damage made of a version is none.
+        try Self.checkVersion(bytes, path)
+        guard beginsWithDigest else {
+            throw CheckpointError(path, "does not begin with its SHA-256; it was cut off, edited or is no manifest")
         }
         do {
             self = try JSONDecoder().decode(Manifest.self, from: Data([UInt8(ascii: "{")] + rest))
@@ -137,7 +141,6 @@ extension Manifest {
         try validate(path)
     }
 
-    /// A manifest of the future may keep its digest elsewhere, so its version is looked at first.
     private static func checkVersion(_ bytes: [UInt8], _ path: String) throws {
         struct Head: Decodable {
             var format: String
@@ -148,9 +151,12 @@ extension Manifest {
             throw CheckpointError(path, "is no transfusion checkpoint but '\(head.format.prefix(40))'")
         }
         guard head.version <= newestVersion else {
-            throw CheckpointError(
+            var error = CheckpointError(
                 path,
-                "has format version \(head.version), newer than the \(newestVersion) known here; update transfusion")
+                "has format version \(head.version), newer than the \(newestVersion) known here; it is left alone: go on "
+                    + "with the newer transfusion that wrote it")
+            error.isOfNewerVersion = true
+            throw error
         }
     }
 }

@@ -22,7 +22,7 @@ extension Checkpoint {
     public func problems(progress: (_ done: Int, _ of: Int) -> Void = { _, _ in }) -> [CheckpointError] {
         var problems: [CheckpointError] = []
         func attempt(_ body: () throws -> Void) {
-            do { try body() } catch { problems.append(error as? CheckpointError ?? CheckpointError(path, "\(error)")) }
+            do { try body() } catch { problems.append(CheckpointError(error, at: path)) }
         }
         attempt { try checkFileList() }
         var files: [String: any ReadableFile] = [:]
@@ -38,7 +38,7 @@ extension Checkpoint {
                     try withStoredChunk(chunks[index], file) { _ in }
                     return nil
                 } catch {
-                    return error as? CheckpointError ?? CheckpointError(path, "\(error)")
+                    return CheckpointError(error, at: path)
                 }
             } consume: { index, problem in
                 if let problem { problems.append(problem) }

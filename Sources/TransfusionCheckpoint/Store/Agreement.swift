@@ -6,9 +6,8 @@ extension CheckpointStore {
     /// Runs `body` on rank 0; all ranks get its result, or its error.
     func broadcast<Value: Codable>(_ collectives: any Collectives, _ body: () throws -> Value) throws -> Value {
         var outcome: Outcome<Value>?
-        if collectives.rank == 0 { outcome = Outcome(body) }
+        if collectives.rank == 0 { outcome = Outcome(directory, collectives, body) }
         if collectives.size == 1, let outcome { return try outcome.get(directory) }
-        outcome?.name(rank: 0)
         let message = try outcome.map { Array(try JSONEncoder().encode($0)) } ?? []
         let bytes = try collectives.broadcast(message, root: 0, site: "checkpoint.agree")
         return try JSONDecoder().decode(Outcome<Value>.self, from: Data(bytes)).get(directory)
@@ -26,46 +25,40 @@ extension CheckpointStore {
     func gather<Value: Codable>(
         _ collectives: any Collectives, _ body: () throws -> Value
     ) throws -> Result<[Value], CheckpointError> {
-        var mine = Outcome(body)
-        if collectives.size > 1 { mine.name(rank: collectives.rank) }
+        let mine = Outcome(directory, collectives, body)
         let messages = try collectives.gather(
             Array(try JSONEncoder().encode(mine)), root: 0, site: "checkpoint.gather")
         return Result {
             try messages.map { try JSONDecoder().decode(Outcome<Value>.self, from: Data($0)).get(directory) }
-        }.mapError { $0 as? CheckpointError ?? CheckpointError(directory, "\($0)") }
+        }.mapError { CheckpointError($0, at: directory) }
     }
 }
 
 private struct Outcome<Value: Codable>: Codable {
     // An array, because a JSON null could be a missing value as well as a value that is nil.
     var values: [Value] = []
-    var path: String?
-    var problem: String?
-    var rank: Int?
+    var error: CheckpointError?
 
-    init(_ body: () throws -> Value) {
+    init(_ directory: String, _ collectives: any Collectives, _ body: () throws -> Value) {
         do {
             values = [try body()]
-        } catch let error as CheckpointError {
-            path = error.path
-            problem = error.problem
-            rank = error.rank
-        } catch let error as FileSystemError {
-            path = error.path
-            problem = "cannot \(error.operation): \(error.reason)"
         } catch {
-            problem = "\(error)"
+            self.error = CheckpointError(error, at: directory).onRank(of: collectives)
         }
     }
 
-    /// Says which rank has failed, unless it passes on the failure of another.
-    mutating func name(rank: Int) {
-        if problem != nil, self.rank == nil { self.rank = rank }
-    }
-
     func get(_ directory: String) throws -> Value {
-        if let problem { throw CheckpointError(path ?? directory, problem, rank: rank) }
+        if let error { throw error }
         guard let value = values.first else { throw CheckpointError(directory, "a rank sent no answer") }
         return value
+    }
+}
+
+extension CheckpointError {
+    /// Says which of several ranks has failed, unless it passes on the failure of another.
+    func onRank(of collectives: any Collectives) -> CheckpointError {
+        var error = self
+        if collectives.size > 1, rank == nil { error.rank = collectives.rank }
+        return error
     }
 }

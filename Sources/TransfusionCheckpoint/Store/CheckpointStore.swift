@@ -106,7 +106,8 @@ extension CheckpointStore {
     ///
     /// Every rank calls it; the ranks share the work of verifying. A damaged checkpoint is renamed to `step-N.corrupt`,
     /// so that it is not tried again and can be looked at. One that cannot be read (a missing permission, a disk or a server
-    /// that gives errors) may be good: it stays as it is, and the error reaches all ranks.
+    /// that gives errors, a version of the format that is not known here) may be good: it stays as it is, and the error
+    /// reaches all ranks.
     /// - Parameters:
     ///   - puttingAside: Whether damaged checkpoints are renamed. Readers that do not own the run leave them.
     ///   - report: Called on every rank for each checkpoint that was skipped.
@@ -121,14 +122,14 @@ extension CheckpointStore {
             case .good: return try open(step: step)
             case .damaged(let problem):
                 let aside = try broadcast(collectives) { puttingAside ? putAside(step) : nil }
-                report(SkippedCheckpoint(step: step, problem: problem, putAside: aside))
+                report(SkippedCheckpoint(step: step, problem: problem.description, putAside: aside))
             }
         }
         return nil
     }
 
     private enum Verdict: Codable {
-        case good, damaged(String)
+        case good, damaged(CheckpointError)
     }
 
     /// What all ranks together find out about a checkpoint.
@@ -144,9 +145,10 @@ extension CheckpointStore {
                     error.path,
                     "cannot \(error.operation): \(error.reason); the checkpoint of step \(step) may be good, so it is left "
                         + "alone; make it readable, or move it away to continue without it")
+            } catch let error as CheckpointError where error.isOfNewerVersion {
+                throw error
             } catch {
-                let rank = collectives.size > 1 ? " (rank \(collectives.rank))" : ""
-                return .damaged("\(error)\(rank)")
+                return .damaged(CheckpointError(error, at: path(step)).onRank(of: collectives))
             }
         }
         return try broadcast(collectives) {
