@@ -5,7 +5,6 @@ public import TransfusionConfig
 public struct MetricsLog: ~Copyable {
     private let path: String
     private let descriptor: Int32
-    private var length: Int
 
     /// Opens the log, and removes the records of the steps that will be done again and what a crash left half written.
     /// - Parameters:
@@ -14,9 +13,8 @@ public struct MetricsLog: ~Copyable {
     public init(_ path: String, continuingAfter step: Int) throws(FileFailure) {
         self.path = path
         descriptor = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
-        length = 0
         guard descriptor >= 0 else { throw FileFailure("open", path) }
-        length = try Self.lengthOfRecords(upTo: step, path)
+        let length = try Self.lengthOfRecords(upTo: step, path)
         guard ftruncate(descriptor, off_t(length)) == 0 else { throw FileFailure("shorten", path) }
     }
 
@@ -24,17 +22,9 @@ public struct MetricsLog: ~Copyable {
         if descriptor >= 0 { close(descriptor) }
     }
 
-    /// Appends a record with one write, so that no reader ever sees half of it.
-    public mutating func append(_ record: StepRecord) throws(FileFailure) {
-        let line = Array((record.json + "\n").utf8)
-        let written = line.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-        guard written == line.count else {
-            let failure = FileFailure("append to", path)
-            // A disk that is full took the beginning of the line.
-            ftruncate(descriptor, off_t(length))
-            throw failure
-        }
-        length += line.count
+    /// Appends a record.
+    public func append(_ record: StepRecord) throws(FileFailure) {
+        try appendWhole(Array((record.json + "\n").utf8), to: descriptor, path)
     }
 
     /// Makes all records durable.

@@ -49,14 +49,7 @@ public struct TensorBoardEvents: ~Copyable {
     }
 
     private func append(_ event: ProtocolBuffer) throws(FileFailure) {
-        let record = Self.framed(event.bytes)
-        let written = record.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-        guard written == record.count else {
-            let failure = FileFailure("append to", path)
-            // A disk that is full took the beginning of the event, at which readers would stop.
-            if written > 0 { ftruncate(descriptor, lseek(descriptor, 0, SEEK_CUR) - off_t(written)) }
-            throw failure
-        }
+        try appendWhole(Self.framed(event.bytes), to: descriptor, path)
     }
 }
 

@@ -51,13 +51,13 @@ struct MetricsLogTests {
 
     @Test func goingOnRemovesTheStepsThatAreDoneAgain() throws {
         do {
-            var log = try MetricsLog(path, continuingAfter: 0)
+            let log = try MetricsLog(path, continuingAfter: 0)
             for step in 1...10 { try log.append(record(step)) }
             try log.synchronize()
         }
         #expect(try steps() == Array(1...10))
         do {
-            var log = try MetricsLog(path, continuingAfter: 6)
+            let log = try MetricsLog(path, continuingAfter: 6)
             #expect(try steps() == Array(1...6))
             try log.append(record(7, loss: 1))
         }
@@ -72,14 +72,14 @@ struct MetricsLogTests {
     @Test(arguments: ["{\"step\":4,\"tok", "\0\0\0\0\0\0", "{}\nnonsense\n"])
     func whatACrashLeftIsRemoved(_ torn: String) throws {
         do {
-            var log = try MetricsLog(path, continuingAfter: 0)
+            let log = try MetricsLog(path, continuingAfter: 0)
             for step in 1...3 { try log.append(record(step)) }
         }
         let whole = try Data(contentsOf: URL(filePath: path))
         try append(torn)
         #expect(try steps() == [1, 2, 3])
         do {
-            var log = try MetricsLog(path, continuingAfter: 3)
+            let log = try MetricsLog(path, continuingAfter: 3)
             #expect(try Data(contentsOf: URL(filePath: path)) == whole)
             try log.append(record(4))
         }
@@ -91,7 +91,7 @@ struct MetricsLogTests {
         await #expect(processExitsWith: .success) {
             let temporary = try TemporaryDirectory()
             let path = temporary.path + "/metrics.jsonl"
-            var log = try MetricsLog(path, continuingAfter: 0)
+            let log = try MetricsLog(path, continuingAfter: 0)
             try log.append(record(1))
             let length = try Data(contentsOf: URL(filePath: path)).count
             signal(SIGXFSZ, SIG_IGN)

@@ -64,6 +64,25 @@ struct TensorBoardEventsTests {
         }
     }
 
+    @Test func aWriteThatFailsLeavesWholeEvents() async {
+        // In a process of its own, because the limit stands for a disk that fills up in the middle of an event.
+        await #expect(processExitsWith: .success) {
+            let directory = try TemporaryDirectory()
+            let events = try TensorBoardEvents(directory: directory.path, continuingAfter: 0)
+            try events.append(record(1))
+            let before = try Data(contentsOf: URL(filePath: events.path))
+            signal(SIGXFSZ, SIG_IGN)
+            var limit = rlimit(rlim_cur: rlim_t(before.count + 10), rlim_max: .max)
+            #expect(setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0)
+            #expect(throws: FileFailure.self) { try events.append(record(2)) }
+            #expect(try Data(contentsOf: URL(filePath: events.path)) == before)
+            limit.rlim_cur = .max
+            #expect(setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0)
+            try events.append(record(3))
+            #expect(try Data(contentsOf: URL(filePath: events.path)).starts(with: before))
+        }
+    }
+
     /// Walks over the frames of a file; the lengths must end exactly at its end.
     private func lengths(_ path: String) throws -> [Int] {
         let bytes = [UInt8](try Data(contentsOf: URL(filePath: path)))
