@@ -72,7 +72,15 @@ struct TrainingSetup {
 
         try group.barrier(site: "peak rate")
         peakRate = try group.sum([context.measuredPeakRate()], site: "peak rate")[0]
-        memory = Self.memoryPlan(configuration, state, mesh, context)
+        // All of the state has been written by now; what else is resident is the program.
+        let parameters = state.model.parameters
+        let stateBytes =
+            parameters.matrices.byteCount + parameters.vectors.byteCount + (parameters.gradients?.byteCount ?? 0)
+            + state.optimizer.byteCount
+        memory = Self.memoryPlan(
+            configuration, modelConfiguration, mesh, type,
+            programBytes: max(0, ProcessMemory.residentBytes - stateBytes),
+            ownedElements: state.optimizer.optimizer.ownedRanges.reduce(0) { $0 + $1.count })
         report = Self.report(
             model: state.model, memory: memory, dataset: source.dataset, context: context, cpu: cpu, mesh: mesh,
             ranksOnHost: ranksOnHost, peakRate: peakRate)
@@ -110,44 +118,30 @@ struct TrainingSetup {
         ranksOnHost: Int
     ) throws {
         guard let limit = ProcessMemory.limitBytes else { return }
-        let layout = MemoryPlan.Layout(
-            configuration, data: mesh.shape.data, hosts: Set(mesh.world.hosts).count, type: type)
-        let plan = MemoryPlan(
-            model, layout, microBatch(configuration, model), programBytes: ProcessMemory.residentBytes)
-        // In Double: the product of a huge plan and many ranks need not be an Int.
-        guard Double(plan.total) * Double(ranksOnHost) > Double(limit) else { return }
-        let classes = plan.classes.map { "\($0.name) \(gigabytes(Double($0.bytes)))" }.joined(separator: ", ")
+        let plan = memoryPlan(configuration, model, mesh, type, programBytes: ProcessMemory.residentBytes)
+        let needed = MemoryPlan.total(plan.total, ranks: ranksOnHost)
+        guard needed > limit else { return }
+        let classes = plan.classes.map { "\($0.name) \(gigabytes($0.bytes))" }.joined(separator: ", ")
         throw CommandFailure(
             "memory: \(ranksOnHost) \(ranksOnHost == 1 ? "rank" : "ranks") of this host would need "
-                + "\(gigabytes(Double(plan.total) * Double(ranksOnHost))) of \(gigabytes(Double(limit))) (each \(classes)); "
+                + "\(gigabytes(needed)) of \(gigabytes(limit)) (each \(classes)); "
                 + "take a smaller batch.micro_sequences, parallel.recompute: full, more parallel.tensor or more hosts "
                 + "('tf-coord plan' compares them), or a smaller model", .wrongUse)
     }
 
-    private static func gigabytes(_ bytes: Double) -> String { String(format: "%.1f GB", bytes / 1e9) }
-
-    private static func microBatch(
-        _ configuration: RunConfiguration, _ model: ModelConfiguration
-    ) -> MemoryPlan.MicroBatch {
-        MemoryPlan.MicroBatch(
-            model, rows: configuration.batch.microSequences * configuration.batch.sequenceLength,
-            textToImageRatio: configuration.data.textImageRatio)
-    }
+    private static func gigabytes(_ bytes: Int) -> String { String(format: "%.1f GB", Double(bytes) / 1e9) }
 
     private static func memoryPlan(
-        _ configuration: RunConfiguration, _ state: TrainingState, _ mesh: ProcessMesh, _ context: Context
+        _ configuration: RunConfiguration, _ model: ModelConfiguration, _ mesh: ProcessMesh, _ type: ElementType,
+        programBytes: Int, ownedElements: Int? = nil
     ) -> MemoryPlan {
-        let store = state.model.parameters, model = state.model.configuration
         var layout = MemoryPlan.Layout(
-            configuration, data: mesh.shape.data, hosts: Set(mesh.world.hosts).count, type: context.type)
-        layout.ownedElements = state.optimizer.optimizer.ownedRanges.reduce(0) { $0 + $1.count }
-        // All of the state has been written by now; what else is resident is the program.
-        let bytes =
-            store.matrices.byteCount + store.vectors.byteCount + (store.gradients?.byteCount ?? 0)
-            + state.optimizer.byteCount
-        return MemoryPlan(
-            model, layout, microBatch(configuration, model),
-            programBytes: max(0, ProcessMemory.residentBytes - bytes))
+            configuration, data: mesh.shape.data, hosts: Set(mesh.world.hosts).count, type: type)
+        layout.ownedElements = ownedElements
+        let microBatch = MemoryPlan.MicroBatch(
+            model, rows: configuration.batch.microSequences * configuration.batch.sequenceLength,
+            textToImageRatio: configuration.data.textImageRatio)
+        return MemoryPlan(model, layout, microBatch, programBytes: programBytes)
     }
 
     private static func report(

@@ -87,7 +87,7 @@ struct StepSweep {
             settings.name = preset.rawValue
             settings.sizes = preset.sizes
             guard settings.recomputation != .full, let plan = try? settings.plan(data: 1, machine: nil),
-                plan.memoryBytes * settings.tensor > availableBytes
+                MemoryPlan.total(plan.memoryBytes, ranks: settings.tensor) > availableBytes
             else { return Point(label: preset.rawValue, settings: settings) }
             settings.recomputation = .full
             return Point(label: "\(preset.rawValue), recompute full", settings: settings)
@@ -109,8 +109,7 @@ struct StepSweep {
     private func row(_ point: Point) throws -> Row {
         let ranks = point.data * point.settings.tensor
         let plan = try point.settings.plan(data: point.data, machine: machine)
-        // As floating-point numbers: so many ranks can be named that the product is no integer.
-        let needed = Double(plan.memoryBytes) * Double(ranks), available = Double(Self.availableBytes)
+        let needed = MemoryPlan.total(plan.memoryBytes, ranks: ranks), available = Self.availableBytes
         guard needed <= available else {
             return Row(
                 point: point.label, step: nil, plan: plan,
@@ -162,12 +161,12 @@ struct StepSweep {
             var cells = [
                 "\(step.threads)", String(format: "%.1f", step.tokensPerSecond),
                 percent(step.tokensPerSecond / (first ?? step.tokensPerSecond)), percent(step.utilization),
-                percent(communication / step.secondsPerStep), gigabytes(Double(memory)),
+                percent(communication / step.secondsPerStep), gigabytes(memory),
             ]
             if let seconds = row.plan.secondsPerStep {
                 cells += [
                     String(format: "%.1f", Double(step.tokensPerStep) / seconds),
-                    signed(seconds / step.secondsPerStep - 1), gigabytes(Double(row.plan.memoryBytes)),
+                    signed(seconds / step.secondsPerStep - 1), gigabytes(row.plan.memoryBytes),
                     signed(Double(row.plan.memoryBytes) / Double(memory) - 1),
                 ]
             }
@@ -177,7 +176,7 @@ struct StepSweep {
 
     private func percent(_ share: Double) -> String { String(format: "%.1f %%", 100 * share) }
     private func signed(_ share: Double) -> String { String(format: "%+.1f %%", 100 * share) }
-    private func gigabytes(_ bytes: Double) -> String { String(format: "%.2f GB", bytes / 1e9) }
+    private func gigabytes(_ bytes: Int) -> String { String(format: "%.2f GB", Double(bytes) / 1e9) }
 
     /// What the kernel would give without swapping.
     private static var availableBytes: Int {

@@ -78,9 +78,7 @@ public struct PlannedLayout: Sendable, Equatable, Codable {
             MemoryPlan.MicroBatch(
                 model, rows: batch.microSequences * batch.sequenceLength, textToImageRatio: ratio),
             programBytes: machine.programBytes)
-        // The largest models on the most ranks take more than can be counted, and than a host has.
-        let (bytes, overflow) = memory.total.multipliedReportingOverflow(by: ranksOnHost)
-        hostMemoryBytes = overflow ? .max : bytes
+        hostMemoryBytes = MemoryPlan.total(memory.total, ranks: ranksOnHost)
         fits = hostMemoryBytes <= cluster.memoryBytes
 
         let rows = FloatingPointWork.Rows(

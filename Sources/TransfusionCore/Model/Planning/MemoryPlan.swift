@@ -16,6 +16,13 @@ public struct MemoryPlan: Sendable, Equatable, Codable {
 
     public var total: Int { weights + gradients + master + moments + activations + buffers }
 
+    /// What ranks hold together that hold `bytes` each. The largest models on the most ranks take more than can be
+    /// counted, and than a host has: `Int.max`.
+    public static func total(_ bytes: Int, ranks: Int) -> Int {
+        let (product, overflow) = bytes.multipliedReportingOverflow(by: ranks)
+        return overflow ? .max : product
+    }
+
     /// The classes with their names, in the order in which they are shown.
     public var classes: [(name: String, bytes: Int)] {
         [

@@ -77,6 +77,11 @@ import _TestUtilities
 }
 
 @Suite struct MemoryPlanTests {
+    @Test(arguments: [(1000, 3, 3000), (0, 7, 0), (1 << 60, 7, 7 << 60), (1 << 60, 8, .max), (.max, 2, .max)])
+    func whatCannotBeCountedIsTooMuch(_ bytes: Int, _ ranks: Int, _ total: Int) {
+        #expect(MemoryPlan.total(bytes, ranks: ranks) == total)
+    }
+
     private static func model(_ preset: ModelPreset) -> ModelConfiguration {
         let sizes = preset.sizes
         return ModelConfiguration(
