@@ -113,6 +113,17 @@ import _TestUtilities
         }
     }
 
+    @Test func safetensorsOfAnImpossibleModelAreRefused() throws {
+        let model = directory.file("model")
+        try WeightFormat.safetensors.write(try WeightFormat.huggingFaceLlama.open(llama, images: images), to: model)
+        let config = model + "/config.json"
+        let text = try String(contentsOfFile: config, encoding: .utf8)
+        try text.replacing(#/"num_attention_heads"\s*:\s*\d+/#, with: "\"num_attention_heads\": 5")
+            .write(toFile: config, atomically: true, encoding: .utf8)
+        let error = #expect(throws: CheckpointError.self) { try WeightFormat.safetensors.open(model) }
+        #expect(error?.path == config && error?.problem.contains("model.heads: 5 heads do not divide") == true)
+    }
+
     @Test func theTokenizerTravelsAlong() throws {
         var weights = try WeightFormat.huggingFaceLlama.open(llama, images: images)
         let tokenizer = directory.file("tokenizer.model")

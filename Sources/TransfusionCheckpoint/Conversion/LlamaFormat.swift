@@ -123,7 +123,7 @@ enum LlamaFormat {
 
     private static func sideDescription(_ file: SafetensorsFile) throws -> ModelDescription {
         do {
-            return try ModelDescription(validating: Data((file.metadata["config"] ?? "").utf8))
+            return try JSONDecoder().decode(ModelDescription.self, from: Data((file.metadata["config"] ?? "").utf8))
         } catch {
             throw CheckpointError(file.path, "has no valid model configuration: \(JSONProblem(error))")
         }

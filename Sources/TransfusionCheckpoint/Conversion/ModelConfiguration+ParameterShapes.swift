@@ -35,27 +35,9 @@ extension Checkpoint {
     func modelDescription() throws -> ModelDescription {
         do {
             let json = try JSONEncoder().encode(metadata.model)
-            return try ModelDescription(validating: json)
+            return try JSONDecoder().decode(ModelDescription.self, from: json)
         } catch {
             throw CheckpointError(path, "has no valid model configuration: \(JSONProblem(error))")
         }
-    }
-}
-
-extension ModelConfiguration {
-    /// Reads a `config.json` and refuses sizes of which no model can be made.
-    static func validated(_ json: Data) throws -> ModelConfiguration {
-        let configuration = try JSONDecoder().decode(ModelConfiguration.self, from: json)
-        // Sizes from outside are multiplied later on.
-        let sizes = [
-            configuration.layers, configuration.width, configuration.heads, configuration.feedForward,
-            configuration.vocabulary, configuration.patchSize, configuration.imageChannels,
-            configuration.imageHeight, configuration.imageWidth,
-        ]
-        if let size = sizes.first(where: { $0 > 1 << 24 }) {
-            throw CheckpointError("config.json", "has a size of \(size), which no model has")
-        }
-        if let problem = configuration.problems().first { throw problem }
-        return configuration
     }
 }

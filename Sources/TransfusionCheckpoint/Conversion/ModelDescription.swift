@@ -19,14 +19,10 @@ struct ModelDescription: Codable {
         self.contextLength = contextLength
     }
 
-    /// Reads a description and refuses sizes of which no model can be made.
-    init(validating json: Data) throws {
-        self = try JSONDecoder().decode(ModelDescription.self, from: json)
-        configuration = try ModelConfiguration.validated(json)
-    }
-
+    /// Reads a description and refuses one of which no model can be made.
     init(from decoder: any Decoder) throws {
         configuration = try ModelConfiguration(from: decoder)
+        if let problem = configuration.problems().first { throw problem }
         let values = try decoder.container(keyedBy: CodingKeys.self)
         contextLength = try values.decodeIfPresent(Int.self, forKey: .contextLength)
         guard (1...Self.contextLimit).contains(contextLength ?? 1) else {

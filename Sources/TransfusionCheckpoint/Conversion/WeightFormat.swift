@@ -51,11 +51,10 @@ extension WeightFormat {
         case .checkpoint:
             return try ModelWeights(CheckpointLocation(path, options: options).newest())
         case .safetensors:
-            let configurationPath = Path.join(directory, Self.configurationName)
-            let description: ModelDescription = try LlamaDescription.decode(configurationPath)
-            let configuration = description.configuration
-            if let problem = configuration.problems().first { throw CheckpointError(configurationPath, "\(problem)") }
-            weights = try ModelWeights(configuration, try SafetensorsDirectory(path).tensors).validated(from: path)
+            let description: ModelDescription = try LlamaDescription.decode(
+                Path.join(directory, Self.configurationName))
+            weights = try ModelWeights(description.configuration, try SafetensorsDirectory(path).tensors).validated(
+                from: path)
             weights.contextLength = description.contextLength
         case .huggingFaceLlama:
             let description = try LlamaDescription(huggingFace: Path.join(directory, Self.configurationName))

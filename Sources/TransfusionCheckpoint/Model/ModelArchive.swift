@@ -90,9 +90,6 @@ public struct ModelArchive: Sendable {
         } catch {
             throw CheckpointError(file, "describes no Transfusion model: \(JSONProblem(error))")
         }
-        if let problem = configuration.problems().first {
-            throw CheckpointError(file, "describes an impossible model: \(problem)")
-        }
     }
 
     /// The tokenizer's file: beside the weights, or in the directories of the run above them. Nil when there is none.
