@@ -1,4 +1,5 @@
 internal import Foundation
+public import TransfusionCore
 
 /// The directory in which a run keeps everything: where each thing lies, and the rule that it belongs to one run.
 public struct RunDirectory: Sendable, Equatable {
@@ -89,7 +90,7 @@ public struct RunDirectory: Sendable, Equatable {
 }
 
 /// Why a run cannot use a directory.
-public enum RunDirectoryError: Error, Equatable, CustomStringConvertible {
+public enum RunDirectoryError: UsageError, Equatable {
     case belongsToAnotherRun(String, [RunConfiguration.Difference])
     case notARun(String, holds: String)
     case unreadable(String, ConfigurationError)
@@ -108,4 +109,6 @@ public enum RunDirectoryError: Error, Equatable, CustomStringConvertible {
         case .unusable(let failure): failure.description
         }
     }
+
+    public var isWrongUse: Bool { true }
 }

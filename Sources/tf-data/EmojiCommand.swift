@@ -8,13 +8,15 @@ extension DataCommand {
         static let configuration = CommandConfiguration(
             abstract: "Makes a data set of emoji pictures with their names, and of WordNet's definitions as text.",
             discussion: """
-                Needs the packages fonts-noto-color-emoji, unicode-data, wordnet-base and fonts-dejavu-core. Some pairs are
-                held out of training: they lie in the split 'held_out'. Skin tones lie in the split 'variants'. The data set
+                Needs the packages fonts-noto-color-emoji, unicode-data, wordnet-base and
+                fonts-dejavu-core. Some pairs are held out of training: they lie in the
+                split 'held_out'. Skin tones lie in the split 'variants'. The data set
                 holds a picture of its pictures, sheet.png.
 
                 EXAMPLES
                   tf-data emoji --out data/shapes
-                  tf-data emoji --subset shapes --hold-out 'red square' --hold-out 'blue circle' --out data/mine
+                  tf-data emoji --hold-out 'red square' --hold-out 'blue circle' \\
+                    --out data/mine
                   tf-data emoji --subset all --size 64 --pieces 4096 --out data/emoji
                 """)
 
@@ -64,7 +66,7 @@ extension DataCommand {
             if let names { settings.namesPath = names }
             if let wordnet { settings.wordNetDirectory = wordnet }
             let progress = PhaseProgress()
-            let report = try carryOut { try settings.build(at: out, progress: progress.update) }
+            let report = try settings.build(at: out, progress: progress.update)
             progress.clear()
             if json { try printJSON(report) } else { print(report) }
         }

@@ -6,12 +6,15 @@ extension DataCommand {
         static let configuration = CommandConfiguration(
             abstract: "Makes a data set of your own pictures and texts.",
             discussion: """
-                A folder holds PNG pictures and metadata.jsonl with lines {"file_name": "a.png", "text": "its caption"}; a text
-                file has lines {"text": "…"}. Pictures are cut to their centred square and resized.
+                A folder holds PNG pictures and metadata.jsonl with lines
+                {"file_name": "a.png", "text": "its caption"}; a text file has lines
+                {"text": "…"}. Pictures are cut to their centred square and resized.
 
                 EXAMPLES
-                  tf-data import --folder pictures --jsonl corpus.jsonl --size 64 --out data/mine
-                  tf-data import --jsonl corpus.jsonl --tokenizer tokenizer.model --out data/text
+                  tf-data import --folder pictures --jsonl corpus.jsonl \\
+                    --size 64 --out data/mine
+                  tf-data import --jsonl corpus.jsonl --tokenizer tokenizer.model \\
+                    --out data/text
                 """)
 
         @Option(help: "A folder of pictures with metadata.jsonl; may be given again.")
@@ -56,7 +59,7 @@ extension DataCommand {
             settings.validationEvery = validationEvery
             if let pieces { settings.pieces = pieces }
             let progress = PhaseProgress()
-            let report = try carryOut { try settings.build(at: out, progress: progress.update) }
+            let report = try settings.build(at: out, progress: progress.update)
             progress.clear()
             if json { try printJSON(report) } else { print(report) }
         }

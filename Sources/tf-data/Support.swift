@@ -1,15 +1,5 @@
 import Foundation
 import TransfusionConfig
-import TransfusionData
-
-/// Does what the options ask for; those that cannot work are wrong use.
-func carryOut<Result>(_ work: () throws -> Result) throws -> Result {
-    do {
-        return try work()
-    } catch let error as DataError where error.isWrongUse {
-        throw CommandFailure(error.description, .wrongUse)
-    }
-}
 
 func printJSON(_ value: some Encodable) throws {
     let encoder = JSONEncoder()

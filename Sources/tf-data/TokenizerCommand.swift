@@ -16,7 +16,11 @@ extension DataCommand {
 
         struct Train: ParsableCommand {
             static let configuration = CommandConfiguration(
-                abstract: "Trains a BPE model with Llama's settings on the lines of text files.")
+                abstract: "Trains a BPE model with Llama's settings on the lines of text files.",
+                discussion: """
+                    EXAMPLE
+                      tf-data tokenizer train corpus.txt --pieces 4096 --out tokenizer.model
+                    """)
 
             @Argument(help: "Text files, one sentence or document a line.")
             var files: [String]
@@ -28,19 +32,26 @@ extension DataCommand {
             var out: String
 
             func run() throws {
-                try carryOut { try DatasetWriter.refuseExisting(out) }
+                try DatasetWriter.refuseExisting(out)
                 var lines: [String] = []
                 for file in files {
                     lines += try Files.readText(file).split(separator: "\n").map(String.init)
                 }
-                let tokenizer = try carryOut { try SentencePieceTokenizer.train(on: lines, pieces: pieces) }
+                let tokenizer = try SentencePieceTokenizer.train(
+                    on: lines, from: files.joined(separator: ", "), pieces: pieces)
                 try Files.write(tokenizer.model, to: out)
                 print("\(out): \(tokenizer.pieceCount) pieces from \(lines.count) lines, \(tokenizer.digest)")
             }
         }
 
         struct Encode: ParsableCommand {
-            static let configuration = CommandConfiguration(abstract: "Prints the ids of a text.")
+            static let configuration = CommandConfiguration(
+                abstract: "Prints the ids of a text.",
+                discussion: """
+                    EXAMPLES
+                      tf-data tokenizer encode --model tokenizer.model 'red circle'
+                      tf-data tokenizer encode --model tokenizer.model --json < texts.txt
+                    """)
 
             @Option(help: "The .model file.")
             var model: String
@@ -86,7 +97,11 @@ extension DataCommand {
 
         struct Decode: ParsableCommand {
             static let configuration = CommandConfiguration(
-                abstract: "Prints the text of ids; special tokens have none.")
+                abstract: "Prints the text of ids; special tokens have none.",
+                discussion: """
+                    EXAMPLE
+                      tf-data tokenizer decode --model tokenizer.model 325 297
+                    """)
 
             @Option(help: "The .model file.")
             var model: String

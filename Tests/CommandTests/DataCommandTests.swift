@@ -72,9 +72,12 @@ import _TestUtilities
         #expect(try data.run(train).status == 0)
         try expectFailure(train, status: 2, naming: "exists already")
         let empty = directory.file("empty.txt")
-        try Data().write(to: URL(filePath: empty))
-        try expectFailure(
-            ["tokenizer", "train", empty, "--out", directory.file("e.model")], status: 1, naming: "without text")
+        for text in ["", "  \n\t\n"] {
+            try Data(text.utf8).write(to: URL(filePath: empty))
+            try expectFailure(
+                ["tokenizer", "train", empty, "--out", directory.file("e.model")], status: 1,
+                naming: "\(empty): no text in it")
+        }
         let ids = try data.run("tokenizer", "encode", "--model", model, "blue circle 7").output
         #expect(ids.split(separator: " ").count >= 3)
         let words = ids.split(whereSeparator: \.isWhitespace).map(String.init)

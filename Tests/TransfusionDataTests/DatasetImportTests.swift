@@ -74,7 +74,7 @@ import _TestUtilities
         var settings = settings
         settings.folders = []
         if hasTokenizer { settings.tokenizerPath = Fixtures.path("tokenizer/small.model") }
-        for text in ["", "{\"text\": \"\"}\n"] {
+        for text in ["", "{\"text\": \"\"}\n"] + (hasTokenizer ? [] : ["{\"text\": \" \\n\"}\n"]) {
             try write(text, "text.jsonl")
             #expect { try settings.build(at: directory.file("out")) } throws: {
                 "\($0)".contains("text.jsonl: no text in it to train on")

@@ -1,3 +1,5 @@
+internal import TransfusionCore
+
 /// Why a command ends without having done its work.
 public struct CommandFailure: Error, Equatable, CustomStringConvertible {
     /// The exit codes that all commands share.
@@ -23,13 +25,14 @@ public struct CommandFailure: Error, Equatable, CustomStringConvertible {
         self.code = code
     }
 
-    /// What the commands report for any error: a wrong configuration is wrong use, all else a failure.
+    /// What the commands report for any error: a wrong configuration is wrong use, all else what the error says of itself.
     public init(reporting error: any Error) {
         switch error {
         case let failure as CommandFailure: self = failure
         case let error as ConfigurationError: self.init(error.problems.map(\.description), .wrongUse)
-        case let error as RunDirectoryError: self.init(error.description, .wrongUse)
-        default: self.init("\(error)".replacing("\n", with: " "))
+        default:
+            let isWrongUse = (error as? any UsageError)?.isWrongUse ?? false
+            self.init("\(error)".replacing("\n", with: " "), isWrongUse ? .wrongUse : .failure)
         }
     }
 

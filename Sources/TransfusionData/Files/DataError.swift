@@ -1,5 +1,7 @@
+public import TransfusionCore
+
 /// Why data could not be read, made or written: one line that names the file or setting and the remedy.
-public struct DataError: Error, Equatable, CustomStringConvertible, Sendable {
+public struct DataError: UsageError, Equatable {
     public let description: String
     /// Whether a setting is wrong, which can be seen before any work, and not what was read or written.
     public let isWrongUse: Bool

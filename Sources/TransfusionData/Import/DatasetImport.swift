@@ -104,7 +104,9 @@ public struct DatasetImport {
                     progress("encoding \(split) text of \(file), line", number, 0)
                 }
             }
-            guard split != "train" || !writer.isCurrentSplitEmpty else { throw nothingToTrainOn }
+            guard split != "train" || !writer.isCurrentSplitEmpty else {
+                throw DataError(sourceNames, "no text in it to train on; give a file with texts")
+            }
         }
         let manifest = try writer.finish()
         let named = Set(sources.map(\.path))
@@ -138,13 +140,10 @@ public struct DatasetImport {
                 sample.append(line.text)
             }
         }
-        guard sample.contains(where: { !$0.isEmpty }) else { throw nothingToTrainOn }
-        return try SentencePieceTokenizer.train(on: sample, pieces: pieces)
+        return try SentencePieceTokenizer.train(on: sample, from: sourceNames, pieces: pieces)
     }
 
-    private var nothingToTrainOn: DataError {
-        DataError((folders + texts).joined(separator: ", "), "no text in it to train on; give a file with texts")
-    }
+    private var sourceNames: String { (folders + texts).joined(separator: ", ") }
 
     private static func sources(in folder: String) throws(DataError) -> [Source] {
         let metadata = folder + "/metadata.jsonl"

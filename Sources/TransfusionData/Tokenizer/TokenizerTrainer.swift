@@ -4,15 +4,18 @@ extension SentencePieceTokenizer {
     /// Trains a BPE model with Llama's settings: bytes for what has no piece, no normalisation, digits one by one.
     /// - Parameters:
     ///   - texts: The corpus, one sentence or document each.
+    ///   - source: Where they come from, for errors.
     ///   - pieces: How many pieces, `<unk>`, `<s>`, `</s>` and the 256 bytes included.
-    public static func train(on texts: [String], pieces: Int) throws(DataError) -> SentencePieceTokenizer {
+    public static func train(
+        on texts: [String], from source: String = "corpus", pieces: Int
+    ) throws(DataError) -> SentencePieceTokenizer {
         guard pieces > 3 + 256 else {
             throw DataError(
                 wrongUse:
                     "--pieces: a tokenizer needs more than 259 pieces (<unk>, <s>, </s> and 256 bytes), not \(pieces)")
         }
-        guard texts.contains(where: { !$0.isEmpty }) else {
-            throw DataError("a tokenizer cannot be trained without text; name a file that holds some")
+        guard texts.contains(where: { !$0.allSatisfy(\.isWhitespace) }) else {
+            throw DataError(source, "no text in it to train on; give a file with texts")
         }
         let options = [
             ("model_type", "bpe"), ("vocab_size", String(pieces)), ("character_coverage", "0.9999"),
