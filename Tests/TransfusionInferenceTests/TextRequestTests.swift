@@ -74,6 +74,14 @@ struct TextRequestTests {
         #expect(try failure { $0.text.maximumTokens = 0 }.contains("--max-tokens"))
         #expect(try failure { $0.text.maximumTokens = TextSettings.mostTokens + 1 }.contains("--max-tokens"))
         #expect(try failure { $0.maximumImages = 1 }.contains("--out"))
+        let place = try TemporaryDirectory()
+        #expect(try failure { $0.output = place.file("x.png") }.contains("--images"))
+        #expect(
+            try failure {
+                $0.output = place.file("x.png")
+                $0.maximumImages = 1
+            }.contains("x.png: pictures in texts need a directory"))
+        #expect(try FileManager.default.contentsOfDirectory(atPath: place.path).isEmpty)
         #expect(try failure { $0.maximumImages = -1 }.contains("--images"))
         #expect(try failure { $0.beginsWithImage = true }.contains("--images"))
         #expect(try failure { $0.prompts = .one(String(repeating: "word ", count: 5000)) }.contains("shorten"))

@@ -51,6 +51,12 @@ struct PictureDirectory {
         }
     }
 
+    /// Whether the name is that of a picture, so that no directory was meant.
+    static func looksLikeAFile(_ path: String) -> Bool {
+        ["png", "jpg", "jpeg", "gif", "webp", "bmp", "tif", "tiff", "avif"]
+            .contains((path as NSString).pathExtension.lowercased())
+    }
+
     private static func isDirectory(_ path: String) -> Bool {
         var isDirectory: ObjCBool = false
         return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && isDirectory.boolValue

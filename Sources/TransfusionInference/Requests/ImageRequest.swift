@@ -124,15 +124,12 @@ public struct ImageRequest: Sendable {
         try PictureDirectory.requireFree(output)
         if isOneFile {
             try PictureDirectory.requireParent(of: output)
-        } else if Self.otherPictures.contains((output as NSString).pathExtension.lowercased()) {
+        } else if PictureDirectory.looksLikeAFile(output) {
             throw CommandFailure(
                 "\(output): pictures are written as PNG; give --out a name that ends in .png, or a directory", .wrongUse
             )
         }
     }
-
-    /// Names of files that were meant when a directory gets such an ending.
-    private static let otherPictures = ["jpg", "jpeg", "gif", "webp", "bmp", "tif", "tiff", "avif"]
 
     private func readPrompts(_ tokenizer: SentencePieceTokenizer) throws -> [Prompt] {
         switch prompts {

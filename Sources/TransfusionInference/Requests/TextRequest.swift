@@ -99,7 +99,14 @@ public struct TextRequest: Sendable {
         if maximumImages > 0, output == nil {
             throw CommandFailure("--images needs a directory for the pictures; give one with --out", .wrongUse)
         }
-        if let output { try PictureDirectory.requireFree(output) }
+        if maximumImages == 0, output != nil {
+            throw CommandFailure("--out is for pictures; give --images as well, or leave it out", .wrongUse)
+        }
+        guard let output else { return }
+        if PictureDirectory.looksLikeAFile(output) {
+            throw CommandFailure("\(output): pictures in texts need a directory; give one with --out", .wrongUse)
+        }
+        try PictureDirectory.requireFree(output)
     }
 
     /// The parts as text and names of files.
