@@ -9,12 +9,16 @@ struct CheckpointCommand: ParsableCommand {
         commandName: "checkpoint",
         abstract: "Times saving and loading beside plain copies, writes and reads of the same bytes.",
         discussion: """
-            tf-bench checkpoint --model 0.16b --directory /data
-            tf-bench checkpoint --against 'python Tests/Fixtures/checkpoint_baseline.py --directory /data'
+            Plain writing and reading are what dd does with bs=1M, conv=fsync for
+            writing, and nothing cached for reading. The program after --against is
+            run before each repetition and prints a JSON object as its last line,
+            with the bytes and seconds of each way:
+            {"ways": {"torch.save": {"bytes": …, "write_s": …, "read_s": …}, …}}
 
-            Plain writing and reading are what dd does with bs=1M, conv=fsync for writing, and nothing cached for reading.
-            The program after --against is run before each repetition and prints a JSON object as its last line, with
-            the bytes and seconds of each way: {"ways": {"torch.save": {"bytes": …, "write_s": …, "read_s": …}, …}}.
+            EXAMPLES
+              tf-bench checkpoint --model 0.16b --directory /data
+              tf-bench checkpoint --json \\
+                --against 'python Tests/Fixtures/checkpoint_baseline.py --directory .'
             """)
 
     @Option(help: "A model size: \(ModelPreset.allCases.map(\.rawValue).joined(separator: ", ")).")

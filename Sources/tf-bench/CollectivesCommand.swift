@@ -8,7 +8,10 @@ struct CollectivesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "collectives",
         abstract: "Times this program's collectives against MPI's own, in one run.",
-        discussion: "mpirun -n 2 --bind-to none tf-bench collectives --bytes 268435456")
+        discussion: """
+            EXAMPLE
+              mpirun -n 2 --bind-to none tf-bench collectives --bytes 268435456
+            """)
 
     @Option(help: "Bytes of each rank's vector.")
     var bytes = 256 << 20

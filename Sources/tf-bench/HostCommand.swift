@@ -7,7 +7,12 @@ import TransfusionTelemetry
 
 struct HostCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "host", abstract: "Says what this host computes with: tf-coord compares it between hosts.")
+        commandName: "host", abstract: "Says what this host computes with: tf-coord compares it between hosts.",
+        discussion: """
+            EXAMPLES
+              tf-bench host
+              ssh node2 tf-bench host --json
+            """)
 
     @Flag(help: "Print one JSON object.")
     var json = false

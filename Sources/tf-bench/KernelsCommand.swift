@@ -9,8 +9,9 @@ struct KernelsCommand: ParsableCommand {
         commandName: "kernels",
         abstract: "Times matrix products and attention alone, beside the machine's peaks.",
         discussion: """
-            tf-bench kernels --model 0.16b
-            tf-bench kernels --precision f32 --json
+            EXAMPLES
+              tf-bench kernels --model 0.16b
+              tf-bench kernels --precision f32 --json
             """)
 
     @OptionGroup var measured: MeasuredModel

@@ -9,8 +9,12 @@ struct RatesCommand: ParsableCommand {
         commandName: "rates",
         abstract: "Measures what 'tf-coord plan' reckons with: passes, updates, sums in shared memory, the disk.",
         discussion: """
-            On a node of the cluster:  tf-bench rates --json > rates.json
-            Anywhere:                  tf-coord plan CONFIG --rates rates.json --hosts 1000 --cores 64 --memory 256
+            Run it on a node of the cluster; the plan can be made anywhere.
+
+            EXAMPLE
+              tf-bench rates --json > rates.json
+              tf-coord plan configs/train/paper-7b-2t.yaml --rates rates.json \\
+                --hosts 1000 --cores 64 --memory 256
             """)
 
     @Option(help: "bf16 or f32; bf16 where the processor multiplies it, unless given.")

@@ -9,14 +9,18 @@ struct SampleCommand: ParsableCommand {
         commandName: "sample",
         abstract: "Times writing text and denoising an image with random weights, beside what the machine can do.",
         discussion: """
-            tf-bench sample --model 0.16b
-            tf-bench sample --precision f32 --json
-            tf-bench sample --against 'python Tests/Fixtures/baselines/sample.py --model 0.16b'
+            Text is written for one sequence, with its keys and values kept: it should
+            read its weights as fast as memory gives them. An image is denoised with
+            guidance, both branches in one pass: it should be as fast as matrix
+            products. The program after --against is run before each round and prints
+            a JSON object with the keys text_tokens_per_s and
+            seconds_per_denoising_step as its last line.
 
-            Text is written for one sequence, with its keys and values kept: it should read its weights as fast as memory
-            gives them. An image is denoised with guidance, both branches in one pass: it should be as fast as matrix
-            products. The program after --against is run before each round and prints a JSON object with the keys
-            text_tokens_per_s and seconds_per_denoising_step as its last line.
+            EXAMPLES
+              tf-bench sample --model 0.16b
+              tf-bench sample --precision f32 --json
+              tf-bench sample --model 0.16b \\
+                --against 'python Tests/Fixtures/baselines/sample.py --model 0.16b'
             """)
 
     @OptionGroup var measured: MeasuredModel

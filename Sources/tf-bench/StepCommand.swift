@@ -10,19 +10,22 @@ struct StepCommand: ParsableCommand {
         commandName: "step",
         abstract: "Times training steps on made-up data: tokens/s, utilisation, memory by class.",
         discussion: """
-            tf-bench step --model 0.16b --sequence 1024 --images 2 --patches 256 --micro-batches 4
-            tf-bench step --precision f32 --json
-            tf-bench step --against 'python baseline.py --dtype bf16 --compile --accumulate 4'
-            tf-bench step --layouts 1x1,2x1,1x2 --sequence-parallel
-            tf-bench step --layouts 1x1,2x1,1x2 --sequence-parallel --rates rates.json
-            tf-bench step --sweep sequence
-            mpirun -n 2 --bind-to none tf-bench step --tensor 2 --sequence-parallel
+            The program after --against is run before each measured step and prints a
+            JSON object with the key tokens_per_s (and peak_rss_mib, if it likes) as
+            its last line. Each of --layouts, data × tensor, is started with mpirun
+            as a job of its own, and so is each of --sweep: sequences of 512 to 8192
+            rows, half of them patches; from no images to as many as fit; all model
+            sizes. What does not fit into memory is not measured, but reckoned. With
+            --rates, what 'tf-coord plan' would reckon stands beside each measurement.
 
-            The program after --against is run before each measured step and prints a JSON object with the key
-            tokens_per_s (and peak_rss_mib, if it likes) as its last line. Each of --layouts, data × tensor, is started
-            with mpirun as a job of its own, and so is each of --sweep: sequences of 512 to 8192 rows, half of them patches;
-            from no images to as many as fit; all model sizes. What does not fit into memory is not measured, but
-            reckoned. With --rates, what 'tf-coord plan' would reckon stands beside each measurement.
+            EXAMPLES
+              tf-bench step --model 0.16b --sequence 1024 --images 2 --patches 256
+              tf-bench step --precision f32 --json
+              tf-bench step --against 'python baseline.py --dtype bf16 --compile'
+              tf-bench step --layouts 1x1,2x1,1x2 --sequence-parallel
+              tf-bench step --layouts 1x1,2x1,1x2 --rates rates.json
+              tf-bench step --sweep sequence
+              mpirun -n 2 --bind-to none tf-bench step --tensor 2
             """)
 
     @OptionGroup var measured: MeasuredModel

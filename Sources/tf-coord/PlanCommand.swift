@@ -10,15 +10,19 @@ struct PlanCommand: ParsableCommand {
         commandName: "plan",
         abstract: "Reckons which layouts of a run fit a cluster, how fast they are, and how often to save.",
         discussion: """
-            tf-coord plan configs/train/quickstart.yaml --hosts 1 --cores 2 --memory 16
-            tf-bench rates --json > rates.json    # on a host of the cluster
-            tf-coord plan configs/train/paper-7b-2t.yaml --rates rates.json --hosts 1000 --cores 64 --memory 256 \\
-              --bandwidth 100 --latency 5
-            tf-coord plan my.yaml --hosts 8 --cores 64 --memory 256 --layouts 8x1,16x1,8x2 --json
+            Without --rates, tf-bench measures this host first, about a minute. Cores
+            are taken to be as fast as those measured. A tensor-parallel group stays
+            on one host. What the model reckons, and how far it was off where it was
+            measured, is in docs/planning.md.
 
-            Without --rates, tf-bench measures this host first, about a minute. Cores are taken to be as fast as those
-            measured. A tensor-parallel group stays on one host. What the model reckons, and how far it was off where it
-            was measured, is in docs/planning.md.
+            EXAMPLES
+              tf-coord plan configs/train/quickstart.yaml \\
+                --hosts 1 --cores 2 --memory 16
+              tf-bench rates --json > rates.json    # on a host of the cluster
+              tf-coord plan configs/train/paper-7b-2t.yaml --rates rates.json \\
+                --hosts 1000 --cores 64 --memory 256 --bandwidth 100 --latency 5
+              tf-coord plan my.yaml --hosts 8 --cores 64 --memory 256 \\
+                --layouts 8x1,16x1,8x2 --json
             """)
 
     @Argument(help: "The configuration of the run, a YAML file.")

@@ -8,16 +8,27 @@ import _TestUtilities
     private static let commands = [
         (
             "tf-coord",
-            ["run", "serve", "submit", "status", "dashboard", "logs", "stop", "resume", "hosts", "config", "token"]
+            [
+                "run", "serve", "submit", "status", "dashboard", "logs", "stop", "resume", "hosts", "plan", "config",
+                "token",
+            ]
         ),
         ("tf-ckpt", ["list", "inspect", "verify", "diff", "reshard", "convert", "prune", "export-weights"]),
         ("tf-sample", ["image", "text", "caption"]), ("tf-eval", ["forward"]), ("tf-worker", []),
-        ("tf-data", ["verify"]),
+        (
+            "tf-data",
+            [
+                "emoji", "import", "inspect", "verify", "tokenizer", "tokenizer train", "tokenizer encode",
+                "tokenizer decode",
+            ]
+        ),
+        ("tf-bench", ["step", "sample", "kernels", "collectives", "checkpoint", "rates", "host"]),
     ]
 
     /// The lines of the discussion, as they were written.
     private func discussion(_ command: String, _ subcommand: String?) throws -> [Substring] {
-        let help = try Command(command).run([subcommand, "--help"].compactMap(\.self), environment: ["COLUMNS": "500"])
+        let words = subcommand?.split(separator: " ").map(String.init) ?? []
+        let help = try Command(command).run(words + ["--help"], environment: ["COLUMNS": "500"])
         #expect(help.status == 0)
         return help.output.split(separator: "\n", omittingEmptySubsequences: false).dropFirst()
             .prefix { !$0.hasPrefix("USAGE:") }
