@@ -24,8 +24,8 @@ public struct SaveReport: Sendable, Equatable {
 
 /// Saves checkpoints while training goes on.
 ///
-/// `save` copies this rank's pieces into a bounded buffer and returns; a thread writes them. Ranks talk to each other
-/// only inside `save`, `poll` and `finish`, which every rank calls at the same places of the training loop: there the
+/// `save` copies this rank's pieces into a buffer and returns; a thread writes them. Ranks talk to each other only
+/// inside `save`, `poll` and `finish`, which every rank calls at the same places of the training loop: there the
 /// checkpoint is committed. What is written but not yet polled does not count.
 public final class CheckpointSaver {
     /// What a save does while the one before is unfinished.
@@ -42,7 +42,6 @@ public final class CheckpointSaver {
     private let retention: Retention?
     private let asynchronous: Bool
     private let whenBusy: WhenBusy
-    private let stagingLimit: Int
     private let report: (SaveEvent) -> Void
     private var staging: StagingBuffer?
     private var populating: WorkerThread?
@@ -51,27 +50,22 @@ public final class CheckpointSaver {
 
     /// - Parameters:
     ///   - retention: What is removed after each save; `nil` keeps everything.
-    ///   - stagingLimit: The most bytes that the buffer may take. When it is smaller than this rank's share, `save`
-    ///     waits until the part that does not fit is written.
     ///   - report: Called from `save`, `poll` and `finish` with what came of each save.
     public init(
         _ store: CheckpointStore, collectives: any Collectives = SingleRank(), retention: Retention? = nil,
-        asynchronous: Bool = true, whenBusy: WhenBusy = .wait, stagingLimit: Int = .max,
-        report: @escaping (SaveEvent) -> Void
+        asynchronous: Bool = true, whenBusy: WhenBusy = .wait, report: @escaping (SaveEvent) -> Void
     ) {
         self.store = store
         self.collectives = collectives
         self.retention = retention
         self.asynchronous = asynchronous
         self.whenBusy = whenBusy
-        self.stagingLimit = stagingLimit
         self.report = report
     }
 
     deinit {
         // A save that nobody waits for any more ends at its next chunk.
-        struct Abandoned: Error {}
-        if pending != nil { staging?.fail(Abandoned()) }
+        pending?.isAbandoned.update { $0 = true }
     }
 
     /// Gets the staging memory for pieces like these in the background, so that the first save need not wait for it.
@@ -141,61 +135,47 @@ public final class CheckpointSaver {
         let boxes = pieces.map(\.box)
         let chunks = ShardWriter.chunks(of: boxes, chunkBytes: store.options.chunkBytes)
         let (store, step, rank, written) = (store, save.step, collectives.rank, save.written)
+        let isAbandoned = save.isAbandoned
+        struct Abandoned: Error {}
         guard asynchronous else {
             save.complete { try store.writeShard(step: step, rank: rank, pieces) }
             return save
         }
         do {
             let staging = try self.staging(for: boxes)
-            staging.reset()
-            func copy() {
-                do {
-                    try Self.copy(pieces, chunks, into: staging, threads: store.options.threads)
-                } catch {
-                    staging.fail(error)
-                }
+            let offsets = chunks.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1.range.count) }
+            @Sendable func place(_ index: Int) -> UnsafeMutableRawBufferPointer {
+                UnsafeMutableRawBufferPointer(rebasing: staging.memory[offsets[index]..<offsets[index + 1]])
             }
-            // What fits is copied first: training waits for the copy, and the writer would take processors from it.
-            let fits = boxes.reduce(0) { $0 + $1.byteCount } <= staging.capacity
-            if fits { copy() }
+            // Before the writer begins: training waits for the copy, and the writer would take processors from it.
+            try Pipeline.run(count: chunks.count, threads: store.options.threads) { index in
+                let chunk = chunks[index]
+                try pieces[chunk.piece].fill(place(index), with: chunk.range)
+            } consume: { _, _ in
+            }
             save.thread = try WorkerThread {
                 // On Linux the priority is that of this thread and of those that it starts: training goes first.
                 setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
                 let result = Result {
                     try store.writeShard(step: step, rank: rank, boxes, chunks) { index in
-                        .memory(try staging.contents(index))
-                    } released: {
-                        staging.release($0)
+                        if isAbandoned.update({ $0 }) { throw Abandoned() }
+                        return .memory(UnsafeRawBufferPointer(place(index)))
                     }
                 }
-                if case .failure(let error) = result { staging.fail(error) }
                 written.update { $0 = (result, .now) }
             }
-            if !fits { copy() }
         } catch {
             save.complete { throw error }
         }
         return save
     }
 
-    private static func copy(
-        _ pieces: [ShardPiece], _ chunks: [ShardWriter.Chunk], into staging: StagingBuffer, threads: Int
-    ) throws {
-        try Pipeline.run(count: chunks.count, threads: threads) { index in
-            let chunk = chunks[index]
-            let region = try staging.reserve(index, byteCount: chunk.range.count)
-            try pieces[chunk.piece].fill(region, with: chunk.range)
-            staging.publish(index)
-        } consume: { _, _ in
-        }
-    }
-
     /// The buffer for a share of the given boxes, kept from save to save.
     private func staging(for boxes: [TensorBox]) throws -> StagingBuffer {
         finishPreparing()
-        let wanted = min(boxes.reduce(0) { $0 + $1.byteCount }, stagingLimit)
-        let capacity = max(wanted, store.options.chunkBytes)
-        if let staging, staging.capacity >= capacity { return staging }
+        // A rank without a piece has a byte all the same: no mapping is empty.
+        let capacity = max(1, boxes.reduce(0) { $0 + $1.byteCount })
+        if let staging, staging.memory.count >= capacity { return staging }
         staging = nil  // Its memory is free before the larger one is taken.
         let new = try StagingBuffer(capacity: capacity)
         staging = new
@@ -222,6 +202,8 @@ private final class PendingSave {
     let begin: ContinuousClock.Instant
     var stallSeconds = 0.0
     var thread: WorkerThread?
+    /// Whether nobody waits for it any more.
+    let isAbandoned = Monitor(false)
     /// What this rank has written, and when it was done.
     let written = Monitor<(Result<[ShardTable], any Error>, ContinuousClock.Instant)?>(nil)
 

@@ -51,7 +51,7 @@ extension CheckpointStore {
     /// Writes this rank's chunks. It makes no collective calls and may run on any thread.
     func writeShard(
         step: Int, rank: Int, _ boxes: [TensorBox], _ chunks: [ShardWriter.Chunk],
-        source: @escaping @Sendable (Int) throws -> ShardWriter.Payload, released: (Int) -> Void = { _ in }
+        source: @escaping @Sendable (Int) throws -> ShardWriter.Payload
     ) throws -> [ShardTable] {
         guard !chunks.isEmpty else { return [] }
         let digits = String(rank)
@@ -59,7 +59,7 @@ extension CheckpointStore {
         let directory = path(step, ".partial")
         do {
             let writer = ShardWriter(fileSystem: fileSystem, options: options)
-            return [try writer.write(boxes, chunks, to: directory, file: file, source: source, released: released)]
+            return [try writer.write(boxes, chunks, to: directory, file: file, source: source)]
         } catch  where !(error is CheckpointError || error is FileSystemError) {
             throw CheckpointError(Path.join(directory, file), "cannot be written: \(error)")
         }

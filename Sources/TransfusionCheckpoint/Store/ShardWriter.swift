@@ -27,8 +27,7 @@ struct ShardWriter {
 
     /// The contents of a chunk.
     ///
-    /// `@unchecked Sendable`: the memory is only read, and outlives the save (see `ShardPiece`) or is given back by
-    /// `released`.
+    /// `@unchecked Sendable`: the memory is only read, and outlives the save (see `ShardPiece`).
     enum Payload: @unchecked Sendable {
         case memory(UnsafeRawBufferPointer)
         case bytes([UInt8])
@@ -52,10 +51,9 @@ struct ShardWriter {
 
     /// - Parameters:
     ///   - source: Gives the contents of the chunk with a number; called from several threads, each number once.
-    ///   - released: Called with a number when the contents of that chunk and all before are no longer needed.
     func write(
         _ boxes: [TensorBox], _ chunks: [Chunk], to directory: String, file name: String,
-        source: @escaping @Sendable (Int) throws -> Payload, released: (Int) -> Void = { _ in }
+        source: @escaping @Sendable (Int) throws -> Payload
     ) throws -> ShardTable {
         let file = try fileSystem.create(Path.join(directory, name))
         var table = ShardTable(file: name, bytes: 0, entries: [])
@@ -76,7 +74,6 @@ struct ShardWriter {
             }
             table.entries[table.entries.count - 1].box.chunks.append(encoded.stored)
             table.bytes += encoded.stored.bytes
-            released(index)
         }
         try file.synchronize()
         try file.close()
