@@ -33,9 +33,12 @@ extension Context {
         var key = MatrixView(queryKeyValue).slice(columns: width..<2 * width)
         var value = MatrixView(queryKeyValue).slice(columns: 2 * width..<3 * width)
         if let cache {
-            for (row, slot) in rows.slots.enumerated() {
-                copy(queryKeyValue, at: (3 * row + 1) * width, to: cache.keys, at: Int(slot) * width, count: width)
-                copy(queryKeyValue, at: (3 * row + 2) * width, to: cache.values, at: Int(slot) * width, count: width)
+            pool.parallel(rows.slots.count, grain: Self.rowGrain(2 * width)) { range in
+                for row in range {
+                    let slot = Int(rows.slots[row]) * width
+                    copy(queryKeyValue, at: (3 * row + 1) * width, to: cache.keys, at: slot, count: width)
+                    copy(queryKeyValue, at: (3 * row + 2) * width, to: cache.values, at: slot, count: width)
+                }
             }
             key = MatrixView(cache.keys)
             value = MatrixView(cache.values)
