@@ -71,6 +71,8 @@ TF_FOR_EACH_TYPE(FEW_ROWS)
 // operand that lie together, a multiple of the rows of a block of results.
 enum { ROW_BLOCK = 1024, DEPTH_BLOCK = 512, ROW_PANEL = 48 };
 
+_Static_assert((int)PANEL == (int)TF_GEMM_PANEL, "a packed matrix consists of panels");
+
 typedef struct {
     void *a, *b;
     float *c;
@@ -171,6 +173,10 @@ void tf_gemm(const tf_gemm_problem *problem, void *scratch) {
     else
         gemm_avx512(problem, &memory);
 }
+
+void tf_gemm_pack(const uint16_t *from, size_t stride, size_t rows, size_t depth, uint16_t *to) {
+    pack_across_avx512_bf16(from, stride, 1, 0, rows, 0, rows, depth, (uint32_t *)to);
+}
 #else
 int tf_gemm_is_available(int is_bf16) { return 0; }
 void tf_few_rows_pairs(const uint16_t *x, size_t x_stride, size_t x_rows, const uint16_t *w, size_t w_stride, size_t w_rows,
@@ -178,6 +184,7 @@ void tf_few_rows_pairs(const uint16_t *x, size_t x_stride, size_t x_rows, const 
     __builtin_trap();
 }
 void tf_gemm(const tf_gemm_problem *problem, void *scratch) { __builtin_trap(); }
+void tf_gemm_pack(const uint16_t *from, size_t stride, size_t rows, size_t depth, uint16_t *to) { __builtin_trap(); }
 #endif
 
 const char *tf_instruction_set(void) {

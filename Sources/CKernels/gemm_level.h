@@ -50,6 +50,14 @@ TF_INLINE soon_read NAME(next_panel)(const tf_gemm_problem *g, size_t column, si
         end = 0;
     }
     if (!g->b_transposed || column >= g->columns) return (soon_read){0};
+    if (g->b_packed) {
+        // A few rows are no work during which memory could be read.
+        if (g->rows <= 8) return (soon_read){0};
+        const size_t words = g->depth / DEPTH_OF_WORD, first = end / DEPTH_OF_WORD;
+        const size_t bytes = at_most(words - first, DEPTH_BLOCK) * PANEL * 4;
+        const char *next = (const char *)g->b + (column * words + first * PANEL) * 4;
+        return (soon_read){.next = next, .row_bytes = bytes, .stride = bytes, .rows = 1};
+    }
     return (soon_read){
         .next = (const char *)g->b + (column * g->b_stride + end) * size,
         .row_bytes = at_most(g->depth - end, DEPTH_BLOCK * DEPTH_OF_WORD) * size,
@@ -76,7 +84,10 @@ static void NAME(gemm)(const tf_gemm_problem *g, const gemm_memory *m) {
             for (size_t word = 0; word < words; word += DEPTH_BLOCK) {
                 const size_t depth = at_most(DEPTH_BLOCK, words - word), first = word * DEPTH_OF_WORD;
                 const size_t end = at_most(g->depth, first + depth * DEPTH_OF_WORD);
-                if (g->b_transposed)
+                const WORD *panel = m->b;
+                if (g->b_packed)
+                    panel = (const WORD *)g->b + column * words + word * PANEL;
+                else if (g->b_transposed)
                     NAME(pack_across)((const char *)g->b + (column * g->b_stride + first) * size, g->b_stride, g->is_bf16,
                                       0, PANEL, 0, count, end - first, m->b);
                 else
@@ -90,9 +101,9 @@ static void NAME(gemm)(const tf_gemm_problem *g, const gemm_memory *m) {
                 soon_read soon = NAME(next_panel)(g, column, end);
                 soon.lines_at_once = (soon.rows * (soon.row_bytes / 64 + 1) + rows - 1) / rows;
                 if (word > 0 || (direct && g->accumulate))
-                    NAME(panel_product)(g, rows, a, step, word, depth, m->b, b_step, width, to, 1, &soon);
+                    NAME(panel_product)(g, rows, a, step, word, depth, panel, b_step, width, to, 1, &soon);
                 else
-                    NAME(panel_product)(g, rows, a, step, word, depth, m->b, b_step, width, to, 0, &soon);
+                    NAME(panel_product)(g, rows, a, step, word, depth, panel, b_step, width, to, 0, &soon);
             }
             if (!is_whole) write_panel(g, m->c, row, rows, column, count);
         }

@@ -48,6 +48,7 @@ public final class LoadedModel {
         let context = Context(pool: ThreadPool(threads: request.threads), type: type)
         let model = TransfusionModel(archive.configuration, context)
         try archive.load(into: model.parameters)
+        model.pack(context)
         generator = Generator(
             model, context,
             contextLength: archive.contextLength ?? run?.batch.sequenceLength ?? Self.paperContextLength)

@@ -72,6 +72,7 @@ public final class SampleBenchmark {
         model.parameters["lm_head.weight"]!.value.view(
             at: Int(configuration.endOfText) * configuration.width, [configuration.width]
         ).fill(0)
+        model.pack(context)
         let random = Philox(seed: 0, purpose: .packing)
         prompt = (0..<settings.prompt).map { Int32(3 + random.integer(below: settings.vocabulary - 5, at: $0)) }
         generator = Generator(

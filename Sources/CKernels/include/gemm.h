@@ -24,12 +24,13 @@ void tf_few_rows_pairs(const uint16_t *x, size_t x_stride, size_t x_rows, const 
 
 /// `c = a · b`, or `c += a · b` with `accumulate`. Strides count elements; a transposed operand is read with its rows and
 /// columns exchanged. With `is_bf16`, a and b are bf16. c is f32, or bf16 with `writes_bf16`, which excludes `accumulate`.
+/// With `b_packed`, b is transposed, bf16, and what `tf_gemm_pack` made of it.
 typedef struct {
     const void *a, *b;
     void *c;
     size_t a_stride, b_stride, c_stride;
     size_t rows, columns, depth;
-    int a_transposed, b_transposed, is_bf16, writes_bf16, accumulate;
+    int a_transposed, b_transposed, is_bf16, writes_bf16, accumulate, b_packed;
 } tf_gemm_problem;
 
 /// Whether `tf_gemm` can be called on this CPU (AVX-512), and with `is_bf16` (AVX-512 with bf16 units).
@@ -40,3 +41,10 @@ size_t tf_gemm_scratch(const tf_gemm_problem *problem);
 
 /// Computes a product on the calling thread. An element of c is the same sum whatever other elements are computed with it.
 void tf_gemm(const tf_gemm_problem *problem, void *scratch);
+
+/// Rows of a matrix that lie together when it is packed.
+enum { TF_GEMM_PANEL = 64 };
+
+/// Writes the rows of a bf16 matrix in the order in which products read them as the columns of their second operand; only
+/// where `tf_gemm_is_available(1)`. `rows` is a multiple of TF_GEMM_PANEL and `depth` even, so it takes as much memory.
+void tf_gemm_pack(const uint16_t *from, size_t stride, size_t rows, size_t depth, uint16_t *to);

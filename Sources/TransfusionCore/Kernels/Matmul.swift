@@ -29,6 +29,9 @@ public final class Matmul {
     /// Whether a few rows of bf16 are multiplied by bf16 units.
     private let fewRowsUsePairs: Bool
 
+    /// Rows that lie together in a packed matrix.
+    static let panel = Int(TF_GEMM_PANEL)
+
     /// Work (multiply-adds) for which another thread is worth waking.
     private static let grain = 250_000
 
@@ -76,12 +79,12 @@ public final class Matmul {
         let start = ContinuousClock.now
         defer { busy.add(since: start) }
         Self.validate(a, b, c, accumulate)
-        let (down, across) = blocks(c.rows, c.columns, a.columns)
+        let (down, across) = blocks(c.rows, c.columns, a.columns, isPacked: b.isPacked)
         guard down * across > 1 else { return multiplyOnThisThread(a, b, into: c, accumulate: accumulate) }
         pool.parallel(down * across) { range in
             for block in range {
                 let rows = Self.part(block / across, of: down, in: c.rows)
-                let columns = Self.part(block % across, of: across, in: c.columns)
+                let columns = Self.part(block % across, of: across, in: c.columns, unit: b.isPacked ? Self.panel : nil)
                 guard !rows.isEmpty, !columns.isEmpty else { continue }
                 multiplyBlock(
                     a.slice(rows: rows), b.slice(columns: columns), c.slice(rows: rows, columns: columns), accumulate)
@@ -93,6 +96,27 @@ public final class Matmul {
     public func multiplyOnThisThread(_ a: MatrixView, _ b: MatrixView, into c: MatrixView, accumulate: Bool = false) {
         Self.validate(a, b, c, accumulate)
         multiplyBlock(a, b, c, accumulate)
+    }
+
+    /// Puts a weight that many products have as their second operand, transposed, in the order in which they read it.
+    ///
+    /// - Parameter weight: `[outputs, inputs]`, changed in place.
+    /// - Returns: Whether that was of use. If not, the weight is as it was.
+    func pack(_ weight: Tensor) -> Bool {
+        guard weight.type == .bf16, bf16Backend == .kernels, weight.rows.isMultiple(of: Self.panel),
+            weight.width.isMultiple(of: 2)
+        else { return false }
+        let values = weight.halfPointer, width = weight.width
+        pool.parallel(weight.rows / Self.panel) { panels in
+            let scratch = threads[pool.currentThread].scratch.take(Self.panel * width * 2)
+            let packed = scratch.assumingMemoryBound(to: UInt16.self)
+            for panel in panels {
+                let rows = values + panel * Self.panel * width
+                tf_gemm_pack(rows, width, Self.panel, width, packed)
+                rows.update(from: packed, count: Self.panel * width)
+            }
+        }
+        return true
     }
 
     private static func validate(_ a: MatrixView, _ b: MatrixView, _ c: MatrixView, _ accumulate: Bool) {
@@ -107,7 +131,9 @@ public final class Matmul {
     }
 
     /// Into how many blocks of rows and of columns to split a result, for one block a thread.
-    private func blocks(_ rows: Int, _ columns: Int, _ depth: Int) -> (down: Int, across: Int) {
+    ///
+    /// - Parameter isPacked: Whether no thread has to put its part of the second operand in order.
+    private func blocks(_ rows: Int, _ columns: Int, _ depth: Int, isPacked: Bool) -> (down: Int, across: Int) {
         let work = rows.multipliedReportingOverflow(by: max(columns, 1))
         let total =
             work.overflow ? Int.max : work.partialValue.multipliedReportingOverflow(by: max(depth, 1)).partialValue
@@ -118,8 +144,8 @@ public final class Matmul {
             let across = parts / down
             // What the slowest thread computes, and then what it has to read.
             let blockRows = Self.part(0, of: down, in: rows).count,
-                blockColumns = Self.part(0, of: across, in: columns).count
-            let cost = blockRows * blockColumns * 16 + blockRows + blockColumns
+                blockColumns = Self.part(0, of: across, in: columns, unit: isPacked ? Self.panel : nil).count
+            let cost = blockRows * blockColumns * 16 + blockRows + (isPacked ? 0 : blockColumns)
             if cost < leastCost {
                 leastCost = cost
                 best = (down, across)
@@ -128,10 +154,11 @@ public final class Matmul {
         return best
     }
 
-    /// The `index`-th of `count` nearly equal parts, each but the last a multiple of what the kernels compute at once.
-    private static func part(_ index: Int, of count: Int, in length: Int) -> Range<Int> {
+    /// The `index`-th of `count` nearly equal parts, each but the last a multiple of `unit`, or else of what the kernels
+    /// compute at once.
+    private static func part(_ index: Int, of count: Int, in length: Int, unit: Int? = nil) -> Range<Int> {
         guard count > 1 else { return 0..<length }
-        let unit = length >= 64 * count ? 64 : 16
+        let unit = unit ?? (length >= 64 * count ? 64 : 16)
         let units = (length + unit - 1) / unit
         // Part 0 is the largest, so that it bounds the time of all.
         let start = (units * index + count - 1) / count * unit
@@ -145,6 +172,7 @@ public final class Matmul {
             if !accumulate { c.clear() }
             return
         }
+        if b.isPacked { return multiplyByKernels(a, b, c, accumulate) }
         if a.rows <= Int(TF_FEW_ROWS), b.isTransposed, !a.isTransposed {
             return multiplyFewRows(a, b, c, accumulate)
         }
@@ -161,7 +189,8 @@ public final class Matmul {
             a: a.address, b: b.address, c: c.address, a_stride: a.rowStride, b_stride: b.rowStride,
             c_stride: c.rowStride, rows: c.rows, columns: c.columns, depth: a.columns,
             a_transposed: a.isTransposed ? 1 : 0, b_transposed: b.isTransposed ? 1 : 0,
-            is_bf16: a.type == .bf16 ? 1 : 0, writes_bf16: c.type == .bf16 ? 1 : 0, accumulate: accumulate ? 1 : 0)
+            is_bf16: a.type == .bf16 ? 1 : 0, writes_bf16: c.type == .bf16 ? 1 : 0, accumulate: accumulate ? 1 : 0,
+            b_packed: b.isPacked ? 1 : 0)
         tf_gemm(&problem, threads[pool.currentThread].scratch.take(tf_gemm_scratch(&problem)))
     }
 

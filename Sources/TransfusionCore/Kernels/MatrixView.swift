@@ -10,6 +10,8 @@ public struct MatrixView {
     /// Elements from one row in memory to the next. With `isTransposed`, a row in memory is a column of the matrix.
     public let rowStride: Int
     public let isTransposed: Bool
+    /// Whether this is the transpose of what `Matmul.pack` has put in order. Only whole panels can be cut from it.
+    private(set) var isPacked = false
 
     /// A matrix of `rows` by `columns`, as the product sees it.
     public init(
@@ -36,9 +38,17 @@ public struct MatrixView {
             tensor.bytes.baseAddress!, tensor.type, rows: tensor.rows, columns: tensor.width, rowStride: tensor.width)
     }
 
+    /// The transpose of a packed matrix of `outputs` by `inputs`: what a product takes as its second operand.
+    init(transposeOfPacked weight: Tensor) {
+        self = MatrixView(weight).transposed
+        isPacked = true
+    }
+
     /// The same memory read with rows and columns exchanged.
     public var transposed: MatrixView {
-        MatrixView(address, type, rows: columns, columns: rows, rowStride: rowStride, isTransposed: !isTransposed)
+        precondition(!isPacked, "a packed matrix is read in one direction")
+        return MatrixView(
+            address, type, rows: columns, columns: rows, rowStride: rowStride, isTransposed: !isTransposed)
     }
 
     /// The part of the matrix in the given rows and columns.
@@ -47,12 +57,17 @@ public struct MatrixView {
             rows.lowerBound >= 0 && rows.upperBound <= self.rows && columns.lowerBound >= 0
                 && columns.upperBound <= self.columns,
             "rows \(rows) and columns \(columns) leave a matrix of \(self.rows) x \(self.columns)")
+        precondition(
+            !isPacked || rows.count == self.rows && columns.lowerBound.isMultiple(of: Matmul.panel),
+            "rows \(rows) and columns \(columns) are no panels")
         let offset =
             isTransposed
             ? columns.lowerBound * rowStride + rows.lowerBound : rows.lowerBound * rowStride + columns.lowerBound
-        return MatrixView(
+        var part = MatrixView(
             address + offset * type.byteCount, type, rows: rows.count, columns: columns.count, rowStride: rowStride,
             isTransposed: isTransposed)
+        part.isPacked = isPacked
+        return part
     }
 
     public func slice(rows: Range<Int>) -> MatrixView { slice(rows: rows, columns: 0..<columns) }

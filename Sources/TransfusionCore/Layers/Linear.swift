@@ -32,6 +32,9 @@ struct Linear {
         precondition(!hasBias || (names.count == 1 && split == .whole), "a bias belongs to one whole weight")
     }
 
+    /// See `TransfusionModel.pack`.
+    func pack(_ context: Context) { context.pack(weights) }
+
     func callAsFunction(_ x: Tensor, _ context: Context, result: ElementType? = nil) throws -> Tensor {
         switch split {
         case .whole: context.linear(x, weights, bias: bias, result: result)

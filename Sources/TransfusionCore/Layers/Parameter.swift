@@ -20,6 +20,8 @@ public final class Parameter {
 
     /// This rank's part, in the type that the model computes with. Vectors are always f32.
     public internal(set) var value: Tensor!
+    /// Whether the value is in the order that products read, and of use for nothing else.
+    var isPacked = false
     /// The gradient of this rank's part, f32; nil when the model is not trained.
     public internal(set) var gradient: Tensor?
     /// Where the parameter begins in its store's flat order.
@@ -45,6 +47,7 @@ public final class Parameter {
 
     /// Sets elements `start...` of this rank's part to f32 master values.
     public func writeMaster(_ master: UnsafeBufferPointer<Float>, at start: Int) {
+        precondition(!isPacked, "\(name) was packed")
         guard let source = master.baseAddress, master.count > 0 else { return }
         if value.type == .f32 {
             (value.f32.baseAddress! + start).update(from: source, count: master.count)
@@ -64,6 +67,7 @@ public final class Parameter {
     /// Reads f32 master values of elements `start...` of this rank's part. In bf16 they are exact inside `ownedRange`
     /// and rounded elsewhere.
     public func readMaster(_ master: UnsafeMutableBufferPointer<Float>, at start: Int) {
+        precondition(!isPacked, "\(name) was packed")
         guard let target = master.baseAddress, master.count > 0 else { return }
         if value.type == .f32 {
             target.update(from: value.f32.baseAddress! + start, count: master.count)

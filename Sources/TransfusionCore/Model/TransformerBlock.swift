@@ -15,6 +15,10 @@ struct TransformerBlock {
         feedForward = FeedForward(name + ".mlp", configuration, in: builder)
     }
 
+    var linearLayers: [Linear] {
+        [attention.queryKeyValue, attention.output, feedForward.gateUp, feedForward.down]
+    }
+
     /// - Parameter x: The residual stream `[rows, width]`, f32.
     func callAsFunction(_ x: Tensor, _ rows: AttentionRows, _ context: Context) throws -> Tensor {
         let x = context.add(x, try attention(attentionNorm(x, context), rows, context))

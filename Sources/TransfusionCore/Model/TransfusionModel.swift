@@ -79,6 +79,16 @@ public final class TransfusionModel {
             builder, type: context.type, allocator: context.allocator, gradients: gradients)
     }
 
+    /// Puts the weights of the blocks in the order in which products read them, which these then need not do themselves.
+    ///
+    /// For a model that shall only compute: its parameters can no longer be read, trained or written.
+    public func pack(_ context: Context) {
+        precondition(parameters.gradients == nil, "a model that is trained cannot be packed")
+        for block in layers.blocks {
+            for layer in block.linearLayers { layer.pack(context) }
+        }
+    }
+
     /// The transformer's result for every row, after the last norm: `[rows, width]` in the context's type.
     ///
     /// - Parameters:

@@ -12,7 +12,9 @@ extension Context {
     func linear(_ x: Tensor, _ weights: [Parameter], bias: Parameter? = nil, result: ElementType? = nil) -> Tensor {
         let weight = Self.joined(weights.map(\.value))
         let y = empty([x.rows, weight.rows], result)
-        matmul.multiply(MatrixView(x), MatrixView(weight).transposed, into: MatrixView(y))
+        let factor =
+            weights[0].isPacked ? MatrixView(transposeOfPacked: weight) : MatrixView(weight).transposed
+        matmul.multiply(MatrixView(x), factor, into: MatrixView(y))
         if let bias { addBias(bias.value, to: y) }
         return record(y) { [self] dy, gradients in
             let dy = converted(dy, to: type)
@@ -27,6 +29,12 @@ extension Context {
             matmul.multiply(MatrixView(dy), MatrixView(weight), into: MatrixView(dx))
             gradients.add(dx, to: x)
         }
+    }
+
+    /// Puts adjacent weights in the order in which `linear` reads them, where that is of use; nothing else can read them then.
+    func pack(_ weights: [Parameter]) {
+        let isPacked = matmul.pack(Self.joined(weights.map(\.value)))
+        for weight in weights { weight.isPacked = isPacked }
     }
 
     /// Adjacent matrices as one.

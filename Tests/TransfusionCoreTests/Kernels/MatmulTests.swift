@@ -159,6 +159,51 @@ import Testing
         }
     }
 
+    @Test(arguments: [(64, 2), (192, 770), (128, 1100), (320, 48)])
+    func packedWeightsGiveTheSameBits(outputs: Int, inputs: Int) {
+        let weight = Tensor([outputs, inputs], .bf16, allocator: CachingAllocator())
+        let values = Matrix(outputs, inputs, .bf16, seed: 2)
+        for threads in [1, 3] {
+            weight.bytes.copyMemory(from: UnsafeRawBufferPointer(start: values.view.address, count: weight.byteCount))
+            let matmul = Matmul(pool: ThreadPool(threads: threads), f32: .openBLAS, bf16: .kernels)
+            let rowCounts = [1, 4, 7, 200]
+            let a = rowCounts.map { Matrix($0, inputs, .bf16, seed: 1) }
+            func products(_ b: MatrixView, _ type: ElementType) -> [[Double]] {
+                a.map {
+                    let c = Matrix($0.view.rows, outputs, type, padding: 1, seed: 3)
+                    matmul.multiply($0.view, b, into: c.view, accumulate: type == .f32)
+                    return Self.doubles(c)
+                }
+            }
+            guard tf_gemm_is_available(1) != 0 else {
+                #expect(!Matmul(pool: ThreadPool(threads: threads)).pack(weight))
+                continue
+            }
+            let plain = [ElementType.f32, .bf16].map { products(MatrixView(weight).transposed, $0) }
+            #expect(matmul.pack(weight))
+            let packed = [ElementType.f32, .bf16].map { products(MatrixView(transposeOfPacked: weight), $0) }
+            for (plain, packed) in zip(plain.joined(), packed.joined()) {
+                // A few rows are multiplied by kernels of their own, unless the weight is packed.
+                if plain.count > Int(TF_FEW_ROWS) * outputs {
+                    #expect(plain == packed)
+                } else {
+                    #expect(zip(plain, packed).allSatisfy { abs($0 - $1) <= 0.01 * (1 + abs($0)) })
+                }
+            }
+        }
+    }
+
+    @Test func onlyWholePanelsOfPairsArePacked() {
+        let matmul = Matmul(pool: ThreadPool(threads: 2))
+        for (shape, type) in [([65, 64], ElementType.bf16), ([64, 63], .bf16), ([64, 64], .f32)] {
+            let weight = Tensor(shape, type, allocator: CachingAllocator())
+            for index in weight.bytes.indices { weight.bytes[index] = UInt8(truncatingIfNeeded: index * 7) }
+            let before = Array(weight.bytes)
+            #expect(!matmul.pack(weight))
+            #expect(Array(weight.bytes) == before)
+        }
+    }
+
     @Test func productsInsideARegionRunOnTheirThread() {
         let pool = ThreadPool(threads: 3)
         let matmul = Matmul(pool: pool)

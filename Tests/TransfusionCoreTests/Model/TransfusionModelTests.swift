@@ -65,6 +65,26 @@ private struct ModelFixture {
         #expect(relativeError(noise, fixture.reference["noise_prediction"].floats) < 2e-6)
     }
 
+    @Test func aPackedModelComputesTheSame() throws {
+        let configuration = ModelConfiguration(
+            layers: 2, width: 64, heads: 2, feedForward: 96, vocabulary: 40, patchSize: 2, imageChannels: 3,
+            imageHeight: 6, imageWidth: 4, beginOfText: 1, endOfText: 2, beginOfImage: 38, endOfImage: 39)
+        let context = Context(pool: ThreadPool(threads: 2), type: .bf16)
+        let model = TransfusionModel(configuration, context)
+        model.parameters.initialize(seed: 7)
+        let layout = try RowLayout(
+            tokens: [1] + (0..<20).map { Int32(3 + $0) }, documentStarts: [0], imageStarts: [],
+            patchesPerImage: configuration.patchesPerImage, beginOfImage: 38, endOfImage: 39)
+        func hidden() throws -> [Float] {
+            try model.hiddenStates(
+                tokens: layout.tokens, images: nil, imageStarts: [], rows: AttentionRows(layout, context), context
+            ).floats()
+        }
+        let plain = try hidden()
+        model.pack(context)
+        #expect(try hidden() == plain)
+    }
+
     @Test(arguments: ["model", "model_options"], TransfusionModel.Recomputation.allCases)
     func lossesAndGradientsAgreeWithPyTorch(folder: String, recomputation: TransfusionModel.Recomputation) throws {
         let fixture = try ModelFixture(folder), context = Context.forTests()
