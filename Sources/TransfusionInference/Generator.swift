@@ -228,7 +228,7 @@ public final class Generator {
                 noise = try batch.predictedNoise(in: images, timestep: timestep, at: conditional)
             } else {
                 let both = try batch.predictedNoise(
-                    in: images + images, timestep: timestep, at: conditional + unconditional)
+                    in: images, timestep: timestep, at: conditional + unconditional)
                 noise = (0..<images.count).map { i in
                     let without = both[images.count + i]
                     return without + scale * (both[i] - without)

@@ -31,14 +31,14 @@ public final class SampleBenchmark {
         public var textTokensPerSecond: Double
         /// Every weight that a token meets, once; keys and values do not count.
         public var weightBytesPerToken: Int
-        /// What all threads read of memory at best, measured before the rounds.
+        /// What all threads read of memory at best.
         public var readBytesPerSecond: Double
         /// The weights' part of that.
         public var textBandwidthShare: Double
         /// Both branches of guidance.
         public var secondsPerDenoisingStep: Double
         public var denoisingOperationsPerSecond: Double
-        /// The rate of large matrix products, measured before the rounds.
+        /// The rate of large matrix products.
         public var peakOperationsPerSecond: Double
         public var denoisingUtilization: Double
     }
@@ -48,8 +48,6 @@ public final class SampleBenchmark {
     private let model: TransfusionModel
     private let generator: Generator
     private let prompt: [Int32]
-    private let readRate: Double
-    private let peakRate: Double
 
     public init(_ settings: Settings) {
         self.settings = settings
@@ -62,10 +60,6 @@ public final class SampleBenchmark {
             imageWidth: 2 * settings.patchesPerImage / side, beginOfText: 1, endOfText: 2,
             beginOfImage: vocabulary - 2, endOfImage: vocabulary - 1)
         context = Context(pool: ThreadPool(threads: settings.threads), type: settings.type)
-        peakRate = context.measuredPeakRate()
-        readRate = context.measuredReadBandwidth()
-        // The buffer of that measurement would stay beside the model.
-        context.allocator.trim()
         model = TransfusionModel(configuration, context)
         model.parameters.initialize(seed: 0)
         // A row of zeros is never the likeliest token: the text does not end before it has been measured.
@@ -85,14 +79,19 @@ public final class SampleBenchmark {
     /// - Parameter between: Called before each measured round, for a baseline that is measured in turn.
     public func run(rounds: Int, between: () throws -> Void = {}) throws -> Result {
         _ = (try secondsPerToken(), try secondsPerStep())
-        var token: [Double] = [], step: [Double] = []
+        var peakRates: [Double] = [], readRates: [Double] = [], token: [Double] = [], step: [Double] = []
         for _ in 0..<rounds {
             try between()
+            // In each round, because machines that others use too are not always as fast.
+            peakRates.append(context.measuredPeakRate())
+            readRates.append(context.measuredReadBandwidth())
+            // The buffer of that measurement would stay beside the model.
+            context.allocator.trim()
             token.append(try secondsPerToken())
             step.append(try secondsPerStep())
         }
         let median = { (values: [Double]) in values.sorted()[values.count / 2] }
-        let bytes = weightBytesPerToken
+        let bytes = weightBytesPerToken, peakRate = median(peakRates), readRate = median(readRates)
         let rate = operationsPerStep / median(step)
         return Result(
             model: settings.preset.rawValue, parameters: model.parameters.globalCount, type: settings.type.rawValue,
@@ -139,9 +138,13 @@ public final class SampleBenchmark {
         let patches = settings.patchesPerImage
         // BOS, BOI and the patches; one branch also sees the prompt.
         let visible = 2 * (2 + patches) + settings.prompt
-        return FloatingPointWork(model.configuration).operations(
-            FloatingPointWork.Rows(
-                count: Double(2 * patches), targets: 0, patches: Double(2 * patches),
-                visiblePairs: Double(patches * visible))) / 3
+        let both =
+            FloatingPointWork(model.configuration).operations(
+                FloatingPointWork.Rows(
+                    count: Double(2 * patches), targets: 0, patches: Double(2 * patches),
+                    visiblePairs: Double(patches * visible))) / 3
+        // Until attention tells the branches apart, they are one.
+        let width = model.configuration.width
+        return both - Double(2 * patches * (3 * width + model.configuration.patchWidth) * width)
     }
 }

@@ -69,8 +69,10 @@ final class SequenceBatch {
 
     /// What noise the model finds in images at the end of sequences. The images do not become part of the sequences.
     ///
-    /// - Parameter images: x_t, `[sequences, channels, height, width]`.
-    /// - Returns: ε in the same shape.
+    /// - Parameters:
+    ///   - images: x_t, `[images, channels, height, width]`.
+    ///   - numbers: A sequence for each image, or several times that: each image then is at the end of several sequences.
+    /// - Returns: ε, `[sequences, channels, height, width]`.
     func predictedNoise(in images: [Float], timestep: Int, at numbers: [Int]) throws -> [Float] {
         let rows = try pass(images, timestep: timestep, at: numbers, finishes: false)
         return try model.predictedNoise(rows.hidden, imageStarts: rows.starts, context)
@@ -92,19 +94,23 @@ final class SequenceBatch {
             rows.addImage(model.configuration, to: &sequence)
             if finishes { sequences[number] = sequence }
         }
-        let timesteps = [Int32](repeating: Int32(timestep), count: numbers.count)
+        let count = images.count / (model.configuration.patchesPerImage * model.configuration.patchWidth)
         return try compute(
             rows,
             images: NoisedImages(
-                noised: images, timesteps: timesteps, configuration: model.configuration, context))
+                noised: images, timesteps: [Int32](repeating: Int32(timestep), count: count),
+                configuration: model.configuration, context))
     }
 
     private func compute(_ rows: RowsToCompute, images: NoisedImages?) throws -> Rows {
         let attention = AttentionRows(
             positions: rows.positions, visibleStart: rows.visibleStart, visibleEnd: rows.visibleEnd, cache: cache,
             slots: rows.slots, context)
+        // Images that are at the end of several sequences are computed once as far as they can be.
+        let imageStarts = Array(rows.starts.prefix(images?.count ?? 0))
+        let count = images.map { $0.count * model.configuration.patchesPerImage } ?? rows.tokens.count
         let hidden = try model.hiddenStates(
-            tokens: rows.tokens, images: images, imageStarts: images == nil ? [] : rows.starts, rows: attention,
+            tokens: Array(rows.tokens.prefix(count)), images: images, imageStarts: imageStarts, rows: attention,
             context)
         let ends = rows.starts.dropFirst() + [Int32(rows.tokens.count)]
         return Rows(hidden: hidden, starts: rows.starts, ends: ends.map { $0 - 1 })

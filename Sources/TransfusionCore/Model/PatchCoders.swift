@@ -80,6 +80,8 @@ public struct NoisedImages {
     /// ε as patches, f32; nil when sampling.
     let noise: Tensor?
 
+    public var count: Int { timesteps.count }
+
     /// Adds noise to images, as in training.
     ///
     /// - Parameters:

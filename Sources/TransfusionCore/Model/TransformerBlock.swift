@@ -19,9 +19,11 @@ struct TransformerBlock {
         [attention.queryKeyValue, attention.output, feedForward.gateUp, feedForward.down]
     }
 
-    /// - Parameter x: The residual stream `[rows, width]`, f32.
+    /// - Parameter x: The residual stream `[rows, width]`, f32. Fewer rows than `rows` has are repeated, once attention
+    ///   tells them apart.
     func callAsFunction(_ x: Tensor, _ rows: AttentionRows, _ context: Context) throws -> Tensor {
-        let x = context.add(x, try attention(attentionNorm(x, context), rows, context))
+        let branch = try attention(attentionNorm(x, context), rows, context)
+        let x = context.add(context.repeated(x, to: branch.rows), branch)
         return context.add(x, try feedForward(feedForwardNorm(x, context), context))
     }
 }
@@ -51,7 +53,8 @@ struct SelfAttention {
     }
 
     func callAsFunction(_ x: Tensor, _ rows: AttentionRows, _ context: Context) throws -> Tensor {
-        let rotated = context.rotaryEmbedding(try queryKeyValue(x, context), rows, rotary)
+        let projected = context.repeated(try queryKeyValue(x, context), to: rows.count)
+        let rotated = context.rotaryEmbedding(projected, rows, rotary)
         return try context.recomputable {
             context.spanAttention(rotated, rows, headWidth: headWidth, cache: rows.cache?.layers[layer])
         } _: {

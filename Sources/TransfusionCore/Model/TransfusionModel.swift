@@ -92,7 +92,8 @@ public final class TransfusionModel {
     /// The transformer's result for every row, after the last norm: `[rows, width]` in the context's type.
     ///
     /// - Parameters:
-    ///   - tokens: The token of each row, -1 at patches.
+    ///   - tokens: The token of each row, -1 at patches. The branches of guidance begin with the same rows: here they may
+    ///     stand once, if `rows` has them as often as there are branches.
     ///   - images: The images at the rows of `imageStarts`, in that order; nil without images.
     public func hiddenStates(
         tokens: [Int32], images: NoisedImages?, imageStarts: [Int32], rows: AttentionRows, _ context: Context

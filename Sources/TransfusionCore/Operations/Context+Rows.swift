@@ -79,6 +79,18 @@ extension Context {
         }
     }
 
+    /// `x` as often as it takes to have `count` rows, copy after copy.
+    func repeated(_ x: Tensor, to count: Int) -> Tensor {
+        guard x.rows != count else { return x }
+        precondition(!isRecording && rowOffsets == nil, "rows are repeated where nothing is trained")
+        precondition(count.isMultiple(of: x.rows), "\(x.rows) rows do not repeat to \(count)")
+        let y = empty([count, x.width], x.type)
+        pool.parallel(count / x.rows) { copies in
+            for number in copies { copy(x, at: 0, to: y, at: number * x.count, count: x.count) }
+        }
+        return y
+    }
+
     /// Adds row g of `addend` to each of the `group` rows of group g.
     ///
     /// - Parameters:
