@@ -100,6 +100,10 @@ extension ModelConfiguration {
             require((1...1 << 20).contains(value), key, "must lie between 1 and \(1 << 20), not \(value)")
         }
         guard problems.isEmpty else { return problems }
+        // The tensors of a file bound the other sizes; of the image's height and width they say nothing.
+        require(
+            imageChannels * imageHeight * imageWidth <= 1 << 30, "image.height",
+            "an image of \(imageChannels) × \(imageHeight) × \(imageWidth) has more than \(1 << 30) numbers")
         require(width % heads == 0, "heads", "\(heads) heads do not divide the width \(width)")
         if width % heads == 0 {
             require(
