@@ -136,12 +136,7 @@ struct PlanCommand: ParsableCommand {
     }
 
     private func machineRates(_ configuration: RunConfiguration) throws -> MachineRates {
-        let type: ElementType? =
-            switch configuration.precision {
-            case .automatic: nil
-            case .f32: .f32
-            case .bf16: .bf16
-            }
+        let type = configuration.precision == .automatic ? nil : configuration.precision.type()
         guard let rates else {
             FileHandle.standardError.write(
                 Data("measuring this host with 'tf-bench rates', about a minute; --rates FILE skips it\n".utf8))
