@@ -187,6 +187,15 @@ import _TestUtilities
         #expect(error?.description.contains(message) == true, "\(error?.description ?? "")")
     }
 
+    @Test func aTransfusionModelIsNotTakenForALlamaWithoutImages() throws {
+        let model = directory.file("model")
+        try WeightFormat.safetensors.write(WeightFormat.huggingFaceLlama.open(llama, images: images), to: model)
+        let error = #expect(throws: CheckpointError.self) {
+            try WeightFormat.huggingFaceLlama.open(model, images: images)
+        }
+        #expect(error?.description.contains("has patch_decoder.projection.bias, which no Llama has") == true)
+    }
+
     @Test func missingShardsAndPicklesAreRefused() throws {
         let copy = directory.file("llama")
         try FileManager.default.copyItem(atPath: llama, toPath: copy)
