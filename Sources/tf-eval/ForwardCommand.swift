@@ -54,7 +54,7 @@ struct ForwardCommand: ParsableCommand {
         evaluation.computesGradients = gradients
         evaluation.threads = threads
         evaluation.type = precision.type()
-        let report = try evaluation.run { FileHandle.standardError.write(Data("warning: \($0)\n".utf8)) }
+        let report = try evaluation.run { StandardStream.error.write("warning: \($0)\n") }
         if json {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]

@@ -103,5 +103,5 @@ extension Sampler.Spacing: ExpressibleByArgument {}
 
 /// Shows a line that is no result.
 func warn(_ line: String) {
-    FileHandle.standardError.write(Data("warning: \(line)\n".utf8))
+    StandardStream.error.write("warning: \(line)\n")
 }

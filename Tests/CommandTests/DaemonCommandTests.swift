@@ -162,6 +162,16 @@ import _TestUtilities
         #expect(!FileManager.default.fileExists(atPath: daemon.root))
     }
 
+    @Test func aFullDiskUnderTheLogEndsNoRunButALostResultIsAFailure() throws {
+        let daemon = try RunningDaemon(slots: 1)
+        let run = ["run", daemon.configuration, "--set", "schedule.steps=5", "--run-dir", daemon.root + "/mute"]
+        let coordinator = Command("tf-coord")
+        #expect(try coordinator.runWithoutRoomForOutput(run).status == 0)
+        #expect(try coordinator.run("status", daemon.root + "/mute").output.contains("step 5/5"))
+        let config = try coordinator.runWithoutRoomForOutput(["config", daemon.configuration])
+        #expect(config.status == 1 && config.signal == nil)
+    }
+
     @Test func oneDaemonServesARootAndItsFilesAreTheUsers() throws {
         let daemon = try RunningDaemon(slots: 1)
         try daemon.start()
