@@ -78,6 +78,17 @@ public struct Heartbeat: Sendable, Codable, Equatable {
         }
     }
 
+    /// Whether another process of this host has written this a moment ago and goes on.
+    public var isOfAnotherLivingProcess: Bool {
+        guard pid != getpid(), host == ProcessInfo.processInfo.hostName, phase != .finished,
+            abs(Date().timeIntervalSince1970 - time) < 10,
+            let file = FileHandle(forReadingAtPath: "/proc/\(pid)/cmdline")
+        else { return false }
+        defer { try? file.close() }
+        // Of a process that was killed and that nobody has waited for yet, there is nothing to read.
+        return (try? file.readToEnd())?.isEmpty == false
+    }
+
     /// All heartbeats in a run's heartbeat directory that can be read, in the order of the ranks.
     public static func readAll(in directory: String) -> [Heartbeat] {
         ranks(in: directory).sorted().compactMap { try? read(file(rank: $0, in: directory)) }
