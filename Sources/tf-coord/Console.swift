@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import TransfusionConfig
 import TransfusionCoordinator
 
 /// Lines, and below them one that is renewed; without a terminal, a line every minute.

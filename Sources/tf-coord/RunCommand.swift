@@ -51,6 +51,9 @@ struct RunCommand: ParsableCommand {
     @OptionGroup var server: ServerOptions
 
     func validate() throws {
+        if runDir == "" {
+            throw ValidationError("--run-dir: is empty; give a path (is a variable of the shell not set?)")
+        }
         if let ranks, ranks < 1 { throw ValidationError("--ranks: \(ranks) is not a number of ranks; use 1 or more") }
     }
 

@@ -150,9 +150,12 @@ import _TestUtilities
 
     @Test func aRunThatCannotBeginIsNotLaunched() throws {
         let daemon = try RunningDaemon(slots: 1)
+        let file = daemon.configuration
         for (arguments, problem) in [
             (["--run-dir", daemon.root, "--set", "data.path=/no/data"], "data.path: /no/data: is no data set"),
-            (["--run-dir", "/proc/run"], "/proc/run/coordinator: cannot be made"),
+            (["--run-dir", "/proc/run"], "/proc/run: cannot make the directory: No such file"),
+            (["--run-dir", file + "/run"], "\(file): cannot make the directory: File exists"),
+            (["--run-dir", ""], "--run-dir: is empty"),
         ] {
             let result = try Command("tf-coord").run(["run", daemon.configuration] + arguments)
             #expect(result.status == 2, "\(result)")
@@ -168,6 +171,7 @@ import _TestUtilities
         let coordinator = Command("tf-coord")
         #expect(try coordinator.runWithoutRoomForOutput(run).status == 0)
         #expect(try coordinator.run("status", daemon.root + "/mute").output.contains("step 5/5"))
+        #expect(try coordinator.run("hosts", daemon.root + "/mute").output == "no hosts: no ranks are launched\n")
         let config = try coordinator.runWithoutRoomForOutput(["config", daemon.configuration])
         #expect(config.status == 1 && config.signal == nil)
     }

@@ -39,9 +39,9 @@ public struct RunFiles: Sendable {
     func make() throws {
         for path in [directory.coordinator, directory.logs, directory.heartbeats] {
             do {
-                try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+                try Directories.make(path)
             } catch {
-                throw CommandFailure("\(path): cannot be made: \(error.localizedDescription)", .wrongUse)
+                throw CommandFailure("\(error); choose another --run-dir", .wrongUse)
             }
         }
         // Tokens lie here.
