@@ -59,7 +59,8 @@ import _TestUtilities
 
     @Test func impossibleSizesAreNamed() {
         let changes: [(String, (inout ModelConfiguration) -> Void)] = [
-            ("model.layers", { $0.layers = 0 }), ("model.width", { $0.width = -32 }), ("model.heads", { $0.heads = 3 }),
+            ("model.layers", { $0.layers = 0 }), ("model.layers", { $0.layers = 1 << 20 }),
+            ("model.width", { $0.width = -32 }), ("model.heads", { $0.heads = 3 }),
             ("model.heads", { $0.heads = 32 }), ("model.ffn", { $0.feedForward = 0 }),
             ("model.patch", { $0.patchSize = 3 }), ("model.patch", { $0.patchSize = 0 }),
             ("model.image.channels", { $0.imageChannels = 0 }), ("model.image.height", { $0.imageHeight = 0 }),
