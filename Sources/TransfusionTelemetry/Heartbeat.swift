@@ -78,8 +78,18 @@ public struct Heartbeat: Sendable, Codable, Equatable {
         }
     }
 
-    /// Whether another process of this host has written this a moment ago and goes on.
-    public var isOfAnotherLivingProcess: Bool {
+    /// The other process of this host that renews the heartbeat of rank 0, if one does.
+    public static func otherProcess(in directory: String) -> Int32? {
+        let path = file(rank: 0, in: directory)
+        guard let first = try? read(path), first.isOfLivingProcess else { return nil }
+        // The number may belong to somebody else by now, as in a container that was started again; files are renewed
+        // every two seconds.
+        Thread.sleep(forTimeInterval: 3)
+        guard let second = try? read(path), second.pid == first.pid, second.time > first.time else { return nil }
+        return second.pid
+    }
+
+    private var isOfLivingProcess: Bool {
         guard pid != getpid(), host == ProcessInfo.processInfo.hostName, phase != .finished,
             abs(Date().timeIntervalSince1970 - time) < 10,
             let file = FileHandle(forReadingAtPath: "/proc/\(pid)/cmdline")
