@@ -128,6 +128,15 @@ public struct RunConfiguration: Sendable, Equatable {
         case automatic = "auto"
         case f32
         case bf16
+
+        /// The type that products are computed in.
+        public func type(hasBF16Units: Bool = CPUReport.hasBF16Units) -> ElementType {
+            switch self {
+            case .automatic: hasBF16Units ? .bf16 : .f32
+            case .f32: .f32
+            case .bf16: .bf16
+            }
+        }
     }
 
     public struct Checkpoint: Sendable, Equatable {

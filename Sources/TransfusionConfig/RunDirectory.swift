@@ -81,9 +81,9 @@ public struct RunDirectory: Sendable, Equatable {
     private func makeDirectories() throws(RunDirectoryError) {
         for directory in directories {
             do {
-                try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+                try Directories.make(directory)
             } catch {
-                throw .unusable(FileFailure(directory, because: "cannot be made: \(error.localizedDescription)"))
+                throw .unusable(error)
             }
         }
     }

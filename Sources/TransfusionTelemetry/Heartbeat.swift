@@ -78,6 +78,27 @@ public struct Heartbeat: Sendable, Codable, Equatable {
         }
     }
 
+    /// The other process of this host that renews the heartbeat of rank 0, if one does.
+    public static func otherProcess(in directory: String) -> Int32? {
+        let path = file(rank: 0, in: directory)
+        guard let first = try? read(path), first.isOfLivingProcess else { return nil }
+        // The number may belong to somebody else by now, as in a container that was started again; files are renewed
+        // every two seconds.
+        Thread.sleep(forTimeInterval: 3)
+        guard let second = try? read(path), second.pid == first.pid, second.time > first.time else { return nil }
+        return second.pid
+    }
+
+    private var isOfLivingProcess: Bool {
+        guard pid != getpid(), host == ProcessInfo.processInfo.hostName, phase != .finished,
+            abs(Date().timeIntervalSince1970 - time) < 10,
+            let file = FileHandle(forReadingAtPath: "/proc/\(pid)/cmdline")
+        else { return false }
+        defer { try? file.close() }
+        // Of a process that was killed and that nobody has waited for yet, there is nothing to read.
+        return (try? file.readToEnd())?.isEmpty == false
+    }
+
     /// All heartbeats in a run's heartbeat directory that can be read, in the order of the ranks.
     public static func readAll(in directory: String) -> [Heartbeat] {
         ranks(in: directory).sorted().compactMap { try? read(file(rank: $0, in: directory)) }

@@ -11,14 +11,18 @@ struct InitialWeights {
     /// - Parameters:
     ///   - tokenizer: The digest of the tokenizer of the run's data set.
     ///   - seed: Draws what a plain Llama does not have.
-    /// - Throws: `CommandFailure` that names each way in which the model is not the run's.
+    /// - Throws: `CommandFailure` that names each way in which the model is not the run's, or why it cannot be opened.
     init(
         _ path: String, for model: ModelConfiguration, tokenizer: String, seed: UInt64, options: CheckpointOptions
     ) throws {
         let images = ImageOptions(
             patchSize: model.patchSize, channels: model.imageChannels, height: model.imageHeight,
             width: model.imageWidth, timestepAfterProjection: model.timestepAfterProjection, seed: seed)
-        weights = try WeightFormat(detectedAt: path).open(path, images: images, options: options)
+        do {
+            weights = try WeightFormat(detectedAt: path).open(path, images: images, options: options)
+        } catch {
+            throw CommandFailure("model.initial_weights: \(error)", .wrongUse)
+        }
         var problems = Self.differences(weights.configuration, model)
         if let theirs = weights.tokenizer, theirs != tokenizer {
             problems.append("the tokenizer \(theirs.prefix(12))…, the data set \(tokenizer.prefix(12))…")

@@ -137,6 +137,13 @@ public final class TrainingLoop {
             configuration = try RunConfiguration.load(configurationFile, overrides: overrides)
         }
         guard let configuration else { preconditionFailure("all ranks agreed on a configuration that is not there") }
+        try group.agree("looking for another job") {
+            // Both would remove each other's checkpoints. Where rank 0 was on another host, nobody can tell.
+            guard group.rank == 0, let other = Heartbeat.otherProcess(in: directory.heartbeats) else { return }
+            throw CommandFailure(
+                "\(directory.path): process \(other) trains this run already; stop it, or choose another --run-dir",
+                .wrongUse)
+        }
         let hosts = try group.allGather(Array(hostName.utf8), site: "host names")
         let loop = try TrainingLoop(
             configuration, directory: directory, group: group,

@@ -49,12 +49,7 @@ struct TrainingSetup {
         let pool = ThreadPool(threads: threads)
         // All ranks compute in one type, or their gradients would not belong together.
         let everyRankHasUnits = try !group.any(!CPUReport.hasBF16Units, site: "precision")
-        let type: ElementType =
-            switch configuration.precision {
-            case .automatic: everyRankHasUnits ? .bf16 : .f32
-            case .f32: .f32
-            case .bf16: .bf16
-            }
+        let type = configuration.precision.type(hasBF16Units: everyRankHasUnits)
         context = Context(
             pool: pool, type: type, allocator: CachingAllocator(), tensorParallel: mesh.tensor,
             sequenceParallel: configuration.parallel.sequenceParallel)

@@ -36,7 +36,7 @@ struct KernelsCommand: ParsableCommand {
     func run() throws {
         CPUReport.reexecuteIfSlowKernels()
         let report = KernelBenchmark(
-            preset: measured.model, type: measured.precision, threads: threads, repetitions: repetitions
+            preset: measured.model, type: measured.precision.type(), threads: threads, repetitions: repetitions
         ).run()
         if json { return try printJSON(report) }
         print(

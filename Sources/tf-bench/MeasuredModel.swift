@@ -1,4 +1,5 @@
 import ArgumentParser
+import TransfusionConfig
 import TransfusionCore
 
 /// The model that a benchmark runs, and the type that it computes in.
@@ -6,10 +7,6 @@ struct MeasuredModel: ParsableArguments {
     @Option(help: "A model size: \(ModelPreset.allCases.map(\.rawValue).joined(separator: ", ")).")
     var model = ModelPreset.size0_16B
 
-    @Option(help: "bf16 or f32.")
-    var precision = ElementType.bf16
-
-    func validate() throws {
-        guard precision == .bf16 || precision == .f32 else { throw ValidationError("--precision: bf16 or f32") }
-    }
+    @Option(help: "auto (bf16 where the processor multiplies it), f32 or bf16.")
+    var precision = RunConfiguration.Precision.bf16
 }

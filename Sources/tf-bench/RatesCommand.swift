@@ -17,8 +17,8 @@ struct RatesCommand: ParsableCommand {
                 --hosts 1000 --cores 64 --memory 256
             """)
 
-    @Option(help: "bf16 or f32; bf16 where the processor multiplies it, unless given.")
-    var precision: ElementType?
+    @Option(help: "auto (bf16 where the processor multiplies it), f32 or bf16.")
+    var precision = RunConfiguration.Precision.automatic
 
     @Option(help: "Threads; as many as there are processors unless given.")
     var threads: Int?
@@ -30,9 +30,6 @@ struct RatesCommand: ParsableCommand {
     var json = false
 
     func validate() throws {
-        if let precision, precision != .bf16 && precision != .f32 {
-            throw ValidationError("--precision: bf16 or f32")
-        }
         if let threads, !(1...1024).contains(threads) {
             throw ValidationError("--threads: must lie between 1 and 1024")
         }
@@ -41,7 +38,7 @@ struct RatesCommand: ParsableCommand {
     func run() throws {
         CPUReport.reexecuteIfSlowKernels()
         var settings = RatesBenchmark.Settings(directory: directory)
-        settings.type = precision ?? (CPUReport.hasBF16Units ? .bf16 : .f32)
+        settings.type = precision.type()
         settings.threads = threads
         var progress = ProgressLine("measuring", total: 0)
         var done = 0

@@ -73,7 +73,7 @@ struct SampleCommand: ParsableCommand {
         settings.prompt = prompt
         settings.tokens = tokens
         settings.steps = steps
-        settings.type = measured.precision
+        settings.type = measured.precision.type()
         settings.threads = threads
         var progress = ProgressLine("measuring rounds", total: rounds)
         var baselines: [Baseline] = [], started = 0

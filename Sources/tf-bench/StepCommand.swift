@@ -141,7 +141,7 @@ struct StepCommand: ParsableCommand {
         settings.tensor = tensor
         settings.sequenceParallel = sequenceParallel
         settings.order = reduction
-        settings.type = measured.precision
+        settings.type = measured.precision.type()
         settings.threads = threads
         settings.recomputation = recompute
         return settings
@@ -188,7 +188,6 @@ struct StepCommand: ParsableCommand {
 }
 
 extension ModelPreset: ExpressibleByArgument {}
-extension ElementType: ExpressibleByArgument {}
 extension ReductionOrder: ExpressibleByArgument {}
 extension TransfusionModel.Recomputation: ExpressibleByArgument {}
 

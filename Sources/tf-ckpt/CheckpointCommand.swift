@@ -15,7 +15,7 @@ struct CheckpointCommand: TransfusionCommand {
               tf-ckpt verify runs/quickstart
               tf-ckpt inspect runs/quickstart/checkpoints/step-00001000 --tensors
               tf-ckpt diff runs/a runs/b
-              tf-ckpt convert runs/quickstart model.safetensors --to safetensors
+              tf-ckpt convert runs/quickstart model --to safetensors
               tf-ckpt convert llama-dir start --from hf-llama
               tf-ckpt prune runs/quickstart --keep-last 2 --keep-every 1000
             """,

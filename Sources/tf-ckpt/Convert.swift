@@ -28,8 +28,8 @@ struct Convert: ParsableCommand {
             the Llama itself, as its model.initial_weights starts from these weights.
 
             EXAMPLES
-              tf-ckpt convert runs/quickstart model.safetensors --to safetensors
-              tf-ckpt convert runs/quickstart model --to hf-llama --type bf16
+              tf-ckpt convert runs/quickstart model --to safetensors
+              tf-ckpt convert runs/quickstart llama --to hf-llama --type bf16
               tf-ckpt convert llama-dir runs/start --from hf-llama --patch-size 2
             """)
 
@@ -37,7 +37,8 @@ struct Convert: ParsableCommand {
         help: "What to convert: for checkpoints a run or one checkpoint, else a directory or a .safetensors file.")
     var source: String
 
-    @Argument(help: "The result, which must not exist yet. A name with .safetensors gives one file.")
+    @Argument(
+        help: "The result, which must not exist yet. A name with .safetensors gives one file, without config.json.")
     var destination: String
 
     @Option(help: "The format of the source.")

@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import TransfusionConfig
 import TransfusionCoordinator
 
 /// Lines, and below them one that is renewed; without a terminal, a line every minute.
@@ -41,6 +42,6 @@ final class Console: Sendable {
     }
 
     private func write(_ text: String) {
-        FileHandle.standardOutput.write(Data(text.utf8))
+        StandardStream.output.write(text)
     }
 }

@@ -29,7 +29,7 @@ enum Foreground {
     }
 
     private static func complain(_ line: String) {
-        FileHandle.standardError.write(Data("\(line)\n".utf8))
+        StandardStream.error.write("\(line)\n")
     }
 }
 

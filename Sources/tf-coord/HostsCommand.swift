@@ -28,6 +28,8 @@ struct HostsCommand: ParsableCommand {
         }
         if json {
             print(String(decoding: try CoordinatorJSON.encode(hosts, pretty: true), as: UTF8.self))
+        } else if hosts.isEmpty {
+            print("no hosts: no ranks are launched")
         } else {
             for host in hosts {
                 print(

@@ -136,15 +136,10 @@ struct PlanCommand: ParsableCommand {
     }
 
     private func machineRates(_ configuration: RunConfiguration) throws -> MachineRates {
-        let type: ElementType? =
-            switch configuration.precision {
-            case .automatic: nil
-            case .f32: .f32
-            case .bf16: .bf16
-            }
+        let type = configuration.precision == .automatic ? nil : configuration.precision.type()
         guard let rates else {
-            FileHandle.standardError.write(
-                Data("measuring this host with 'tf-bench rates', about a minute; --rates FILE skips it\n".utf8))
+            StandardStream.error.write(
+                "measuring this host with 'tf-bench rates', about a minute; --rates FILE skips it\n")
             return try waitFor { try await RatesMeasurement.run(type: type) }
         }
         let machine = try MachineRates.read(rates)

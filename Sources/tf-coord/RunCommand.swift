@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import TransfusionConfig
 import TransfusionCoordinator
+import TransfusionData
 
 struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -50,11 +51,15 @@ struct RunCommand: ParsableCommand {
     @OptionGroup var server: ServerOptions
 
     func validate() throws {
+        if runDir == "" {
+            throw ValidationError("--run-dir: is empty; give a path (is a variable of the shell not set?)")
+        }
         if let ranks, ranks < 1 { throw ValidationError("--ranks: \(ranks) is not a number of ranks; use 1 or more") }
     }
 
     func run() throws {
         let configuration = try RunConfiguration.load(config, overrides: overrides)
+        try configuration.requireDataset()
         let ranks = ranks
         // Ranks asked for by number alone run here.
         let list =
@@ -63,5 +68,17 @@ struct RunCommand: ParsableCommand {
         let request = try RunRequest(
             configuration, hosts: list, remoteShell: remoteShell, ranks: ranks, directory: runDir)
         try Foreground.supervise(request, server.settings)
+    }
+}
+
+extension RunConfiguration {
+    /// Refuses a data set that cannot be opened before anything is started: ranks that do not find it would be launched
+    /// again, as its file system may come back.
+    func requireDataset() throws(CommandFailure) {
+        do {
+            _ = try PackedDataset(data.path)
+        } catch {
+            throw CommandFailure("data.path: \(error)", .wrongUse)
+        }
     }
 }

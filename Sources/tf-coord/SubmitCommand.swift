@@ -32,6 +32,7 @@ struct SubmitCommand: ParsableCommand {
 
     func run() throws {
         let configuration = try RunConfiguration.load(config, overrides: overrides)
+        try configuration.requireDataset()
         let submission = RunSubmission(
             configuration: configuration.resolved, workingDirectory: FileManager.default.currentDirectoryPath,
             ranks: ranks)

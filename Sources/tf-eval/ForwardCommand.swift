@@ -1,6 +1,6 @@
-public import ArgumentParser
+import ArgumentParser
 import Foundation
-public import TransfusionConfig
+import TransfusionConfig
 import TransfusionCore
 import TransfusionEvaluation
 
@@ -53,13 +53,8 @@ struct ForwardCommand: ParsableCommand {
         var evaluation = ForwardEvaluation(checkpoint: checkpoint, batch: batch, output: out)
         evaluation.computesGradients = gradients
         evaluation.threads = threads
-        evaluation.type =
-            switch precision {
-            case .automatic: CPUReport.hasBF16Units ? .bf16 : .f32
-            case .f32: .f32
-            case .bf16: .bf16
-            }
-        let report = try evaluation.run { FileHandle.standardError.write(Data("warning: \($0)\n".utf8)) }
+        evaluation.type = precision.type()
+        let report = try evaluation.run { StandardStream.error.write("warning: \($0)\n") }
         if json {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -69,5 +64,3 @@ struct ForwardCommand: ParsableCommand {
         }
     }
 }
-
-extension RunConfiguration.Precision: ExpressibleByArgument {}

@@ -1,6 +1,6 @@
 public import ArgumentParser
 import Foundation
-public import TransfusionConfig
+import TransfusionConfig
 public import TransfusionCore
 import TransfusionInference
 
@@ -44,7 +44,8 @@ struct DrawingOptions: ParsableArguments {
     @Option(help: "Denoising steps, 1 to 1000.")
     var steps = ImageSettings().steps
 
-    @Option(help: "Strength of guidance by the prompt; 1 is none.")
+    // A number below 0 looks like an option.
+    @Option(parsing: .unconditional, help: "Strength of guidance by the prompt; 1 is none.")
     var cfgScale = ImageSettings().guidanceScale
 
     @Option(help: "ddim or ddpm (ancestral).")
@@ -99,9 +100,8 @@ struct WritingOptions: ParsableArguments {
 }
 
 extension Sampler.Spacing: ExpressibleByArgument {}
-extension RunConfiguration.Precision: ExpressibleByArgument {}
 
 /// Shows a line that is no result.
 func warn(_ line: String) {
-    FileHandle.standardError.write(Data("warning: \(line)\n".utf8))
+    StandardStream.error.write("warning: \(line)\n")
 }

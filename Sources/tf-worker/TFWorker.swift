@@ -85,7 +85,7 @@ struct TFWorker: TransfusionCommand {
             configurationFile: config, overrides: overrides, directory: RunDirectory(runDir), group: job.world,
             hostName: job.hostName, transport: job.transport, watch: job.watch, options: options
         ) { line in
-            FileHandle.standardOutput.write(Data((line + "\n").utf8))
+            StandardStream.output.write(line + "\n")
         }
     }
 
@@ -96,7 +96,7 @@ struct TFWorker: TransfusionCommand {
         let speaks = shared == nil || job.world.rank == 0
         let place = shared == nil && job.world.size > 1 ? "rank \(job.world.rank): " : ""
         if speaks {
-            for line in failure.lines { FileHandle.standardError.write(Data("error: \(place)\(line)\n".utf8)) }
+            for line in failure.lines { StandardStream.error.write("error: \(place)\(line)\n") }
         }
         // The others know as well, and leave by themselves, so that mpirun has nothing to add.
         if shared != nil {

@@ -101,6 +101,8 @@ import _TestUtilities
             (["sample", "--patches", "\(Int.max)"], "--patches"),
             (["kernels", "--threads", "1000000"], "--threads"), (["rates", "--threads", "100000000"], "--threads"),
             (["kernels", "--repetitions", "0"], "--repetitions"),
+            (["sample", "--precision", "i32"], "one of 'auto', 'f32' or 'bf16'"),
+            (["rates", "--precision", "f16"], "one of 'auto', 'f32' or 'bf16'"),
             (["step", "--against", "true", "--steps", "1"] + Self.small.dropLast(2), "--against"),
         ] {
             let result = try bench.run(arguments)

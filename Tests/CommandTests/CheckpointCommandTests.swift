@@ -93,6 +93,18 @@ import _TestUtilities
         }
     }
 
+    /// The run is two directories above a checkpoint, whatever the path of the checkpoint looks like.
+    @Test func aCheckpointNamedFromWithinFindsTheTokenizerOfItsRun() throws {
+        try Data([1, 2, 3]).write(to: URL(filePath: run + "/tokenizer.model"))
+        for (place, name) in [(checkpoints, "step-00000030"), (checkpoints + "/step-00000030", ".")] {
+            let result = directory.file("from-\(name)")
+            let convert = [command.path, "convert", name, result, "--to", "safetensors"]
+            let shell = try Command(path: "/bin/sh").run(["-c", "cd \"$0\" && exec \"$@\"", place] + convert)
+            #expect(shell.status == 0, "\(shell.errors)")
+            #expect(FileManager.default.fileExists(atPath: result + "/tokenizer.model"), "\(name)")
+        }
+    }
+
     @Test func convertsThereAndBack() throws {
         let llama = directory.file("llama")
         let again = directory.file("again")

@@ -29,6 +29,8 @@ import _TestUtilities
         #expect(twice.status == 2 && twice.errors == "error: run \"first\" is running already\n")
         let wide = try daemon.submit("wide", ranks: 3)
         #expect(wide.status == 2 && wide.errors == "error: --ranks 3: the hosts of this tf-coord have 2 slots\n")
+        let nowhere = try daemon.submit("nowhere", "data.path=/no/data", ranks: 1)
+        #expect(nowhere.status == 2 && nowhere.errors.hasPrefix("error: data.path: /no/data: is no data set"))
         let nobody = try daemon.ask("stop", "nobody")
         #expect(nobody.status == 2 && nobody.errors.contains("there is no run \"nobody\""))
         let again = try daemon.ask("resume", "second")
@@ -144,6 +146,34 @@ import _TestUtilities
         _ = try daemon.wait("the one behind it is done", "waiting") { $0.state == .done && $0.step == 20 }
         #expect(try daemon.stop() == 0)
         #expect(daemon.processes == [])
+    }
+
+    @Test func aRunThatCannotBeginIsNotLaunched() throws {
+        let daemon = try RunningDaemon(slots: 1)
+        let file = daemon.configuration
+        for (arguments, problem) in [
+            (["--run-dir", daemon.root, "--set", "data.path=/no/data"], "data.path: /no/data: is no data set"),
+            (["--run-dir", "/proc/run"], "/proc/run: cannot make the directory: No such file"),
+            (["--run-dir", file + "/run"], "\(file): cannot make the directory: File exists"),
+            (["--run-dir", ""], "--run-dir: is empty"),
+        ] {
+            let result = try Command("tf-coord").run(["run", daemon.configuration] + arguments)
+            #expect(result.status == 2, "\(result)")
+            #expect(result.errors.hasPrefix("error: \(problem)"), "\(result)")
+            #expect(result.errors.split(separator: "\n").count == 1, "\(result)")
+        }
+        #expect(!FileManager.default.fileExists(atPath: daemon.root))
+    }
+
+    @Test func aFullDiskUnderTheLogEndsNoRunButALostResultIsAFailure() throws {
+        let daemon = try RunningDaemon(slots: 1)
+        let run = ["run", daemon.configuration, "--set", "schedule.steps=5", "--run-dir", daemon.root + "/mute"]
+        let coordinator = Command("tf-coord")
+        #expect(try coordinator.runWithoutRoomForOutput(run).status == 0)
+        #expect(try coordinator.run("status", daemon.root + "/mute").output.contains("step 5/5"))
+        #expect(try coordinator.run("hosts", daemon.root + "/mute").output == "no hosts: no ranks are launched\n")
+        let config = try coordinator.runWithoutRoomForOutput(["config", daemon.configuration])
+        #expect(config.status == 1 && config.signal == nil)
     }
 
     @Test func oneDaemonServesARootAndItsFilesAreTheUsers() throws {

@@ -48,6 +48,12 @@ import _TestUtilities
         }
     }
 
+    @Test func trainsOnWhereItsWordsCannotBeWritten() throws {
+        let end = try worker.runWithoutRoomForOutput(arguments("mute"))
+        #expect(end.status == 0 && end.signal == nil, "\(end)")
+        #expect(try losses("mute").count == 20)
+    }
+
     @Test(arguments: [2, 4]) func trainsUnderMPIRun(_ ranks: Int) throws {
         #expect(try worker.run(arguments("alone")).status == 0)
         let result = try Command.onPath("mpirun").run(
@@ -90,6 +96,25 @@ import _TestUtilities
         let steps = try losses("stopped").count
         let name = "step-" + String(repeating: "0", count: 8 - String(steps).count) + "\(steps)"
         #expect(exists("stopped/checkpoints/\(name)/manifest.json"))
+    }
+
+    @Test func twoJobsDoNotTrainInOneDirectory() throws {
+        let forever = arguments("shared") + ["--set", "schedule.steps=1000000"]
+        let first = try worker.start(forever)
+        let deadline = Date(timeIntervalSinceNow: 120)
+        while (try? losses("shared"))?.isEmpty != false, Date() < deadline, first.isRunning { usleep(50_000) }
+        let second = try worker.run(forever)
+        #expect(second.status == 2 && second.errors.contains("process \(first.pid) trains this run"), "\(second)")
+        #expect(first.isRunning)
+        // One that was killed is in nobody's way, even before its parent has seen its end.
+        kill(first.pid, SIGKILL)
+        let third = try worker.start(forever)
+        let steps = try losses("shared").count
+        while try losses("shared").count <= steps, Date() < deadline, third.isRunning { usleep(50_000) }
+        third.send(SIGTERM)
+        let end = try third.wait()
+        #expect(end.status == 85, "\(end)")
+        _ = try first.wait()
     }
 
     @Test func aRunThatIsKilledWhileItSavesGoesOnWithTheSameBits() throws {

@@ -169,6 +169,7 @@ import _TestUtilities
         ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1", "has the unknown tensor model.layers.1."),
         ("\"vocab_size\": 50", "\"vocab_size\": 49", "has the shape [52, 32], not the expected [51, 32]"),
         ("\"vocab_size\": 50", "\"vocab_size\": -50", "impossible"),
+        ("\"bos_token_id\": 1", "\"bos_token_id\": 50000", "impossible model: model.bos"),
         ("\"max_position_embeddings\": 64", "\"max_position_embeddings\": 0", "impossible"),
         ("\"vocab_size\": 50", "\"vocab_size\": \"many\"", "vocab_size"),
         ("{", "", "it is not JSON"),
@@ -184,6 +185,15 @@ import _TestUtilities
             try WeightFormat.huggingFaceLlama.open(copy, images: images)
         }
         #expect(error?.description.contains(message) == true, "\(error?.description ?? "")")
+    }
+
+    @Test func aTransfusionModelIsNotTakenForALlamaWithoutImages() throws {
+        let model = directory.file("model")
+        try WeightFormat.safetensors.write(WeightFormat.huggingFaceLlama.open(llama, images: images), to: model)
+        let error = #expect(throws: CheckpointError.self) {
+            try WeightFormat.huggingFaceLlama.open(model, images: images)
+        }
+        #expect(error?.description.contains("has patch_decoder.projection.bias, which no Llama has") == true)
     }
 
     @Test func missingShardsAndPicklesAreRefused() throws {

@@ -91,7 +91,7 @@ struct ModelArchiveTests {
 
     private func problem(_ path: String) -> String {
         do {
-            _ = try load(path)
+            _ = try ModelArchive(path)
             return ""
         } catch {
             return "\(error)"

@@ -74,7 +74,8 @@ import TransfusionConfig
     @Test func saysWhenNothingFits() throws {
         let configuration = try configuration("parallel.tensor=4")
         #expect(throws: CommandFailure.self) { try LayoutChoice(configuration, hosts: hosts(2, 3)) }
-        #expect(throws: CommandFailure.self) { try LayoutChoice(configuration, hosts: []) }
+        let nobody = #expect(throws: CommandFailure.self) { try LayoutChoice(configuration, hosts: []) }
+        #expect(nobody?.description.hasPrefix("no host can be used") == true)
     }
 
     @Test func readsHostFiles() throws {

@@ -232,7 +232,8 @@ import TransfusionCore
                 return "\(error)"
             }
         }
-        #expect(problem { _ = try source(length: 12) }.hasPrefix("sequence_length: "))
+        let short = #expect(throws: DataError.self) { _ = try source(length: 12) }
+        #expect(short?.description.hasPrefix("batch.sequence_length: ") == true && short?.isWrongUse == true)
         #expect(problem { _ = try source(rows: 0) }.hasPrefix("global_sequences: "))
         #expect(problem { _ = try source { $0.captionDropout = .nan } }.hasPrefix("caption_dropout: "))
         #expect(problem { _ = try source { $0.noiseCap = 0 } }.hasPrefix("noise_cap: "))

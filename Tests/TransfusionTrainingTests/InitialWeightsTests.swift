@@ -119,7 +119,7 @@ import _TestUtilities
         #expect(try refusal("model.layers=3", "model.ffn=64").contains("has model.layers 2, the run 3;"))
         #expect(try refusal("model.layers=3", "model.ffn=64").contains("has model.ffn 48, the run 64;"))
         #expect(try refusal("model.rope_base=10000").contains("has model.rope_base 50000.0, the run 10000.0;"))
-        #expect(try refusal("model.initial_weights=/nowhere").contains("/nowhere"))
+        #expect(try refusal("model.initial_weights=/nowhere").contains("model.initial_weights: /nowhere"))
         try Data([1]).write(to: URL(filePath: llama + "/tokenizer.model"))
         #expect(try refusal().contains("the tokenizer "))
         #expect(!FileManager.default.fileExists(atPath: run.path("refused").configuration), "a run was begun")

@@ -54,6 +54,11 @@ public struct Command: Sendable {
         try start(arguments, environment: environment).wait(seconds: seconds)
     }
 
+    /// Runs the command with all output to a device that has no room.
+    public func runWithoutRoomForOutput(_ arguments: [String]) throws -> Result {
+        try Command(path: "/bin/sh").run(["-c", "exec \"$0\" \"$@\" > /dev/full 2>&1", path] + arguments)
+    }
+
     public func run(_ arguments: String..., environment: [String: String?] = [:]) throws -> Result {
         try run(arguments, environment: environment)
     }

@@ -107,6 +107,9 @@ enum LlamaFormat {
             else { throw CheckpointError(path, "tensor \(addedPrefix)\(name) does not fit to \(table.shape)") }
             tensors[name] = table.followed(by: added.converted(to: table.type))
         }
+        if let known = rest.keys.filter({ tensors[$0] != nil }).min() {
+            throw CheckpointError(path, "has \(known), which no Llama has; a Transfusion model's format is safetensors")
+        }
         return tensors.merging(rest) { $1 }
     }
 

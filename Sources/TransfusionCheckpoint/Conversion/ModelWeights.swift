@@ -70,8 +70,11 @@ public struct ModelWeights: Sendable {
         tokenizer = SHA256.hexDigest(try POSIXFileSystem().contents(model, limit: Self.tokenizerLimit))
     }
 
-    /// Refuses weights that are not exactly those of the configuration.
+    /// Refuses a configuration of which no model can be made, and weights that are not exactly those of it.
     func validated(from path: String) throws -> ModelWeights {
+        if let problem = configuration.problems().first {
+            throw CheckpointError(path, "describes an impossible model: \(problem)")
+        }
         let expected = configuration.parameterShapes
         for (name, shape) in expected.sorted(by: { $0.key < $1.key }) {
             guard let tensor = tensors[name] else { throw CheckpointError(path, "has no tensor \(name)") }

@@ -146,13 +146,17 @@ enum Path {
 
     static func parent(of path: String) -> String {
         let path = trimmed(path)
+        // Of `.` and `..` no name can be taken away.
+        if !path.isEmpty, !path.hasPrefix("/"), path.split(separator: "/").allSatisfy({ $0 == "." || $0 == ".." }) {
+            return path + "/.."
+        }
         guard let slash = path.lastIndex(of: "/") else { return "." }
         return slash == path.startIndex ? "/" : String(path[..<slash])
     }
 
     private static func trimmed(_ path: String) -> String {
         var path = path
-        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+        while path.count > 1, path.hasSuffix("/") || path.hasSuffix("/.") { path.removeLast() }
         return path
     }
 }

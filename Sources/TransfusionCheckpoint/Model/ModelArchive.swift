@@ -17,8 +17,6 @@ public struct ModelArchive: Sendable {
     public let contextLength: Int?
     private let weights: any WeightSource
 
-    /// Tensors of a checkpoint that begin like this are of no concern to a model.
-    private static let optimizerPrefix = "optimizer."
     private static let configurationName = "config.json"
     private static let tokenizerName = "tokenizer.model"
 
@@ -90,6 +88,8 @@ public struct ModelArchive: Sendable {
         } catch {
             throw CheckpointError(file, "describes no Transfusion model: \(JSONProblem(error))")
         }
+        // Before anybody takes the memory that an absurd description calls for.
+        try weights.require(configuration.parameterShapes) { !$0.hasPrefix(ModelWeights.optimizerPrefix) }
     }
 
     /// The tokenizer's file: beside the weights, or in the directories of the run above them. Nil when there is none.
@@ -103,13 +103,11 @@ public struct ModelArchive: Sendable {
     /// The directory of the run, when the model comes from one.
     public var runDirectory: String? { step == nil ? nil : Path.parent(of: Path.parent(of: path)) }
 
-    /// Fills this rank's part of every parameter.
+    /// Fills this rank's part of every parameter of a model of `configuration`.
     ///
-    /// - Throws: When a tensor is missing, unknown, misshapen or damaged: an error that names it. The parameters are then in
-    ///   an undefined state.
+    /// - Throws: When a tensor cannot be read or is damaged: an error that names it. The parameters are then in an undefined
+    ///   state.
     public func load(into store: ParameterStore) throws {
-        let expected = Dictionary(uniqueKeysWithValues: store.parameters.map { ($0.name, $0.globalShape) })
-        try weights.require(expected) { !$0.hasPrefix(Self.optimizerPrefix) }
         for parameter in store.parameters {
             let (offsets, sizes) = parameter.shard.box(in: parameter.globalShape)
             let values = try weights.floats(parameter.name, offsets: offsets, sizes: sizes)

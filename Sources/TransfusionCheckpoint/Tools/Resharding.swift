@@ -11,13 +11,14 @@ extension Checkpoint {
             throw CheckpointError(store.path(step), "already exists; choose another place or remove it")
         }
         let collectives = SingleRank()
+        let axes = splitAxes()
         var metadata = metadata
         metadata.layout = ["data": data, "tensor": tensor]
         try store.begin(step: step, collectives)
         let outcome = Result {
             try (0..<data * tensor).flatMap { rank in
                 try store.writeShard(
-                    step: step, rank: rank, pieces(rank: rank, data: data, tensor: tensor))
+                    step: step, rank: rank, pieces(rank: rank, data: data, tensor: tensor, axes))
             }
         }
         return try store.commit(step: step, metadata: metadata, outcome, collectives)
@@ -35,11 +36,11 @@ extension Checkpoint {
         }
     }
 
-    private func pieces(rank: Int, data: Int, tensor: Int) -> [ShardPiece] {
+    private func pieces(rank: Int, data: Int, tensor: Int, _ axes: [String: Int]) -> [ShardPiece] {
         let (dataRank, tensorRank) = (rank / tensor, rank % tensor)
         return tensors.values.sorted { $0.name < $1.name }.flatMap { whole -> [ShardPiece] in
             var slice = whole
-            if let axis = Self.splitAxis(whole) {
+            if whole.sizes.count == 2, let axis = axes[Self.parameterName(of: whole)] {
                 let range = Self.part(tensorRank, of: tensor, whole.sizes[axis])
                 slice.offsets[axis] = range.lowerBound
                 slice.sizes[axis] = range.count
@@ -63,11 +64,17 @@ extension Checkpoint {
         }
     }
 
-    /// The axis that tensor parallelism splits: outputs of the projections into a block, inputs of those out of it.
-    private static func splitAxis(_ tensor: TensorBox) -> Int? {
-        guard tensor.sizes.count == 2 else { return nil }
-        if ["q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"].contains(where: tensor.name.contains) { return 0 }
-        return ["o_proj", "down_proj"].contains(where: tensor.name.contains) ? 1 : nil
+    /// The axis that tensor parallelism splits of each parameter, where it splits one; none when the checkpoint holds no
+    /// Transfusion model.
+    private func splitAxes() -> [String: Int] {
+        guard let model = try? modelConfiguration() else { return [:] }
+        return TransfusionModel.parameters(model, tensorSize: 2).reduce(into: [:]) { $0[$1.name] = $1.shard.axis }
+    }
+
+    /// The parameter that a tensor holds, or that the optimizer keeps it for, as in `optimizer.exp_avg.NAME`.
+    private static func parameterName(of tensor: TensorBox) -> String {
+        guard tensor.name.hasPrefix(ModelWeights.optimizerPrefix) else { return tensor.name }
+        return tensor.name.split(separator: ".", maxSplits: 2).last.map(String.init) ?? tensor.name
     }
 
     private static func part(_ index: Int, of parts: Int, _ count: Int) -> Range<Int> {

@@ -28,12 +28,12 @@ public struct ProgressLine: ~Copyable {
         if let lastShown, now - lastShown < .milliseconds(100), done < total { return }
         lastShown = now
         let line = Self.line(title, done: done, of: total, after: now - start, note: note())
-        FileHandle.standardError.write(Data("\r\(line.prefix(width - 1))\u{1B}[K".utf8))
+        StandardStream.error.write("\r\(line.prefix(width - 1))\u{1B}[K")
     }
 
     /// Removes the line, so that what is printed next stands in its place.
     public func clear() {
-        if isVisible, lastShown != nil { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+        if isVisible, lastShown != nil { StandardStream.error.write("\r\u{1B}[K") }
     }
 
     static func line(_ title: String, done: Int, of total: Int, after elapsed: Duration, note: String) -> String {

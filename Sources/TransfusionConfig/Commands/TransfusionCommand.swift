@@ -16,6 +16,10 @@ extension TransfusionCommand {
         do {
             var command = try parseAsRoot(arguments)
             try command.run()
+            // What was printed is the result: half of it must not look like all of it.
+            if fflush(nil) != 0 {
+                throw CommandFailure("standard output: cannot be written: \(String(cString: strerror(errno)))")
+            }
         } catch {
             leave(error)
         }
@@ -43,7 +47,7 @@ extension TransfusionCommand {
     private static func leave(_ failure: CommandFailure) -> Never {
         fflush(nil)
         for line in failure.lines {
-            FileHandle.standardError.write(Data("error: \(line)\n".utf8))
+            StandardStream.error.write("error: \(line)\n")
         }
         Foundation.exit(failure.code.rawValue)
     }

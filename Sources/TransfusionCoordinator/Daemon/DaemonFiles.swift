@@ -18,9 +18,9 @@ public struct DaemonFiles: Sendable {
 
     func make() throws {
         do {
-            try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+            try Directories.make(directory)
         } catch {
-            throw CommandFailure("\(directory): cannot be made: \(error.localizedDescription)", .wrongUse)
+            throw CommandFailure("\(error); choose another --root", .wrongUse)
         }
         chmod(directory, 0o700)
     }

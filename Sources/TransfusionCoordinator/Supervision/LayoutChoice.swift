@@ -22,6 +22,9 @@ public struct LayoutChoice: Sendable, Equatable {
     ///   - limit: The most ranks that are wanted; nil for as many as there are slots.
     /// - Throws: `CommandFailure` when the hosts do not hold one model.
     public init(_ configuration: RunConfiguration, hosts: [ComputeHost], limit: Int? = nil) throws(CommandFailure) {
+        guard !hosts.isEmpty else {
+            throw CommandFailure("no host can be used: none answers, or all are set aside; look at the log's warnings")
+        }
         tensor = configuration.parallel.tensor
         let tensor = tensor
         let groups = hosts.map { $0.slots / tensor }

@@ -38,7 +38,11 @@ public struct RunFiles: Sendable {
 
     func make() throws {
         for path in [directory.coordinator, directory.logs, directory.heartbeats] {
-            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+            do {
+                try Directories.make(path)
+            } catch {
+                throw CommandFailure("\(error); choose another --run-dir", .wrongUse)
+            }
         }
         // Tokens lie here.
         chmod(directory.coordinator, 0o700)

@@ -95,11 +95,17 @@ extension ModelConfiguration {
             ("patch", patchSize), ("image.channels", imageChannels), ("image.height", imageHeight),
             ("image.width", imageWidth),
         ]
-        // The bound keeps every product of sizes inside an Int, whatever a file says.
+        // The bounds keep every product of sizes inside an Int, and the names of all layers' tensors in memory, whatever a
+        // file says.
         for (key, value) in positive {
-            require((1...1 << 20).contains(value), key, "must lie between 1 and \(1 << 20), not \(value)")
+            let most = key == "layers" ? 1 << 16 : 1 << 20
+            require((1...most).contains(value), key, "must lie between 1 and \(most), not \(value)")
         }
         guard problems.isEmpty else { return problems }
+        // The tensors of a file bound the other sizes; of the image's height and width they say nothing.
+        require(
+            imageChannels * imageHeight * imageWidth <= 1 << 30, "image.height",
+            "an image of \(imageChannels) × \(imageHeight) × \(imageWidth) has more than \(1 << 30) numbers")
         require(width % heads == 0, "heads", "\(heads) heads do not divide the width \(width)")
         if width % heads == 0 {
             require(

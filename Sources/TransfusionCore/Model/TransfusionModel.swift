@@ -41,9 +41,11 @@ public final class TransfusionModel {
         }
     }
 
-    /// The parameters of the whole model, without memory for their values.
-    public static func parameters(_ configuration: ModelConfiguration) -> [Parameter] {
-        let builder = ParameterBuilder()
+    /// The parameters of a rank, those of the whole model by default, without memory for their values.
+    public static func parameters(
+        _ configuration: ModelConfiguration, tensorRank: Int = 0, tensorSize: Int = 1
+    ) -> [Parameter] {
+        let builder = ParameterBuilder(tensorRank: tensorRank, tensorSize: tensorSize)
         _ = Layers(configuration, in: builder)
         return builder.groups.flatMap { $0 }
     }

@@ -48,8 +48,9 @@ public final class BatchSource: Sendable {
         if split.pairs > 0 {
             guard settings.sequenceLength >= longest else {
                 throw DataError(
-                    "sequence_length: \(settings.sequenceLength) cannot hold an image of \(patches) patches with the longest"
-                        + " caption of \(dataset.path) (\(split.longestCaption) tokens); it must be at least \(longest)"
+                    wrongUse:
+                        "batch.sequence_length: \(settings.sequenceLength) rows cannot hold an image of \(patches) patches "
+                        + "with the longest caption of \(dataset.path) (\(split.longestCaption) tokens); use at least \(longest)"
                 )
             }
             let room = Double(settings.sequenceLength / longest)

@@ -10,9 +10,9 @@ struct PictureDirectory {
     init(_ path: String) throws {
         self.path = path
         do {
-            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+            try Directories.make(path)
         } catch {
-            throw CommandFailure("\(path): cannot be made: \(error.localizedDescription); choose another --out")
+            throw CommandFailure("\(error); choose another --out")
         }
     }
 

@@ -59,11 +59,14 @@ import _TestUtilities
 
     @Test func impossibleSizesAreNamed() {
         let changes: [(String, (inout ModelConfiguration) -> Void)] = [
-            ("model.layers", { $0.layers = 0 }), ("model.width", { $0.width = -32 }), ("model.heads", { $0.heads = 3 }),
+            ("model.layers", { $0.layers = 0 }), ("model.layers", { $0.layers = 1 << 20 }),
+            ("model.width", { $0.width = -32 }), ("model.heads", { $0.heads = 3 }),
             ("model.heads", { $0.heads = 32 }), ("model.ffn", { $0.feedForward = 0 }),
             ("model.patch", { $0.patchSize = 3 }), ("model.patch", { $0.patchSize = 0 }),
             ("model.image.channels", { $0.imageChannels = 0 }), ("model.image.height", { $0.imageHeight = 0 }),
-            ("model.image.width", { $0.imageWidth = .max }), ("model.vocab", { $0.vocabulary = 0 }),
+            ("model.image.width", { $0.imageWidth = .max }),
+            ("model.image.height", { ($0.imageHeight, $0.imageWidth) = (1 << 20, 1 << 20) }),
+            ("model.vocab", { $0.vocabulary = 0 }),
             ("model.bos", { $0.beginOfText = -1 }), ("model.eos", { $0.endOfText = 97 }),
             ("model.norm_epsilon", { $0.rmsNormEpsilon = -1 }), ("model.norm_epsilon", { $0.rmsNormEpsilon = .nan }),
             ("model.rope_base", { $0.ropeBase = 0 }), ("model.rope_base", { $0.ropeBase = .infinity }),

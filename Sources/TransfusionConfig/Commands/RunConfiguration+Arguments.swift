@@ -1,0 +1,3 @@
+public import ArgumentParser
+
+extension RunConfiguration.Precision: ExpressibleByArgument {}
