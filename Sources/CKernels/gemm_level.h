@@ -99,7 +99,7 @@ static void NAME(gemm)(const tf_gemm_problem *g, const gemm_memory *m) {
                     to.narrow_row = g->c_stride;
                 }
                 soon_read soon = NAME(next_panel)(g, column, end);
-                soon.lines_at_once = (soon.rows * (soon.row_bytes / 64 + 1) + rows - 1) / rows;
+                soon.lines_of_row = (soon.rows * (soon.row_bytes / 64 + 1) + rows - 1) / rows;
                 if (word > 0 || (direct && g->accumulate))
                     NAME(panel_product)(g, rows, a, step, word, depth, panel, b_step, width, to, 1, &soon);
                 else

@@ -61,10 +61,10 @@ TF_INLINE NAME(result) NAME(part)(NAME(result) whole, size_t row, size_t column)
 }
 
 /// `c (+)= a · b` for `rows` by `vectors` vectors of c. a is read by words at `a_row` and `a_step`, b, aligned,
-/// by rows of `b_step`. The result need not be aligned.
+/// by rows of `b_step`. The result need not be aligned. `soon` is brought nearer meanwhile.
 TF_INLINE void NAME(block)(const int rows, const int vectors, const WORD *restrict a, size_t a_row, size_t a_step,
                            const WORD *restrict b, size_t b_step, size_t depth, const NAME(result) to,
-                           const int accumulate) {
+                           const int accumulate, soon_read *soon) {
     VECTOR sum[6][4];
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; r++)
@@ -77,21 +77,27 @@ TF_INLINE void NAME(block)(const int rows, const int vectors, const WORD *restri
             else
                 __builtin_prefetch(to.c + r * to.c_row + v * LANES, 1);
         }
+    const size_t lines = soon->rows > 0 ? ((size_t)rows * soon->lines_of_row * STRETCH + depth - 1) / depth : 0;
 #pragma clang loop unroll(disable)
-    for (size_t p = 0; p < depth; p++) {
-        VECTOR column[4];
+    for (size_t first = 0; first < depth; first += STRETCH) {
+        bring_nearer(soon, lines);
+        const size_t end = at_most(depth, first + STRETCH);
+#pragma clang loop unroll(disable)
+        for (size_t p = first; p < end; p++) {
+            VECTOR column[4];
 #pragma clang loop unroll(full)
-        for (int v = 0; v < vectors; v++) column[v] = NAME(load)((const float *)(b + p * b_step) + v * LANES);
+            for (int v = 0; v < vectors; v++) column[v] = NAME(load)((const float *)(b + p * b_step) + v * LANES);
 #pragma clang loop unroll(full)
-        for (int r = 0; r < rows; r++) {
-            const WORD word = a[r * a_row + p * a_step];
+            for (int r = 0; r < rows; r++) {
+                const WORD word = a[r * a_row + p * a_step];
 #pragma clang loop unroll(full)
-            for (int v = 0; v < vectors; v++) {
+                for (int v = 0; v < vectors; v++) {
 #if PAIRS
-                sum[r][v] = _mm512_dpbf16_ps(sum[r][v], (__m512bh)_mm512_set1_epi32((int)word), (__m512bh)column[v]);
+                    sum[r][v] = _mm512_dpbf16_ps(sum[r][v], (__m512bh)_mm512_set1_epi32((int)word), (__m512bh)column[v]);
 #else
-                sum[r][v] += NAME(all)(word) * column[v];
+                    sum[r][v] += NAME(all)(word) * column[v];
 #endif
+                }
             }
         }
     }
@@ -110,14 +116,13 @@ TF_INLINE void NAME(block)(const int rows, const int vectors, const WORD *restri
         }
 }
 
-/// `soon` is brought nearer meanwhile.
 TF_INLINE void NAME(strip)(const int vectors, size_t rows, size_t depth, const WORD *a, size_t a_row, size_t a_step,
                            const WORD *b, size_t b_step, const NAME(result) to, const int accumulate, soon_read *soon) {
     size_t r = 0;
 #define ROWS(count)                                                                                                    \
     do {                                                                                                               \
-        bring_nearer(soon, count);                                                                                     \
-        NAME(block)(count, vectors, a + r * a_row, a_row, a_step, b, b_step, depth, NAME(part)(to, r, 0), accumulate); \
+        NAME(block)(count, vectors, a + r * a_row, a_row, a_step, b, b_step, depth, NAME(part)(to, r, 0), accumulate,  \
+                    soon);                                                                                             \
         r += count;                                                                                                    \
     } while (0)
     while (r + 6 <= rows) ROWS(6);

@@ -7,8 +7,9 @@
 
 // What level.h uses and no instruction set changes.
 
-// Columns of a panel: the form of a product's second operand, which is read along its depth.
-enum { PANEL = 64 };
+// Columns of a panel, the form of a product's second operand, which is read along its depth; and words of the depth after
+// which some more memory is brought nearer.
+enum { PANEL = 64, STRETCH = 32 };
 
 TF_INLINE size_t at_most(size_t a, size_t b) { return a < b ? a : b; }
 TF_INLINE size_t round_up(size_t x, size_t unit) { return (x + unit - 1) / unit * unit; }
@@ -33,13 +34,13 @@ TF_INLINE void *take(arena *a, size_t bytes) {
 typedef struct {
     const char *next;
     size_t row_bytes, stride, rows, done;  // `done` bytes of the row at `next`
-    size_t lines_at_once;                  // for each row of the result that is computed meanwhile
+    size_t lines_of_row;                   // for each row of the result that is computed meanwhile
 } soon_read;
 
-/// Brings the share of `count` rows of a result into the second cache: memory is read while the product of what is here
-/// already goes on.
-TF_INLINE void bring_nearer(soon_read *soon, size_t count) {
-    for (size_t lines = count * soon->lines_at_once; lines > 0 && soon->rows > 0; lines--) {
+/// Brings some lines into the second cache: memory is read while the product of what is here already goes on. Few at a
+/// time, as what the product itself reads waits behind them.
+TF_INLINE void bring_nearer(soon_read *soon, size_t lines) {
+    for (; lines > 0 && soon->rows > 0; lines--) {
         __builtin_prefetch(soon->next + soon->done, 0, 2);
         soon->done += 64;
         if (soon->done >= soon->row_bytes) {

@@ -39,12 +39,7 @@ public final class LoadedModel {
         let run = Self.run(of: archive)
         self.tokenizer = try tokenizer ?? Self.tokenizer(request.tokenizer, for: archive, run: run)
         try Self.check(self.tokenizer, against: archive)
-        type =
-            switch request.precision {
-            case .automatic: CPUReport.hasBF16Units ? .bf16 : .f32
-            case .f32: .f32
-            case .bf16: .bf16
-            }
+        type = request.precision.type()
         let context = Context(pool: ThreadPool(threads: request.threads), type: type)
         let model = TransfusionModel(archive.configuration, context)
         try archive.load(into: model.parameters)
