@@ -78,26 +78,28 @@ let package = Package(
             linkerSettings: [.linkedLibrary("sentencepiece"), .linkedLibrary("sentencepiece_train")]),
 
         // Libraries, each importing only those above it.
+        library("TransfusionSupport", [.product(name: "SystemPackage", package: "swift-system")]),
         library("TransfusionCore", ["CKernels", "COpenBLAS", "COneDNN", "COpenSSL"]),
-        library("TransfusionConfig", ["TransfusionCore", "Yams", argumentParser]),
-        library("TransfusionTelemetry", ["TransfusionConfig", "COpenSSL"]),
+        library("TransfusionConfig", ["TransfusionSupport", "TransfusionCore", "Yams", argumentParser]),
+        library("TransfusionTelemetry", ["TransfusionSupport", "TransfusionConfig", "COpenSSL"]),
         library("TransfusionParallel", ["TransfusionCore", "CKernels", "CMPI"]),
         library("TransfusionData", ["TransfusionCore", "CSentencePiece", "CFreeType", "CPNG"]),
         library("TransfusionCheckpoint", ["TransfusionCore", "COpenSSL", "CZstd"]),
         library(
             "TransfusionTraining",
             [
-                "TransfusionCore", "TransfusionConfig", "TransfusionTelemetry", "TransfusionParallel",
-                "TransfusionData", "TransfusionCheckpoint", "TransfusionInference",
+                "TransfusionSupport", "TransfusionCore", "TransfusionConfig", "TransfusionTelemetry",
+                "TransfusionParallel", "TransfusionData", "TransfusionCheckpoint", "TransfusionInference",
             ]),
         library(
             "TransfusionInference",
-            ["TransfusionCore", "TransfusionConfig", "TransfusionData", "TransfusionCheckpoint"]),
+            ["TransfusionSupport", "TransfusionCore", "TransfusionConfig", "TransfusionData", "TransfusionCheckpoint"]),
         library("TransfusionEvaluation", ["TransfusionCore", "TransfusionData", "TransfusionCheckpoint"]),
         .target(
             name: "TransfusionCoordinator",
             dependencies: [
-                "TransfusionCore", "TransfusionConfig", "TransfusionTelemetry", "TransfusionCheckpoint", "COpenSSL",
+                "TransfusionSupport", "TransfusionCore", "TransfusionConfig", "TransfusionTelemetry",
+                "TransfusionCheckpoint", "COpenSSL",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HummingbirdTLS", package: "hummingbird"),
@@ -136,9 +138,10 @@ let package = Package(
             name: "_TestUtilities", dependencies: ["TransfusionCore", "TransfusionData", "TransfusionCheckpoint"],
             path: "Tests/_TestUtilities",
             swiftSettings: swiftSettings),
+        tests("TransfusionSupport", []),
         tests("TransfusionCore", []),
-        tests("TransfusionConfig", ["TransfusionCore"]),
-        tests("TransfusionTelemetry", ["TransfusionConfig"]),
+        tests("TransfusionConfig", ["TransfusionSupport", "TransfusionCore"]),
+        tests("TransfusionTelemetry", ["TransfusionSupport", "TransfusionConfig"]),
         .executableTarget(
             name: "CollectivesProbe", dependencies: ["TransfusionCore", "TransfusionParallel"],
             path: "Tests/CollectivesProbe", swiftSettings: swiftSettings),
@@ -155,7 +158,10 @@ let package = Package(
         tests("TransfusionEvaluation", ["TransfusionCore", "TransfusionCheckpoint"]),
         tests(
             "TransfusionCoordinator",
-            ["TransfusionCore", "TransfusionConfig", "TransfusionTelemetry", "TransfusionCheckpoint"]),
+            [
+                "TransfusionSupport", "TransfusionCore", "TransfusionConfig", "TransfusionTelemetry",
+                "TransfusionCheckpoint",
+            ]),
         .testTarget(
             name: "CommandTests",
             dependencies: [

@@ -1,4 +1,5 @@
 internal import Foundation
+internal import TransfusionSupport
 internal import Yams
 
 extension RunConfiguration {
@@ -35,7 +36,7 @@ extension RunConfiguration {
         guard let text = String(data: contents ?? Data(), encoding: .utf8) else {
             throw refuse("is not UTF-8 text; a configuration is a YAML file")
         }
-        let name = URL(filePath: path).deletingPathExtension().lastPathComponent
+        let name = Paths.stem(of: path)
         return try RunConfiguration(yaml: text, file: path, defaultName: name, overrides: overrides)
     }
 

@@ -1,5 +1,6 @@
 internal import Foundation
 public import TransfusionCore
+public import TransfusionSupport
 
 /// The directory in which a run keeps everything: where each thing lies, and the rule that it belongs to one run.
 public struct RunDirectory: Sendable, Equatable {
@@ -68,9 +69,7 @@ public struct RunDirectory: Sendable, Equatable {
 
     private var knownNames: Set<String> {
         Set(
-            (directories + [coordinator, metrics, prometheus, configuration, tokenizer]).map {
-                ($0 as NSString).lastPathComponent
-            })
+            (directories + [coordinator, metrics, prometheus, configuration, tokenizer]).map(Paths.name(of:)))
     }
 
     private var contents: [String] {

@@ -1,5 +1,6 @@
 internal import Foundation
 internal import TransfusionConfig
+internal import TransfusionSupport
 
 /// A lock that a process holds through a file, and that goes with the process, however it ends.
 enum FileLock {

@@ -3,6 +3,7 @@ public import TransfusionCheckpoint
 public import TransfusionConfig
 internal import TransfusionCore
 public import TransfusionData
+internal import TransfusionSupport
 
 /// A trained model with its tokenizer, ready to generate.
 public final class LoadedModel {
@@ -54,9 +55,9 @@ public final class LoadedModel {
     /// The model in a few words, for people.
     public var name: String {
         guard let run = archive.runDirectory, let step = archive.step else {
-            return URL(filePath: archive.path).lastPathComponent
+            return Paths.name(of: archive.path)
         }
-        return "\(URL(filePath: run).lastPathComponent) step \(step)"
+        return "\(Paths.name(of: run)) step \(step)"
     }
 
     /// The configuration of the run that the model comes from, if it can be read.

@@ -1,5 +1,5 @@
 public import Foundation
-public import TransfusionConfig
+public import TransfusionSupport
 
 /// A rank's sign of life: sent to the coordinator, and kept in `heartbeats/rank-NNNNN.json`.
 public struct Heartbeat: Sendable, Codable, Equatable {

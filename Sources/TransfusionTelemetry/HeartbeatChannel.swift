@@ -1,5 +1,5 @@
 internal import Foundation
-internal import TransfusionConfig
+internal import TransfusionSupport
 
 /// Sends heartbeats to the coordinator over one HTTP connection, which is made again when it breaks. Blocks for at most a
 /// few seconds. For one thread.

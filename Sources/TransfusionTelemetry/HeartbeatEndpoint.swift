@@ -1,5 +1,5 @@
 internal import Foundation
-public import TransfusionConfig
+public import TransfusionSupport
 
 /// Where a coordinator takes the heartbeats of a run, as it says in a file that only the user can read.
 ///

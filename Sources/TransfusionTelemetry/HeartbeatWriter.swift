@@ -1,6 +1,6 @@
 internal import Foundation
 internal import Synchronization
-public import TransfusionConfig
+public import TransfusionSupport
 
 /// Sends a rank's heartbeats at intervals, on a thread of its own, so that they go on when the training thread hangs:
 /// to the coordinator that started the rank, if one did, and into a file.

@@ -1,5 +1,5 @@
 internal import Foundation
-public import TransfusionConfig
+public import TransfusionSupport
 
 /// The append-only metrics.jsonl of a run. What a crash leaves there is put right when the run goes on.
 public struct MetricsLog: ~Copyable {

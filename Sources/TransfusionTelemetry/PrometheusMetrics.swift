@@ -1,5 +1,5 @@
 internal import Foundation
-public import TransfusionConfig
+public import TransfusionSupport
 
 /// What a run tells Prometheus, as text for the textfile collector of its node exporter.
 public struct PrometheusMetrics: Sendable {

@@ -1,5 +1,5 @@
 internal import Foundation
-public import TransfusionConfig
+public import TransfusionSupport
 
 /// Writes scalars and pictures as a TensorBoard event file.
 ///

@@ -1,5 +1,5 @@
 internal import Foundation
-internal import TransfusionConfig
+internal import TransfusionSupport
 
 /// Appends to a log with one write, so that no reader ever sees half of an entry.
 /// - Parameter descriptor: Of the file at `path`, opened to append.

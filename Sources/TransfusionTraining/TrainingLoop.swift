@@ -5,6 +5,7 @@ internal import TransfusionCore
 internal import TransfusionData
 internal import TransfusionInference
 public import TransfusionParallel
+internal import TransfusionSupport
 internal import TransfusionTelemetry
 
 /// Trains a model: the steps of a run in the order in which they happen.

@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import TransfusionSupport
 import _TestUtilities
 
 @testable import TransfusionConfig

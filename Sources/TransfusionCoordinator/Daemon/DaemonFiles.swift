@@ -1,5 +1,6 @@
 internal import Foundation
 internal import TransfusionConfig
+internal import TransfusionSupport
 
 /// What a daemon keeps beside the runs below its root, in a directory that only the user can read.
 public struct DaemonFiles: Sendable {

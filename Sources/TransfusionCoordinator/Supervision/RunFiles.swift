@@ -1,5 +1,6 @@
 internal import Foundation
 public import TransfusionConfig
+internal import TransfusionSupport
 internal import TransfusionTelemetry
 
 /// What the coordinator keeps in a run's directory: enough for the next coordinator to go on where this one was killed,

@@ -1,5 +1,6 @@
 internal import Foundation
 internal import TransfusionConfig
+internal import TransfusionSupport
 internal import TransfusionTelemetry
 
 /// Hosts that go and come back.
@@ -44,7 +45,7 @@ extension RunSupervisor {
     }
 
     private var bench: String {
-        URL(filePath: request.worker).deletingLastPathComponent().appending(path: "tf-bench").path
+        Paths.parent(of: request.worker) + "/tf-bench"
     }
 
     /// Names the host when it is the one to blame: it does not answer any more.

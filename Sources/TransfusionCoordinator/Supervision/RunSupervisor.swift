@@ -1,5 +1,6 @@
 internal import Foundation
 public import TransfusionConfig
+internal import TransfusionSupport
 public import TransfusionTelemetry
 
 /// Keeps one run going until it is done: launches it, watches it, and after a failure kills what is left and launches it

@@ -1,6 +1,7 @@
 internal import Foundation
 internal import TransfusionConfig
 internal import TransfusionData
+internal import TransfusionSupport
 
 /// A directory of generated pictures: `000000.png …`, `prompts.jsonl`, and sheets for people to look at.
 struct PictureDirectory {
@@ -25,28 +26,27 @@ struct PictureDirectory {
     /// Refuses a place for new files where there is something already, or where nothing can be written.
     static func requireFree(_ path: String) throws {
         let contents = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-        let isEmptyDirectory = isDirectory(path) && contents.isEmpty
+        let isEmptyDirectory = Directories.exists(path) && contents.isEmpty
         if FileManager.default.fileExists(atPath: path), !isEmptyDirectory {
             throw CommandFailure("\(path): exists already; choose another --out", .wrongUse)
         }
         // As text: each turn makes the path shorter, whatever it leads through.
-        var place = path as NSString
-        while !FileManager.default.fileExists(atPath: place as String), place.length > 0 {
-            guard place.lastPathComponent != ".." else {
+        var parent = path
+        while !FileManager.default.fileExists(atPath: parent) {
+            guard Paths.name(of: parent) != ".." else {
                 throw CommandFailure("\(path): leads through a missing directory; choose another --out", .wrongUse)
             }
-            place = place.deletingLastPathComponent as NSString
+            parent = Paths.parent(of: parent)
         }
-        let parent = place.length > 0 ? place as String : "."
-        guard isDirectory(parent), FileManager.default.isWritableFile(atPath: parent) else {
+        guard Directories.exists(parent), FileManager.default.isWritableFile(atPath: parent) else {
             throw CommandFailure("\(path): cannot be written in \(parent); choose another --out", .wrongUse)
         }
     }
 
     /// Refuses a file in a directory that is not there: one that is misspelt shall not be made.
     static func requireParent(of path: String) throws {
-        let parent = (path as NSString).deletingLastPathComponent
-        guard parent.isEmpty || isDirectory(parent) else {
+        let parent = Paths.parent(of: path)
+        guard Directories.exists(parent) else {
             throw CommandFailure("\(path): there is no directory \(parent); make it or choose another --out", .wrongUse)
         }
     }
@@ -54,12 +54,7 @@ struct PictureDirectory {
     /// Whether the name is that of a picture, so that no directory was meant.
     static func looksLikeAFile(_ path: String) -> Bool {
         ["png", "jpg", "jpeg", "gif", "webp", "bmp", "tif", "tiff", "avif"]
-            .contains((path as NSString).pathExtension.lowercased())
-    }
-
-    private static func isDirectory(_ path: String) -> Bool {
-        var isDirectory: ObjCBool = false
-        return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && isDirectory.boolValue
+            .contains(Paths.fileExtension(of: path))
     }
 
     /// Writes each picture under its record's name, then the records.

@@ -2,6 +2,7 @@ internal import Foundation
 internal import TransfusionConfig
 internal import TransfusionCore
 internal import TransfusionData
+internal import TransfusionSupport
 
 /// Draws pictures for prompts and writes them: all of `tf-sample image`.
 public struct ImageRequest: Sendable {
@@ -101,7 +102,7 @@ public struct ImageRequest: Sendable {
             try directory.write(drawn, metadata)
             sheet = try writeSheet(drawn, captions, to: directory)
         } else {
-            drawn[0].record.file = URL(filePath: output).lastPathComponent
+            drawn[0].record.file = Paths.name(of: output)
             try PictureDirectory.write(
                 drawn[0].picture, text: metadata.chunks(drawn[0].record, of: drawn[0].picture), to: output)
         }

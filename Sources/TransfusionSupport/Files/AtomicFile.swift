@@ -33,8 +33,7 @@ public enum AtomicFile {
 
     /// Makes the names in the directory that holds `path` durable.
     private static func synchronizeDirectory(of path: String) throws(FileFailure) {
-        let directory = (path as NSString).deletingLastPathComponent
-        let descriptor = open(directory.isEmpty ? "." : directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        let descriptor = open(Paths.parent(of: path), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw FileFailure("write", path) }
         defer { close(descriptor) }
         guard fsync(descriptor) == 0 else { throw FileFailure("write", path) }

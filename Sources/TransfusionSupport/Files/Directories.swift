@@ -5,15 +5,16 @@ public enum Directories {
     /// - Throws: `FileFailure` with the system's own reason, which `FileManager` does not always tell.
     public static func make(_ path: String) throws(FileFailure) {
         if exists(path) { return }
-        let parent = (path as NSString).deletingLastPathComponent
-        if !parent.isEmpty, parent != path { try make(parent) }
+        let parent = Paths.parent(of: path)
+        if parent != path { try make(parent) }
         guard mkdir(path, 0o777) != 0 else { return }
         let failure = FileFailure("make the directory", path)
         // Several processes may make it at once.
         if !exists(path) { throw failure }
     }
 
-    private static func exists(_ path: String) -> Bool {
+    /// Whether there is a directory at `path`.
+    public static func exists(_ path: String) -> Bool {
         var isDirectory: ObjCBool = false
         return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && isDirectory.boolValue
     }
