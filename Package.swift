@@ -18,7 +18,8 @@ func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target
 
 func command(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .executableTarget(
-        name: name, dependencies: dependencies + ["TransfusionConfig", argumentParser], swiftSettings: swiftSettings)
+        name: name, dependencies: dependencies + ["TransfusionSupport", "TransfusionConfig", argumentParser],
+        swiftSettings: swiftSettings)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -94,7 +95,7 @@ let package = Package(
         library(
             "TransfusionInference",
             ["TransfusionSupport", "TransfusionCore", "TransfusionConfig", "TransfusionData", "TransfusionCheckpoint"]),
-        library("TransfusionEvaluation", ["TransfusionCore", "TransfusionData", "TransfusionCheckpoint"]),
+        library("TransfusionEvaluation", ["TransfusionCore", "TransfusionConfig", "TransfusionCheckpoint"]),
         .target(
             name: "TransfusionCoordinator",
             dependencies: [
@@ -165,8 +166,9 @@ let package = Package(
         .testTarget(
             name: "CommandTests",
             dependencies: [
-                "TransfusionCore", "TransfusionTelemetry", "TransfusionCheckpoint", "TransfusionCoordinator",
-                "_TestUtilities", "tf-worker", "tf-coord", "tf-data", "tf-sample", "tf-eval", "tf-ckpt", "tf-bench",
+                "TransfusionSupport", "TransfusionCore", "TransfusionTelemetry", "TransfusionCheckpoint",
+                "TransfusionCoordinator", "_TestUtilities", "tf-worker", "tf-coord", "tf-data", "tf-sample", "tf-eval",
+                "tf-ckpt", "tf-bench",
             ],
             swiftSettings: swiftSettings),
     ],

@@ -68,8 +68,9 @@ public struct RunConfiguration: Sendable, Equatable {
     }
 
     public struct Objective: Sendable, Equatable {
-        /// λ of the paper.
-        public var imageLossWeight = 5.0
+        /// λ of the paper, for whoever has no run to ask.
+        public static let paperImageLossWeight = 5.0
+        public var imageLossWeight = paperImageLossWeight
     }
 
     /// AdamW; decay applies to matrices only.

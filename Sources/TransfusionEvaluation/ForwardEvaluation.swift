@@ -1,4 +1,5 @@
 internal import TransfusionCheckpoint
+internal import TransfusionConfig
 public import TransfusionCore
 
 /// One explicit batch through a model, for comparison with any other implementation: all of `tf-eval forward`.
@@ -11,6 +12,8 @@ public struct ForwardEvaluation: Sendable {
     public var output: String
     /// Whether the gradient of every parameter is computed too.
     public var computesGradients = false
+    /// λ; nil takes that of the run that the model comes from, and the paper's where there is none.
+    public var imageLossWeight: Double?
     public var type = ElementType.f32
     /// Nil takes the processors that this process may use.
     public var threads: Int?
@@ -26,6 +29,8 @@ public struct ForwardEvaluation: Sendable {
         public let lossText: Double
         public let lossImage: Double
         public let loss: Double
+        /// λ in `loss`, and in the gradients.
+        public let imageLossWeight: Double
         /// Rows with a text loss.
         public let targets: Int
         public let images: Int
@@ -34,12 +39,10 @@ public struct ForwardEvaluation: Sendable {
         enum CodingKeys: String, CodingKey {
             case lossText = "loss_text"
             case lossImage = "loss_image"
+            case imageLossWeight = "image_loss_weight"
             case loss, targets, images, output
         }
     }
-
-    /// λ of the paper.
-    private static let imageLossWeight = 5.0
 
     /// - Parameter warn: Gets a line for each damaged checkpoint that is passed over.
     public func run(warn: (String) -> Void = { _ in }) throws -> Report {
@@ -54,23 +57,20 @@ public struct ForwardEvaluation: Sendable {
 
         let layout = batch.layout
         let images = batch.noisedImages(configuration, context)
-        let hidden = try model.hiddenStates(
-            tokens: layout.tokens, images: images, imageStarts: layout.imageStarts,
-            rows: AttentionRows(layout, context), context)
+        let imageLossWeight = try imageLossWeight ?? Self.imageLossWeight(of: archive)
+        let weights = TransfusionModel.LossWeights(
+            targets: layout.targetCount, images: layout.imageCount, imageLossWeight: imageLossWeight)
+        func forward() throws -> (hidden: Tensor, losses: TransfusionModel.Losses) {
+            let hidden = try model.hiddenStates(layout, images: images, context)
+            return (hidden, try model.losses(of: hidden, layout, images: images, weights: weights, context))
+        }
+        let (hidden, sums) = computesGradients ? try context.record(forward) : try forward()
         let noise = images == nil ? [] : try model.predictedNoise(hidden, imageStarts: layout.imageStarts, context)
         var tensors = [
             logits(hidden, layout, model, context),
             SafetensorsTensor("noise_prediction", .f32, batch.imageShape(configuration), noise),
         ]
-
-        let weights = TransfusionModel.LossWeights(
-            targets: layout.targetCount, images: layout.imageCount, imageLossWeight: Self.imageLossWeight)
-        func losses() throws -> TransfusionModel.Losses {
-            try model.losses(layout, images: images, weights: weights, context)
-        }
-        let sums: TransfusionModel.Losses
         if computesGradients {
-            sums = try context.record(losses)
             try context.backward()
             tensors += model.parameters.parameters.compactMap { parameter in
                 parameter.gradient.map { gradient in
@@ -79,19 +79,22 @@ public struct ForwardEvaluation: Sendable {
                     }
                 }
             }
-        } else {
-            sums = try losses()
         }
         let report = Report(
             lossText: sums.text / Double(max(layout.targetCount, 1)),
             lossImage: sums.image / Double(max(layout.imageCount, 1)),
-            loss: weights.text * sums.text + weights.image * sums.image, targets: layout.targetCount,
-            images: layout.imageCount, output: output)
+            loss: weights.text * sums.text + weights.image * sums.image, imageLossWeight: imageLossWeight,
+            targets: layout.targetCount, images: layout.imageCount, output: output)
         tensors += [("loss_text", report.lossText), ("loss_image", report.lossImage), ("loss", report.loss)].map {
             SafetensorsTensor($0.0, .f32, [1], [Float($0.1)])
         }
         try SafetensorsWriter().write(tensors, metadata: ["format": "pt"], to: output)
         return report
+    }
+
+    private static func imageLossWeight(of archive: ModelArchive) throws -> Double {
+        guard let run = archive.runDirectory else { return RunConfiguration.Objective.paperImageLossWeight }
+        return try RunConfiguration.load(RunDirectory(run).configuration).objective.imageLossWeight
     }
 
     /// The logits of every row, made piece by piece while they are written, since all of them may be large.

@@ -78,8 +78,9 @@ public final class SampleBenchmark {
     ///
     /// - Parameter between: Called before each measured round, for a baseline that is measured in turn.
     public func run(rounds: Int, between: () throws -> Void = {}) throws -> Result {
-        _ = (try secondsPerToken(), try secondsPerStep())
-        var peakRates: [Double] = [], readRates: [Double] = [], token: [Double] = [], step: [Double] = []
+        _ = (try token(), try denoisingStep())
+        var peakRates: [Double] = [], readRates: [Double] = [], tokens: [Double] = [], steps: [Double] = []
+        var operations = 0.0
         for _ in 0..<rounds {
             try between()
             // In each round, because machines that others use too are not always as fast.
@@ -87,41 +88,52 @@ public final class SampleBenchmark {
             readRates.append(context.measuredReadBandwidth())
             // The buffer of that measurement would stay beside the model.
             context.allocator.trim()
-            token.append(try secondsPerToken())
-            step.append(try secondsPerStep())
+            tokens.append(try token().seconds)
+            let step = try denoisingStep()
+            steps.append(step.seconds)
+            operations = step.operations
         }
         let median = { (values: [Double]) in values.sorted()[values.count / 2] }
         let bytes = weightBytesPerToken, peakRate = median(peakRates), readRate = median(readRates)
-        let rate = operationsPerStep / median(step)
+        let rate = operations / median(steps)
         return Result(
             model: settings.preset.rawValue, parameters: model.parameters.globalCount, type: settings.type.rawValue,
-            threads: context.pool.threadCount, textTokensPerSecond: 1 / median(token), weightBytesPerToken: bytes,
-            readBytesPerSecond: readRate, textBandwidthShare: Double(bytes) / median(token) / readRate,
-            secondsPerDenoisingStep: median(step), denoisingOperationsPerSecond: rate,
+            threads: context.pool.threadCount, textTokensPerSecond: 1 / median(tokens), weightBytesPerToken: bytes,
+            readBytesPerSecond: readRate, textBandwidthShare: Double(bytes) / median(tokens) / readRate,
+            secondsPerDenoisingStep: median(steps), denoisingOperationsPerSecond: rate,
             peakOperationsPerSecond: peakRate, denoisingUtilization: rate / peakRate)
     }
 
-    private func secondsPerToken() throws -> Double {
+    /// What one of many equal parts of some work takes.
+    private struct Part {
+        let seconds: Double
+        let operations: Double
+    }
+
+    private func token() throws -> Part {
         var continuation = Generator.Continuation()
         continuation.text.maximumTokens = settings.tokens + 1
-        return try secondsPerPart { progress in
+        return try part { progress in
             _ = try generator.continuation(of: [.text(prompt)], continuation, seed: 0, progress: progress)
         }
     }
 
-    private func secondsPerStep() throws -> Double {
+    private func denoisingStep() throws -> Part {
         var image = ImageSettings()
         image.steps = settings.steps + 1
-        return try secondsPerPart { progress in
+        return try part { progress in
             _ = try generator.images(for: [prompt], seeds: [Generator.ImageSeed(0)], image, progress: progress)
         }
     }
 
-    /// Seconds for each part of some work after the first, which waits for the prompt.
-    private func secondsPerPart(_ work: ((Int) -> Void) throws -> Void) rethrows -> Double {
-        var ends: [ContinuousClock.Instant] = []
-        try work { _ in ends.append(.now) }
-        return (ends[ends.count - 1] - ends[0]) / .seconds(1) / Double(ends.count - 1)
+    /// The mean of the parts after the first, which waits for the prompt.
+    private func part(of work: ((Int) -> Void) throws -> Void) rethrows -> Part {
+        var ends: [(time: ContinuousClock.Instant, operations: Double)] = []
+        try work { _ in ends.append((.now, context.work.operations)) }
+        let first = ends[0], last = ends[ends.count - 1], count = Double(ends.count - 1)
+        return Part(
+            seconds: (last.time - first.time) / .seconds(1) / count,
+            operations: (last.operations - first.operations) / count)
     }
 
     /// All weights but those of images, and of the embedding one row.
@@ -131,20 +143,5 @@ public final class SampleBenchmark {
             let bytes = parameter.value.byteCount
             return sum + (parameter.name == "model.embed_tokens.weight" ? bytes / settings.vocabulary : bytes)
         }
-    }
-
-    /// The matrix products of both branches; a forward pass is a third of a training step.
-    private var operationsPerStep: Double {
-        let patches = settings.patchesPerImage
-        // BOS, BOI and the patches; one branch also sees the prompt.
-        let visible = 2 * (2 + patches) + settings.prompt
-        let both =
-            FloatingPointWork(model.configuration).operations(
-                FloatingPointWork.Rows(
-                    count: Double(2 * patches), targets: 0, patches: Double(2 * patches),
-                    visiblePairs: Double(patches * visible))) / 3
-        // Until attention tells the branches apart, they are one.
-        let width = model.configuration.width
-        return both - Double(2 * patches * (3 * width + model.configuration.patchWidth) * width)
     }
 }

@@ -86,13 +86,13 @@ public struct RatesBenchmark {
         step.microBatches = 1
         let benchmark = try StepBenchmark(step, group: SingleRank())
         let model = benchmark.state.model.configuration
-        let plan = ActivationPlan(model, step.memoryLayout(data: 1), step.microBatch)
+        let plan = try TransfusionModel.cost(model, step.memoryLayout(data: 1), step.microBatch)
         let result = try benchmark.run(steps: 8, warmup: 1)
         let pass = result.leastParts[Phase.compute.rawValue] ?? result.secondsPerStep
         let update = result.leastParts[Phase.communication.rawValue] ?? result.secondsPerStep
         return Measurement(
             threads: result.threads, peakRate: result.peakOperationsPerSecond,
-            operations: FloatingPointWork(model).operations(benchmark.layout), passSeconds: pass,
+            operations: plan.work.operations, passSeconds: pass,
             updatesPerSecond: Double(result.parameters) / update, activationBytes: result.activationBytes,
             plannedActivationBytes: plan.peakBytes,
             // What is resident beyond the state and the blocks that the allocator has written.

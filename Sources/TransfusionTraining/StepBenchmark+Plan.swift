@@ -19,14 +19,14 @@ extension StepBenchmark.Settings {
     /// - Throws: `RowLayoutError` when the images do not fit into the sequence.
     public func plan(data: Int, machine: MachineRates?) throws -> StepBenchmark.Plan {
         let model = model, layout = memoryLayout(data: data)
-        let memory = MemoryPlan(model, layout, microBatch, programBytes: machine?.programBytes ?? 0)
-        let rows = FloatingPointWork.Rows(try StepBenchmark.layout(self, model))
+        let pass = try TransfusionModel.cost(model, layout, microBatch)
+        let memory = MemoryPlan(model, layout, pass, images: images, programBytes: machine?.programBytes ?? 0)
         let threads = threads ?? max(1, CPUReport().cpuCount / (data * tensor))
         // The ranks share a host: nothing passes through a network.
         let network = NetworkRates(bytesPerSecond: .infinity, latency: 0)
         return StepBenchmark.Plan(
             memoryBytes: memory.total,
-            step: machine.map { StepTimePlan(model, layout, rows, machine: $0, threads: threads, network: network) })
+            step: machine.map { StepTimePlan(model, layout, pass, machine: $0, threads: threads, network: network) })
     }
 
     func memoryLayout(data: Int) -> MemoryPlan.Layout {
@@ -42,8 +42,8 @@ extension StepBenchmark.Settings {
         return layout
     }
 
-    var microBatch: MemoryPlan.MicroBatch {
-        MemoryPlan.MicroBatch(
-            rows: sequenceLength, targets: sequenceLength - images * patchesPerImage, images: images)
+    var microBatch: MicroBatchSizes {
+        MicroBatchSizes(
+            sequenceLength: sequenceLength, images: images, targets: sequenceLength - images * patchesPerImage)
     }
 }

@@ -117,15 +117,17 @@ public final class StepBenchmark {
         for _ in 0..<warmup { try step(PhaseTimer()) }
         context.allocator.resetPeak()
         var measured: [(seconds: Double, parts: [Phase: Double], products: Double, attention: Double)] = []
+        var operations = 0.0
         for _ in 0..<steps {
             try between()
             try mesh.world.barrier(site: "begin of step")
             let timer = PhaseTimer()
-            let before = context.kernelSeconds
+            let before = context.kernelSeconds, workBefore = context.work
             let start = ContinuousClock.now
             try step(timer)
             try mesh.world.barrier(site: "end of step")
             let seconds = (.now - start) / .seconds(1), after = context.kernelSeconds
+            operations = (context.work.operations - workBefore.operations) * Double(mesh.shape.data)
             measured.append(
                 (
                     seconds, timer.takeSeconds(), after.products - before.products,
@@ -135,7 +137,6 @@ public final class StepBenchmark {
         measured.sort { $0.seconds < $1.seconds }
         let median = measured[measured.count / 2]
         let sequences = settings.microBatches * mesh.shape.data
-        let operations = FloatingPointWork(state.model.configuration).operations(layout) * Double(sequences)
         let tokens = layout.count * sequences
         let store = state.model.parameters
         let weights = store.matrices.byteCount + store.vectors.byteCount, gradients = store.gradients?.byteCount ?? 0

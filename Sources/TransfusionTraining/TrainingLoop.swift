@@ -51,7 +51,6 @@ public final class TrainingLoop {
     let checkpoints: CheckpointKeeper
     private let batches: BatchPrefetcher
     private let reporter: StepReporter
-    private let work: FloatingPointWork
     private let noiseSchedule = NoiseSchedule()
     /// The step at which this process began to train.
     private var firstStep = 0
@@ -116,7 +115,6 @@ public final class TrainingLoop {
                 try AtomicFile.write(tokenizer, to: directory.tokenizer)
             }
         }
-        work = FloatingPointWork(setup.modelConfiguration)
         setup.report.forEach(reporter.log)
     }
 
@@ -235,15 +233,16 @@ public final class TrainingLoop {
         let weights = TransfusionModel.LossWeights(
             targets: counts.targets, images: counts.images, imageLossWeight: configuration.objective.imageLossWeight)
         let addresses = slots(of: state.step)
+        let workBefore = setup.context.work
         var local = LocalStep()
         var losses: [TransfusionModel.Losses] = []
         for (index, address) in addresses.enumerated() {
             let next = index + 1 < addresses.count ? addresses[index + 1] : slots(of: state.step + 1).first
             let batch = try timer.measure(.data) { try batches.take(address, next: next) }
-            local.operations += work.operations(batch.layout)
             losses.append(try recordLosses(batch, weights))
             try backward(index, addresses.count)
         }
+        local.operations = setup.context.work.operations - workBefore.operations
         local.losses.text = ReductionOrder.treeSum(losses.map(\.text))
         local.losses.image = ReductionOrder.treeSum(losses.map(\.image))
         return local

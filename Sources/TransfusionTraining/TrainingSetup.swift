@@ -72,7 +72,7 @@ struct TrainingSetup {
         let stateBytes =
             parameters.matrices.byteCount + parameters.vectors.byteCount + (parameters.gradients?.byteCount ?? 0)
             + state.optimizer.byteCount
-        memory = Self.memoryPlan(
+        memory = try Self.memoryPlan(
             configuration, modelConfiguration, mesh, type,
             programBytes: max(0, ProcessMemory.residentBytes - stateBytes),
             ownedElements: state.optimizer.optimizer.ownedRanges.reduce(0) { $0 + $1.count })
@@ -113,7 +113,7 @@ struct TrainingSetup {
         ranksOnHost: Int
     ) throws {
         guard let limit = ProcessMemory.limitBytes else { return }
-        let plan = memoryPlan(configuration, model, mesh, type, programBytes: ProcessMemory.residentBytes)
+        let plan = try memoryPlan(configuration, model, mesh, type, programBytes: ProcessMemory.residentBytes)
         let needed = MemoryPlan.total(plan.total, ranks: ranksOnHost)
         guard needed > limit else { return }
         let classes = plan.classes.map { "\($0.name) \(gigabytes($0.bytes))" }.joined(separator: ", ")
@@ -129,14 +129,16 @@ struct TrainingSetup {
     private static func memoryPlan(
         _ configuration: RunConfiguration, _ model: ModelConfiguration, _ mesh: ProcessMesh, _ type: ElementType,
         programBytes: Int, ownedElements: Int? = nil
-    ) -> MemoryPlan {
+    ) throws -> MemoryPlan {
         var layout = MemoryPlan.Layout(
             configuration, data: mesh.shape.data, hosts: Set(mesh.world.hosts).count, type: type)
         layout.ownedElements = ownedElements
-        let microBatch = MemoryPlan.MicroBatch(
-            model, rows: configuration.batch.microSequences * configuration.batch.sequenceLength,
+        let microBatch = MicroBatchSizes(
+            model, sequences: configuration.batch.microSequences, sequenceLength: configuration.batch.sequenceLength,
             textToImageRatio: configuration.data.textImageRatio)
-        return MemoryPlan(model, layout, microBatch, programBytes: programBytes)
+        return MemoryPlan(
+            model, layout, try TransfusionModel.cost(model, layout, microBatch), images: microBatch.mostImages,
+            programBytes: programBytes)
     }
 
     private static func report(

@@ -1,5 +1,6 @@
 import ArgumentParser
 import TransfusionConfig
+import TransfusionSupport
 
 @main
 struct TFBench: TransfusionCommand {
@@ -17,6 +18,7 @@ struct TFBench: TransfusionCommand {
               tf-bench rates --json > rates.json
               tf-bench host
             """,
+        version: ProductVersion.number,
         subcommands: [
             StepCommand.self, SampleCommand.self, KernelsCommand.self, CollectivesCommand.self, CheckpointCommand.self,
             RatesCommand.self, HostCommand.self,

@@ -1,5 +1,6 @@
 import ArgumentParser
 import TransfusionConfig
+import TransfusionSupport
 
 @main
 struct CheckpointCommand: TransfusionCommand {
@@ -19,6 +20,7 @@ struct CheckpointCommand: TransfusionCommand {
               tf-ckpt convert llama-dir start --from hf-llama
               tf-ckpt prune runs/quickstart --keep-last 2 --keep-every 1000
             """,
+        version: ProductVersion.number,
         subcommands: [
             List.self, Inspect.self, Verify.self, Diff.self, Reshard.self, Convert.self, Prune.self,
             ExportWeights.self,

@@ -1,5 +1,6 @@
 import ArgumentParser
 import TransfusionConfig
+import TransfusionSupport
 
 @main
 struct TFCoord: TransfusionCommand {
@@ -21,6 +22,7 @@ struct TFCoord: TransfusionCommand {
             A RUN is a run directory, or the name of one below runs/; left out, it is the
             one that runs, or ran last.
             """,
+        version: ProductVersion.number,
         subcommands: [
             RunCommand.self, ServeCommand.self, SubmitCommand.self, StatusCommand.self, DashboardCommand.self,
             LogsCommand.self, StopCommand.self, ResumeCommand.self, HostsCommand.self, ConfigCommand.self,

@@ -1,5 +1,6 @@
 import ArgumentParser
 import TransfusionConfig
+import TransfusionSupport
 
 @main
 struct DataCommand: TransfusionCommand {
@@ -14,5 +15,6 @@ struct DataCommand: TransfusionCommand {
               tf-data inspect data/shapes
               tf-data verify data/shapes
             """,
+        version: ProductVersion.number,
         subcommands: [Emoji.self, Import.self, Tokenizer.self, Inspect.self, Verify.self])
 }

@@ -33,6 +33,9 @@ struct ForwardCommand: ParsableCommand {
     @Flag(help: "Compute the gradient of every parameter too.")
     var gradients = false
 
+    @Option(help: "λ in the total loss and its gradients; by default that of the run, 5 for a model without one.")
+    var imageLossWeight: Double?
+
     @Option(help: "auto (bf16 where the processor multiplies it), f32 or bf16.")
     var precision = RunConfiguration.Precision.f32
 
@@ -46,12 +49,16 @@ struct ForwardCommand: ParsableCommand {
         if let threads, !(1...1024).contains(threads) {
             throw ValidationError("--threads must lie between 1 and 1024, not \(threads)")
         }
+        if let imageLossWeight, !(0...1e6).contains(imageLossWeight) {
+            throw ValidationError("--image-loss-weight must lie between 0 and 1000000, not \(imageLossWeight)")
+        }
     }
 
     func run() throws {
         CPUReport.reexecuteIfSlowKernels()
         var evaluation = ForwardEvaluation(checkpoint: checkpoint, batch: batch, output: out)
         evaluation.computesGradients = gradients
+        evaluation.imageLossWeight = imageLossWeight
         evaluation.threads = threads
         evaluation.type = precision.type()
         let report = try evaluation.run { StandardStream.error.write("warning: \($0)\n") }

@@ -1,8 +1,10 @@
 import ArgumentParser
 import TransfusionConfig
+import TransfusionSupport
 
 @main
 struct TFEval: TransfusionCommand {
     static let configuration = CommandConfiguration(
-        commandName: "tf-eval", abstract: "Measures a model.", subcommands: [ForwardCommand.self])
+        commandName: "tf-eval", abstract: "Measures a model.", version: ProductVersion.number,
+        subcommands: [ForwardCommand.self])
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import TransfusionConfig
+import TransfusionSupport
 
 @main
 struct TFSample: TransfusionCommand {
@@ -18,5 +19,6 @@ struct TFSample: TransfusionCommand {
             A description:
               tf-sample caption -m runs/quickstart circle.png
             """,
+        version: ProductVersion.number,
         subcommands: [ImageCommand.self, TextCommand.self, CaptionCommand.self])
 }

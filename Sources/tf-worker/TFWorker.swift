@@ -3,6 +3,7 @@ import Foundation
 import TransfusionConfig
 import TransfusionCore
 import TransfusionParallel
+import TransfusionSupport
 import TransfusionTraining
 
 @main
@@ -23,7 +24,8 @@ struct TFWorker: TransfusionCommand {
             its newest checkpoint that verifies. SIGTERM, SIGUSR1 or SIGINT to any rank
             makes all ranks save at the same step and exit with code 85; a second signal
             ends at once.
-            """)
+            """,
+        version: ProductVersion.number)
 
     @Option(help: "The configuration of the run, a YAML file.")
     var config: String

@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import TransfusionSupport
 import _TestUtilities
 
 /// What `--help` prints in a terminal of 80 columns.
@@ -32,6 +33,11 @@ import _TestUtilities
         #expect(help.status == 0)
         return help.output.split(separator: "\n", omittingEmptySubsequences: false).dropFirst()
             .prefix { !$0.hasPrefix("USAGE:") }
+    }
+
+    @Test(arguments: commands) func theVersionIsTheSameEverywhere(_ command: String, _ subcommands: [String]) throws {
+        let result = try Command(command).run(["--version"])
+        #expect(result.status == 0 && result.errors.isEmpty && result.output == ProductVersion.number + "\n")
     }
 
     @Test(arguments: commands) func examplesStayOnTheirLines(_ command: String, _ subcommands: [String]) throws {

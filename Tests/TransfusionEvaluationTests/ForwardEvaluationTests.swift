@@ -53,6 +53,26 @@ struct ForwardEvaluationTests {
         #expect(!without.file.entries.contains { $0.name.hasPrefix("grad.") })
     }
 
+    /// The total and its gradients are those of the λ that the run was trained with.
+    @Test func theLossWeightIsTheOneAskedFor() throws {
+        func evaluate(_ weight: Double?) throws -> (report: ForwardEvaluation.Report, gradient: [Float]) {
+            var evaluation = ForwardEvaluation(
+                checkpoint: Fixtures.path("model"), batch: Fixtures.path("model/batch.safetensors"),
+                output: directory.file("out.safetensors"))
+            evaluation.computesGradients = true
+            evaluation.imageLossWeight = weight
+            let report = try evaluation.run()
+            let file = try SafetensorsFile(evaluation.output)
+            // Only the image loss reaches the decoder of patches.
+            return (report, try file.floats("grad.patch_decoder.projection.weight"))
+        }
+        let paper = try evaluate(nil), other = try evaluate(2)
+        #expect(paper.report.imageLossWeight == 5 && other.report.imageLossWeight == 2)
+        #expect(abs(other.report.loss - (other.report.lossText + 2 * other.report.lossImage)) < 1e-6)
+        #expect(other.report.lossImage == paper.report.lossImage)
+        #expect(relativeError(other.gradient.map { $0 * 2.5 }, paper.gradient) < 1e-5)
+    }
+
     @Test func batchWithoutImagesNeedsNoneOfTheirTensors() throws {
         let model = try ModelOnDisk()
         try SafetensorsWriter().write(

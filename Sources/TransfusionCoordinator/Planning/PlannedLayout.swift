@@ -73,20 +73,17 @@ public struct PlannedLayout: Sendable, Equatable, Codable {
         let batch = configuration.batch, ratio = configuration.data.textImageRatio
         microBatches = layout.microBatches
         idle = 1 - Double(batch.globalSequences / batch.microSequences) / Double(microBatches * data)
-        memory = MemoryPlan(
-            model, layout,
-            MemoryPlan.MicroBatch(
-                model, rows: batch.microSequences * batch.sequenceLength, textToImageRatio: ratio),
-            programBytes: machine.programBytes)
+        let sizes = MicroBatchSizes(
+            model, sequences: batch.microSequences, sequenceLength: batch.sequenceLength, textToImageRatio: ratio)
+        guard let pass = try? TransfusionModel.cost(model, layout, sizes) else { return nil }
+        memory = MemoryPlan(model, layout, pass, images: sizes.mostImages, programBytes: machine.programBytes)
         hostMemoryBytes = MemoryPlan.total(memory.total, ranks: ranksOnHost)
         fits = hostMemoryBytes <= cluster.memoryBytes
 
-        let rows = FloatingPointWork.Rows(
-            model, sequences: batch.microSequences, sequenceLength: batch.sequenceLength, textToImageRatio: ratio)
-        step = StepTimePlan(model, layout, rows, machine: machine, threads: threads, network: cluster.network)
+        step = StepTimePlan(model, layout, pass, machine: machine, threads: threads, network: cluster.network)
         stepSeconds = step.total
         let tokens = Double(batch.globalSequences * batch.sequenceLength)
-        let operations = FloatingPointWork(model).operations(rows) * tokens / rows.count
+        let operations = pass.work.operations * tokens / Double(sizes.rows)
         let cores = Double(hosts * cluster.cores)
         utilization = operations / stepSeconds / (machine.matrixRate * cores / Double(machine.threads))
 

@@ -3,6 +3,9 @@ internal import CKernels
 /// What forward code computes with: threads, memory, products, the tensor-parallel group, and the tape.
 ///
 /// There is no global tape: the context is passed. A context, like its tensors, belongs to one thread.
+///
+/// With sizes only (`isSizesOnly`) the same forward and backward code runs without computing: what it needs of memory and
+/// operations is then in `allocator` and `work`, and there is no second description of any operation.
 public final class Context {
     public let pool: ThreadPool
     public let allocator: CachingAllocator
@@ -13,8 +16,13 @@ public final class Context {
     let sharesRows: Bool
     /// Where each rank's rows begin, and the end, in the pass under way; nil when each rank has all rows.
     var rowOffsets: [Int]?
-    let matmul: Matmul
-    let attentionKernel: SpanAttentionKernel
+    private(set) lazy var matmul = Matmul(pool: pool)
+    private(set) lazy var attentionKernel = SpanAttentionKernel(pool: pool)
+
+    /// Whether tensors have sizes and no contents, and nothing is computed.
+    public var isSizesOnly: Bool { allocator.isSizesOnly }
+    /// What all passes so far have computed.
+    public private(set) var work = FloatingPointWork()
 
     /// Called when the gradient of a parameter has got all of its contributions of this backward pass.
     public var parameterIsReady: ((Parameter) -> Void)?
@@ -24,6 +32,8 @@ public final class Context {
 
     private var tape: [(Gradients) throws -> Void] = []
     private(set) var isRecording = false
+    /// Whether what was computed and forgotten is being made again.
+    private var isRemaking = false
 
     public init(
         pool: ThreadPool, type: ElementType, allocator: CachingAllocator = CachingAllocator(),
@@ -34,8 +44,32 @@ public final class Context {
         self.allocator = allocator
         self.tensorParallel = tensorParallel
         sharesRows = sequenceParallel
-        matmul = Matmul(pool: pool)
-        attentionKernel = SpanAttentionKernel(pool: pool, allocator: allocator)
+    }
+
+    /// Runs kernels on this thread; with sizes only, none.
+    func compute(_ kernels: () -> Void) {
+        if !isSizesOnly { kernels() }
+    }
+
+    /// `ThreadPool.parallel`; with sizes only, nothing.
+    func parallel(_ count: Int, grain: Int = 1, _ body: (Range<Int>) -> Void) {
+        if !isSizesOnly { pool.parallel(count, grain: grain, body) }
+    }
+
+    /// `ThreadPool.tasks`; with sizes only, nothing.
+    func tasks(_ count: Int, _ body: (_ task: Int) -> Void) {
+        if !isSizesOnly { pool.tasks(count) { task, _ in body(task) } }
+    }
+
+    /// `Matmul.multiply`; with sizes only, nothing.
+    func multiply(_ a: MatrixView, _ b: MatrixView, into c: MatrixView, accumulate: Bool = false) {
+        if !isSizesOnly { matmul.multiply(a, b, into: c, accumulate: accumulate) }
+    }
+
+    /// Takes note of matrix products.
+    /// - Parameter operations: Of all tensor-parallel ranks together, a multiply-add as two.
+    func count(_ operations: Double) {
+        if isRemaking { work.recomputed += operations } else { work.operations += operations }
     }
 
     /// A tensor of the computing type, or another, with undefined contents.
@@ -105,7 +139,7 @@ public final class Context {
             let length = tape.count
             isRecording = true
             defer { isRecording = false }
-            let again = try body(input)
+            let again = try remaking { try body(input) }
             let inner = Gradients(context: self)
             inner.add(dy, to: again)
             isRecording = false
@@ -127,14 +161,20 @@ public final class Context {
         guard isRecording && recomputesCheapTensors else { return y }
         x.forget()
         // On the tape after what used it: so it is there again before that needs it.
-        tape.append { _ in x.restore(from: make()) }
+        tape.append { [self] _ in x.restore(from: remaking(make)) }
         return y
+    }
+
+    private func remaking<Result>(_ make: () throws -> Result) rethrows -> Result {
+        isRemaking = true
+        defer { isRemaking = false }
+        return try make()
     }
 
     /// `sum += x`, in the type of both.
     func accumulate(_ x: Tensor, into sum: Tensor) {
         precondition(x.type == sum.type && x.count == sum.count)
-        pool.parallel(x.count, grain: Self.grain) { range in
+        parallel(x.count, grain: Self.grain) { range in
             switch x.type {
             case .f32:
                 tf_accumulate_f32(x.floatPointer + range.lowerBound, sum.floatPointer + range.lowerBound, range.count)
@@ -148,7 +188,7 @@ public final class Context {
     func converted(_ x: Tensor, to type: ElementType) -> Tensor {
         guard x.type != type else { return x }
         let y = empty(x.shape, type)
-        pool.parallel(x.count, grain: Self.grain) { range in
+        parallel(x.count, grain: Self.grain) { range in
             let start = range.lowerBound
             if type == .bf16 {
                 tf_convert_f32_to_bf16(x.floatPointer + start, y.halfPointer + start, range.count)

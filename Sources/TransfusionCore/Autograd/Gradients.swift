@@ -42,7 +42,7 @@ public final class Gradients {
         // The same gradient may be on its way to another tensor too (both sides of an addition).
         if !isKnownUniquelyReferenced(&sum) || !sum.ownsItsStorage() {
             let copy = Tensor(sum.shape, sum.type, allocator: context.allocator)
-            copy.bytes.copyMemory(from: UnsafeRawBufferPointer(sum.bytes))
+            context.compute { copy.bytes.copyMemory(from: UnsafeRawBufferPointer(sum.bytes)) }
             sum = copy
         }
         body(sum, true)

@@ -29,16 +29,14 @@ public struct SpanAttentionShape {
 /// Dao et al. 2022 (FlashAttention): softmax over tiles, weights computed again in the backward pass.
 public final class SpanAttentionKernel {
     private let pool: ThreadPool
-    private let allocator: CachingAllocator
     private let level: tf_attention_level
     private let scratch: [ScratchMemory]
     private(set) var busy = BusyTime()
 
     /// - Parameter instructionSet: At most what to use, as `CPUReport.instructionSet` names it; for tests of the kernels
     ///   for other machines.
-    public init(pool: ThreadPool, allocator: CachingAllocator, instructionSet: String = CPUReport().instructionSet) {
+    public init(pool: ThreadPool, instructionSet: String = CPUReport().instructionSet) {
         self.pool = pool
-        self.allocator = allocator
         level =
             switch instructionSet {
             case "x86-64-v4" where CPUReport.hasBF16Units: TF_ATTENTION_AVX512_BF16
@@ -56,17 +54,18 @@ public final class SpanAttentionKernel {
     ///   - key: As many rows as the intervals count, or more.
     ///   - value: Like `key`.
     ///   - output: Like `query`; written.
-    /// - Returns: log Σ exp of the scores, `[heads, queries]`, f32; -infinity where nothing is visible.
+    ///   - logSumExp: log Σ exp of the scores, `[heads, queries]`, f32; written, -infinity where nothing is visible.
     public func forward(
-        _ shape: SpanAttentionShape, query: MatrixView, key: MatrixView, value: MatrixView, into output: MatrixView
-    ) -> Tensor {
+        _ shape: SpanAttentionShape, query: MatrixView, key: MatrixView, value: MatrixView, into output: MatrixView,
+        logSumExp: Tensor
+    ) {
         let start = ContinuousClock.now
         defer { busy.add(since: start) }
         let spans = shape.spans, queries = spans.queryCount
         check(shape, rows: queries, query, output)
         check(shape, rows: key.rows, key, value)
         precondition(spans.keyCount <= key.rows, "intervals reach to key \(spans.keyCount) of \(key.rows)")
-        let logSumExp = Tensor([shape.heads, queries], .f32, allocator: allocator)
+        precondition(logSumExp.count == shape.heads * queries, "one number for each head and query")
         let runs = runsOfQueries(shape)
         pool.tasks(shape.heads * runs.count) { task, thread in
             let head = task % shape.heads
@@ -80,14 +79,13 @@ public final class SpanAttentionKernel {
                 }
             }
         }
-        return logSumExp
     }
 
     /// The gradients of `query`, `key` and `value`, which are written, not added to.
     ///
     /// - Parameters:
     ///   - output: What `forward` wrote.
-    ///   - logSumExp: What `forward` returned.
+    ///   - logSumExp: What `forward` wrote.
     public func backward(
         _ shape: SpanAttentionShape, query: MatrixView, key: MatrixView, value: MatrixView, output: MatrixView,
         logSumExp: Tensor, outputGradient: MatrixView, queryGradient: MatrixView, keyGradient: MatrixView,

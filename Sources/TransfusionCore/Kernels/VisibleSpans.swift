@@ -10,6 +10,8 @@ public struct VisibleSpans: Sendable, Equatable {
     public let end: [Int32]
     /// How many keys there must be at least.
     public let keyCount: Int
+    /// Over all queries, how many keys each sees.
+    public let visiblePairs: Int
     /// The queries cut wherever no key is seen from both sides: documents of a packed batch do not meet. Groups are at
     /// least `leastGroup` queries long, the last one excepted.
     let groups: [Group]
@@ -32,9 +34,9 @@ public struct VisibleSpans: Sendable, Equatable {
         let count = start.count
         keyCount = zip(start, end).reduce(0) { $1.1 > $1.0 ? max($0, Int($1.1)) : $0 }
 
-        let total = zip(start, end).reduce(0) { $0 + max(0, Int($1.1) - Int($1.0)) }
+        visiblePairs = zip(start, end).reduce(0) { $0 + max(0, Int($1.1) - Int($1.0)) }
         let firstKey = zip(start, end).reduce(keyCount) { $1.1 > $1.0 ? min($0, Int($1.0)) : $0 }
-        prefersRows = total <= Self.fewQueriesPerKey * (keyCount - firstKey)
+        prefersRows = visiblePairs <= Self.fewQueriesPerKey * (keyCount - firstKey)
 
         // The first key that a query from `i` on sees.
         var firstFrom = [Int](repeating: keyCount, count: count + 1)

@@ -125,7 +125,9 @@ public struct NoisedImages {
         let order = Patches(configuration)
         let count = images.count / order.imageCount
         let patches = context.empty([count * configuration.patchesPerImage, configuration.patchWidth], .f32)
-        images.withUnsafeBufferPointer { order.split($0.baseAddress!, into: patches.floatPointer, count: count) }
+        context.compute {
+            images.withUnsafeBufferPointer { order.split($0.baseAddress!, into: patches.floatPointer, count: count) }
+        }
         return patches
     }
 }

@@ -58,7 +58,6 @@ public struct RowLayout: Sendable, Equatable {
         var positions = [Int32](repeating: 0, count: count)
         var visibleStart = [Int32](repeating: 0, count: count)
         var visibleEnd = (0..<count).map { Int32($0 + 1) }
-        var targetCount = 0
 
         for image in imageStarts {
             let end = image + Int32(patchesPerImage)
@@ -92,9 +91,18 @@ public struct RowLayout: Sendable, Equatable {
                 : options.endOfImageIsTarget && next == endOfImage
             if isDue {
                 targets[row] = next
-                targetCount += 1
             }
         }
+        self.init(
+            tokens: tokens, targets: targets, positions: positions, visibleStart: visibleStart, visibleEnd: visibleEnd,
+            imageStarts: imageStarts, patchesPerImage: patchesPerImage)
+    }
+
+    /// Rows whose story is known already.
+    init(
+        tokens: [Int32], targets: [Int32], positions: [Int32], visibleStart: [Int32], visibleEnd: [Int32],
+        imageStarts: [Int32], patchesPerImage: Int
+    ) {
         self.tokens = tokens
         self.targets = targets
         self.positions = positions
@@ -102,7 +110,7 @@ public struct RowLayout: Sendable, Equatable {
         self.visibleEnd = visibleEnd
         self.imageStarts = imageStarts
         self.patchesPerImage = patchesPerImage
-        self.targetCount = targetCount
+        targetCount = targets.count { $0 >= 0 }
     }
 
     private static func validate(

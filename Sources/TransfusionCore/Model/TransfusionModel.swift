@@ -154,13 +154,25 @@ public final class TransfusionModel {
         }
     }
 
+    /// The transformer's result for every row of a packed batch.
+    public func hiddenStates(_ layout: RowLayout, images: NoisedImages?, _ context: Context) throws -> Tensor {
+        try hiddenStates(
+            tokens: layout.tokens, images: images, imageStarts: layout.imageStarts,
+            rows: AttentionRows(layout, context), context)
+    }
+
     /// The losses of a packed batch. While the context records, the backward pass of the weighted total can follow.
     public func losses(
         _ layout: RowLayout, images: NoisedImages?, weights: LossWeights, _ context: Context
     ) throws -> Losses {
-        let rows = AttentionRows(layout, context)
-        let hidden = try hiddenStates(
-            tokens: layout.tokens, images: images, imageStarts: layout.imageStarts, rows: rows, context)
+        try losses(
+            of: hiddenStates(layout, images: images, context), layout, images: images, weights: weights, context)
+    }
+
+    /// The losses of a packed batch whose hidden states are known.
+    public func losses(
+        of hidden: Tensor, _ layout: RowLayout, images: NoisedImages?, weights: LossWeights, _ context: Context
+    ) throws -> Losses {
         var losses = Losses()
         if let images, let noise = images.noise {
             let elements = configuration.patchesPerImage * configuration.patchWidth

@@ -10,7 +10,7 @@ extension Context {
     func swiGLU(_ gateUp: Tensor) -> Tensor {
         let width = gateUp.width / 2
         let y = empty([gateUp.rows, width])
-        pool.parallel(gateUp.rows, grain: Self.rowGrain(width)) { rows in
+        parallel(gateUp.rows, grain: Self.rowGrain(width)) { rows in
             let from = rows.lowerBound * 2 * width, to = rows.lowerBound * width
             switch type {
             case .f32: tf_swiglu_forward_f32(gateUp.floatPointer + from, y.floatPointer + to, rows.count, width)
@@ -19,7 +19,7 @@ extension Context {
         }
         return record(y) { [self] dy, gradients in
             // Nobody needs gate and up after this, so their gradient takes their place.
-            pool.parallel(gateUp.rows, grain: Self.rowGrain(width)) { rows in
+            parallel(gateUp.rows, grain: Self.rowGrain(width)) { rows in
                 let wide = rows.lowerBound * 2 * width, narrow = rows.lowerBound * width
                 switch type {
                 case .f32:
@@ -37,15 +37,19 @@ extension Context {
     /// `y = x · sigmoid(x)`, element-wise.
     func silu(_ x: Tensor) -> Tensor {
         let y = empty(x.shape)
-        switch type {
-        case .f32: tf_silu_forward_f32(x.floatPointer, y.floatPointer, x.count)
-        default: tf_silu_forward_bf16(x.halfPointer, y.halfPointer, x.count)
+        compute {
+            switch type {
+            case .f32: tf_silu_forward_f32(x.floatPointer, y.floatPointer, x.count)
+            default: tf_silu_forward_bf16(x.halfPointer, y.halfPointer, x.count)
+            }
         }
         return record(y) { [self] dy, gradients in
             let dx = empty(x.shape)
-            switch type {
-            case .f32: tf_silu_backward_f32(dy.floatPointer, x.floatPointer, dx.floatPointer, x.count)
-            default: tf_silu_backward_bf16(dy.halfPointer, x.halfPointer, dx.halfPointer, x.count)
+            compute {
+                switch type {
+                case .f32: tf_silu_backward_f32(dy.floatPointer, x.floatPointer, dx.floatPointer, x.count)
+                default: tf_silu_backward_bf16(dy.halfPointer, x.halfPointer, dx.halfPointer, x.count)
+                }
             }
             gradients.add(dx, to: x)
         }
@@ -59,7 +63,7 @@ extension Context {
     /// - Returns: f32.
     func add(_ x: Tensor, _ branch: Tensor) -> Tensor {
         let y = empty(x.shape, .f32)
-        pool.parallel(x.count, grain: Self.grain) { range in
+        parallel(x.count, grain: Self.grain) { range in
             let start = range.lowerBound
             let xs = x.floatPointer + start, ys = y.floatPointer + start
             switch branch.type {

@@ -14,19 +14,23 @@ extension Context {
         let y = empty([x.rows, weight.rows], result)
         let factor =
             weights[0].isPacked ? MatrixView(transposeOfPacked: weight) : MatrixView(weight).transposed
-        matmul.multiply(MatrixView(x), factor, into: MatrixView(y))
+        multiply(MatrixView(x), factor, into: MatrixView(y))
+        let operations = 2 * Double(x.rows) * weights.reduce(0) { $0 + Double($1.globalCount) }
+        count(operations)
         if let bias { addBias(bias.value, to: y) }
         return record(y) { [self] dy, gradients in
             let dy = converted(dy, to: type)
             if weights.allSatisfy({ $0.gradient != nil }) {
                 let dweight = Self.joined(weights.compactMap(\.gradient))
-                matmul.multiply(MatrixView(dy).transposed, MatrixView(x), into: MatrixView(dweight), accumulate: true)
+                multiply(MatrixView(dy).transposed, MatrixView(x), into: MatrixView(dweight), accumulate: true)
+                count(operations)
                 if let bias, let dbias = bias.gradient { addColumnSums(of: dy, to: dbias) }
                 weights.forEach { parameterIsReady?($0) }
                 if let bias { parameterIsReady?(bias) }
             }
             let dx = empty(x.shape)
-            matmul.multiply(MatrixView(dy), MatrixView(weight), into: MatrixView(dx))
+            multiply(MatrixView(dy), MatrixView(weight), into: MatrixView(dx))
+            count(operations)
             gradients.add(dx, to: x)
         }
     }
@@ -44,7 +48,7 @@ extension Context {
 
     private func addBias(_ bias: Tensor, to y: Tensor) {
         let width = y.width
-        pool.parallel(y.rows, grain: Self.rowGrain(width)) { rows in
+        parallel(y.rows, grain: Self.rowGrain(width)) { rows in
             let start = rows.lowerBound * width
             switch y.type {
             case .f32: tf_add_bias_f32(y.floatPointer + start, bias.floatPointer, rows.count, width)
@@ -55,9 +59,11 @@ extension Context {
 
     /// `sums[c] += Σ_r x[r, c]`, on one thread: biases belong to the small layers only.
     func addColumnSums(of x: Tensor, to sums: Tensor) {
-        switch x.type {
-        case .f32: tf_column_sums_f32(x.floatPointer, sums.floatPointer, x.rows, x.width)
-        default: tf_column_sums_bf16(x.halfPointer, sums.floatPointer, x.rows, x.width)
+        compute {
+            switch x.type {
+            case .f32: tf_column_sums_f32(x.floatPointer, sums.floatPointer, x.rows, x.width)
+            default: tf_column_sums_bf16(x.halfPointer, sums.floatPointer, x.rows, x.width)
+            }
         }
     }
 }

@@ -4,13 +4,6 @@ extension Context {
     /// How many logits are held at once; the rest of the vocabulary's rows wait their turn.
     private static let logitLimit = 1 << 24
 
-    /// How many rows of logits are held at once.
-    ///
-    /// - Parameter vocabularyShare: Logits of a row on the rank that has the most.
-    static func rowsOfLogits(vocabularyShare: Int) -> Int {
-        max(16, logitLimit / vocabularyShare)
-    }
-
     /// The summed cross entropy of `x · weightᵀ`, in chunks of rows, so that all logits never exist at once.
     ///
     /// While recording, the gradients are computed on the way, when the chunk's logits are at hand: `scale · ∂sum/∂x` is
@@ -34,19 +27,21 @@ extension Context {
         let losses = empty([x.rows], .f32)
         // All ranks take the same steps, though their parts may differ by a row.
         let longestPart = (weight.globalShape[0] + weight.shard.count - 1) / weight.shard.count
-        let chunk = min(x.rows, Self.rowsOfLogits(vocabularyShare: longestPart))
+        let chunk = min(x.rows, max(16, Self.logitLimit / longestPart))
+        let operations = 2 * Double(x.rows) * Double(weight.globalCount)
+        count(dx == nil ? operations : weight.gradient == nil ? 2 * operations : 3 * operations)
         for first in stride(from: 0, to: x.rows, by: chunk) {
             let rows = min(chunk, x.rows - first)
             let part = x.view(at: first * x.width, [rows, x.width])
             let logits = empty([rows, vocabulary], .f32)
-            matmul.multiply(MatrixView(part), MatrixView(weight.value).transposed, into: MatrixView(logits))
+            multiply(MatrixView(part), MatrixView(weight.value).transposed, into: MatrixView(logits))
             let dlogits = dx == nil ? nil : (type == .f32 ? logits : empty(logits.shape))
             if isSplit {
                 try vocabularyParallelCrossEntropy(
                     logits, targets: ids.integerPointer + first, scale: scale, losses: losses.floatPointer + first,
                     dlogits: dlogits)
             }
-            pool.parallel(isSplit ? 0 : rows) { range in
+            parallel(isSplit ? 0 : rows) { range in
                 let start = range.lowerBound * vocabulary
                 let ids = ids.integerPointer + first + range.lowerBound
                 let losses = losses.floatPointer + first + range.lowerBound
@@ -62,11 +57,11 @@ extension Context {
                 }
             }
             guard let dx, let dlogits else { continue }
-            matmul.multiply(
+            multiply(
                 MatrixView(dlogits), MatrixView(weight.value),
                 into: MatrixView(dx.view(at: first * x.width, [rows, x.width])))
             if let dweight = weight.gradient {
-                matmul.multiply(
+                multiply(
                     MatrixView(dlogits).transposed, MatrixView(part), into: MatrixView(dweight), accumulate: true)
             }
         }
@@ -77,7 +72,7 @@ extension Context {
                 parameterIsReady?(weight)
             }
         }
-        return losses.f32.reduce(0.0) { $0 + Double($1) }
+        return isSizesOnly ? 0 : losses.f32.reduce(0.0) { $0 + Double($1) }
     }
 
     /// The summed squared error of each image's prediction.
@@ -93,6 +88,7 @@ extension Context {
         let gradient = isRecording ? empty(prediction.shape) : nil
         let count = images == 0 ? 0 : prediction.count / images
         let sums = (0..<images).map { image in
+            if isSizesOnly { return 0.0 }
             let start = image * count
             return type == .f32
                 ? tf_squared_error_f32(

@@ -14,7 +14,7 @@ extension Context {
         let width = x.width
         let y = empty(x.shape)
         let inverseRMS = empty([x.rows], .f32)
-        pool.parallel(x.rows, grain: Self.rowGrain(width)) { rows in
+        parallel(x.rows, grain: Self.rowGrain(width)) { rows in
             let start = rows.lowerBound * width
             let xs = x.floatPointer + start, weights = weight.value.floatPointer
             let inverses = inverseRMS.floatPointer + rows.lowerBound
@@ -32,7 +32,7 @@ extension Context {
             let partialSums = empty([parts, width], .f32)
             partialSums.fill(0)
             gradients.update(x, .f32) { dx, holdsSum in
-                pool.tasks(parts) { part, _ in
+                tasks(parts) { part in
                     let first = x.rows * part / parts
                     let count = x.rows * (part + 1) / parts - first
                     let start = first * width

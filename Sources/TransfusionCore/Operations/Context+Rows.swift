@@ -16,7 +16,7 @@ extension Context {
         let x = empty([tokens.count, width], .f32)
         let isSplit = embedding.shard != .replicated
         if isSplit { x.fill(0) }
-        pool.parallel(tokens.count, grain: Self.rowGrain(width)) { rows in
+        parallel(tokens.count, grain: Self.rowGrain(width)) { rows in
             let ids = ids.integerPointer + rows.lowerBound, xs = x.floatPointer + rows.lowerBound * width
             switch embedding.value.type {
             case .f32: tf_embedding_forward_f32(embedding.value.floatPointer, ids, xs, rows.count, width)
@@ -36,7 +36,7 @@ extension Context {
         return record(x) { [self] dx, gradients in
             if let table = embedding.gradient {
                 // Threads share the columns, so that repeated tokens add up in the order of the rows.
-                pool.parallel(width, grain: 64) { columns in
+                parallel(width, grain: 64) { columns in
                     tf_embedding_backward(
                         dx.floatPointer, ids.integerPointer, table.floatPointer, tokens.count, width,
                         columns.lowerBound, columns.upperBound)
@@ -61,11 +61,14 @@ extension Context {
         let rowBytes = x.width * x.type.byteCount
         let y = empty([indices.count, x.width])
         let source = x.bytes.baseAddress!, target = y.bytes.baseAddress!
-        for (row, index) in indices.enumerated() {
-            memcpy(target + row * rowBytes, source + Int(index) * rowBytes, rowBytes)
+        compute {
+            for (row, index) in indices.enumerated() {
+                memcpy(target + row * rowBytes, source + Int(index) * rowBytes, rowBytes)
+            }
         }
-        return record(y) { dy, gradients in
+        return record(y) { [self] dy, gradients in
             gradients.update(x, x.type) { dx, holdsSum in
+                guard !isSizesOnly else { return }
                 if !holdsSum { memset(dx.bytes.baseAddress!, 0, dx.byteCount) }
                 // A row may be in several gathers: the last patch of an image can have a text target too.
                 for (row, index) in indices.enumerated() {
@@ -85,7 +88,7 @@ extension Context {
         precondition(!isRecording && rowOffsets == nil, "rows are repeated where nothing is trained")
         precondition(count.isMultiple(of: x.rows), "\(x.rows) rows do not repeat to \(count)")
         let y = empty([count, x.width], x.type)
-        pool.parallel(count / x.rows) { copies in
+        parallel(count / x.rows) { copies in
             for number in copies { copy(x, at: 0, to: y, at: number * x.count, count: x.count) }
         }
         return y
@@ -99,15 +102,19 @@ extension Context {
     func addToGroups(_ x: Tensor, _ addend: Tensor) -> Tensor {
         let groups = addend.rows, group = x.rows / max(addend.rows, 1), width = x.width
         let y = empty(x.shape)
-        switch type {
-        case .f32: tf_add_group_rows_f32(x.floatPointer, addend.floatPointer, y.floatPointer, groups, group, width)
-        default: tf_add_group_rows_bf16(x.halfPointer, addend.halfPointer, y.halfPointer, groups, group, width)
+        compute {
+            switch type {
+            case .f32: tf_add_group_rows_f32(x.floatPointer, addend.floatPointer, y.floatPointer, groups, group, width)
+            default: tf_add_group_rows_bf16(x.halfPointer, addend.halfPointer, y.halfPointer, groups, group, width)
+            }
         }
         return record(y) { [self] dy, gradients in
             let sums = empty(addend.shape)
-            switch type {
-            case .f32: tf_group_sums_f32(dy.floatPointer, sums.floatPointer, groups, group, width)
-            default: tf_group_sums_bf16(dy.halfPointer, sums.halfPointer, groups, group, width)
+            compute {
+                switch type {
+                case .f32: tf_group_sums_f32(dy.floatPointer, sums.floatPointer, groups, group, width)
+                default: tf_group_sums_bf16(dy.halfPointer, sums.halfPointer, groups, group, width)
+                }
             }
             gradients.add(sums, to: addend)
             gradients.add(dy, to: x)
@@ -117,7 +124,7 @@ extension Context {
     /// Integers as a tensor.
     func integers(_ values: [Int32]) -> Tensor {
         let tensor = empty([values.count], .i32)
-        _ = tensor.i32.update(from: values)
+        compute { _ = tensor.i32.update(from: values) }
         return tensor
     }
 
@@ -125,12 +132,13 @@ extension Context {
     public func tensor(_ values: [Float], _ shape: [Int], _ type: ElementType? = nil) -> Tensor {
         let exact = empty(shape, .f32)
         precondition(values.count == exact.count, "\(values.count) values for a tensor of \(shape)")
-        _ = exact.f32.update(from: values)
+        compute { _ = exact.f32.update(from: values) }
         return converted(exact, to: type ?? self.type)
     }
 
     /// Copies a run of elements, converting between f32 and bf16.
     func copy(_ source: Tensor, at start: Int, to target: Tensor, at position: Int, count: Int) {
+        if isSizesOnly { return }
         switch (source.type, target.type) {
         case (.f32, .bf16): tf_convert_f32_to_bf16(source.floatPointer + start, target.halfPointer + position, count)
         case (.bf16, .f32): tf_convert_bf16_to_f32(source.halfPointer + start, target.floatPointer + position, count)

@@ -6,7 +6,7 @@ extension Context {
     /// ### References
     /// Su et al. 2021, "RoFormer", equation 34, with the halves of a head as pairs (Hugging Face's Llama).
     func rotaryEmbedding(_ queryKeyValue: Tensor, _ rows: AttentionRows, _ rotary: RotaryTable) -> Tensor {
-        rotary.extend(to: rows.positionCount)
+        compute { rotary.extend(to: rows.positionCount) }
         // Query heads and key heads lie next to each other: one rotation turns both.
         let heads = 2 * (queryKeyValue.width / 3 / rotary.headWidth)
         rotate(queryKeyValue, rows, rotary, heads: heads, direction: 1)
@@ -33,7 +33,7 @@ extension Context {
         var key = MatrixView(queryKeyValue).slice(columns: width..<2 * width)
         var value = MatrixView(queryKeyValue).slice(columns: 2 * width..<3 * width)
         if let cache {
-            pool.parallel(rows.slots.count, grain: Self.rowGrain(2 * width)) { range in
+            parallel(rows.slots.count, grain: Self.rowGrain(2 * width)) { range in
                 for row in range {
                     let slot = Int(rows.slots[row]) * width
                     copy(queryKeyValue, at: (3 * row + 1) * width, to: cache.keys, at: slot, count: width)
@@ -46,15 +46,25 @@ extension Context {
         let y = empty([queryKeyValue.rows, width])
         let shape = SpanAttentionShape(
             heads: heads, headWidth: headWidth, scale: 1 / Float(headWidth).squareRoot(), spans: rows.spans)
-        let logSumExp = attentionKernel.forward(shape, query: query, key: key, value: value, into: MatrixView(y))
+        let logSumExp = empty([heads, queryKeyValue.rows], .f32)
+        compute {
+            attentionKernel.forward(
+                shape, query: query, key: key, value: value, into: MatrixView(y), logSumExp: logSumExp)
+        }
+        // Scores and weighted sums: two products for each pair of rows.
+        let operations = 4 * Double(rows.spans.visiblePairs) * Double(width * tensorParallel.size)
+        count(operations)
         return record(y) { [self] dy, gradients in
             precondition(cache == nil, "there is no backward pass through a cache")
+            count(2 * operations)
             let gradient = empty(queryKeyValue.shape)
             let parts = (0..<3).map { MatrixView(gradient).slice(columns: $0 * width..<($0 + 1) * width) }
-            attentionKernel.backward(
-                shape, query: query, key: key, value: value, output: MatrixView(y), logSumExp: logSumExp,
-                outputGradient: MatrixView(dy), queryGradient: parts[0], keyGradient: parts[1],
-                valueGradient: parts[2])
+            compute {
+                attentionKernel.backward(
+                    shape, query: query, key: key, value: value, output: MatrixView(y), logSumExp: logSumExp,
+                    outputGradient: MatrixView(dy), queryGradient: parts[0], keyGradient: parts[1],
+                    valueGradient: parts[2])
+            }
             // The views above do not keep the tensor alive.
             withExtendedLifetime(queryKeyValue) { gradients.add(gradient, to: queryKeyValue) }
         }
@@ -66,7 +76,7 @@ extension Context {
         let stride = x.width, headWidth = rotary.headWidth
         rotary.cosine.withUnsafeBufferPointer { cosine in
             rotary.sine.withUnsafeBufferPointer { sine in
-                pool.parallel(x.rows, grain: Self.rowGrain(stride)) { range in
+                parallel(x.rows, grain: Self.rowGrain(stride)) { range in
                     let positions = rows.positions.integerPointer + range.lowerBound
                     let start = range.lowerBound * stride
                     switch x.type {

@@ -27,7 +27,7 @@ extension Context {
         let rows = logits.rows
         let width = logits.width
         let maxima = empty([rows], .f32)
-        pool.parallel(rows) { range in
+        parallel(rows) { range in
             tf_row_maxima(
                 logits.floatPointer + range.lowerBound * width, maxima.floatPointer + range.lowerBound, range.count,
                 width)
@@ -35,16 +35,16 @@ extension Context {
         try tensorParallel.allReduceMax(maxima.f32, site: "largest logits")
         // Sums of the exponentials, then the logits of the targets: one message.
         let sums = empty([2, rows], .f32)
-        pool.parallel(rows) { range in
+        parallel(rows) { range in
             let first = range.lowerBound
             tf_row_exponentials(
                 logits.floatPointer + first * width, targets + first, maxima.floatPointer + first,
                 sums.floatPointer + first, sums.floatPointer + rows + first, range.count, width)
         }
         try tensorParallel.allReduceSum(sums.f32, site: "sums of exponentials")
-        tf_cross_entropy_of_sums(sums.floatPointer, sums.floatPointer + rows, losses, rows)
+        compute { tf_cross_entropy_of_sums(sums.floatPointer, sums.floatPointer + rows, losses, rows) }
         guard let dlogits else { return }
-        pool.parallel(rows) { range in
+        parallel(rows) { range in
             let start = range.lowerBound * width
             let targets = targets + range.lowerBound
             let sums = sums.floatPointer + range.lowerBound

@@ -2,23 +2,29 @@ internal import Glibc
 
 /// A run of 64-byte-aligned memory, given back to its allocator when the last tensor on it goes away.
 final class Storage {
-    let address: UnsafeMutableRawPointer
     let byteCount: Int
+    /// Whether there is memory at `address`: not with sizes only.
+    let isBacked: Bool
+    private let block: CachingAllocator.Block
     private let allocator: CachingAllocator?
     private let release: (() -> Void)?
+
+    var address: UnsafeMutableRawPointer { block.address }
 
     /// Takes memory from `allocator`. The contents are undefined.
     init(byteCount: Int, allocator: CachingAllocator) {
         self.byteCount = byteCount
         self.allocator = allocator
+        isBacked = !allocator.isSizesOnly
         release = nil
-        address = allocator.take(byteCount)
+        block = allocator.take(byteCount)
     }
 
     /// Wraps memory that somebody else owns (a mapped file, a shared window); `release` runs when it is no longer used.
     init(wrapping memory: UnsafeMutableRawBufferPointer, release: @escaping () -> Void) {
-        address = memory.baseAddress!
+        block = CachingAllocator.Block(address: memory.baseAddress!, writtenBytes: 0)
         byteCount = memory.count
+        isBacked = true
         allocator = nil
         self.release = release
     }
@@ -29,7 +35,7 @@ final class Storage {
     }
 
     deinit {
-        allocator?.giveBack(address, byteCount)
+        allocator?.giveBack(block, byteCount)
         release?()
     }
 }
@@ -39,17 +45,31 @@ final class Storage {
 ///
 /// Blocks are kept by size class (four classes per power of two, so at most a quarter of a block is unused). An
 /// allocator belongs to one thread, like the tensors on it.
+///
+/// With sizes only it counts all of that and takes no memory: what a pass would need is known before there is any.
 public final class CachingAllocator {
+    struct Block {
+        let address: UnsafeMutableRawPointer
+        /// How much of it tensors have written so far: the rest costs no memory.
+        var writtenBytes: Int
+    }
+
+    /// Whether the tensors have sizes and no memory.
+    public let isSizesOnly: Bool
     /// Bytes in use by tensors now.
     public private(set) var liveBytes = 0
     /// The largest value that `liveBytes` had since the last `resetPeak()`.
     public private(set) var peakBytes = 0
     /// Bytes kept for later use.
     public private(set) var cachedBytes = 0
+    /// Bytes that tensors have written in all blocks, kept ones included.
+    public private(set) var residentBytes = 0
 
-    private var free: [Int: [UnsafeMutableRawPointer]] = [:]
+    private var free: [Int: [Block]] = [:]
 
-    public init() {}
+    public init(isSizesOnly: Bool = false) {
+        self.isSizesOnly = isSizesOnly
+    }
 
     deinit {
         trim()
@@ -62,21 +82,36 @@ public final class CachingAllocator {
 
     /// Returns every kept block to the operating system.
     public func trim() {
-        for blocks in free.values {
-            for block in blocks { Glibc.free(block) }
+        for block in free.values.joined() {
+            residentBytes -= block.writtenBytes
+            if !isSizesOnly { Glibc.free(block.address) }
         }
         free.removeAll()
         cachedBytes = 0
     }
 
-    func take(_ byteCount: Int) -> UnsafeMutableRawPointer {
+    func take(_ byteCount: Int) -> Block {
         let size = Self.sizeClass(byteCount)
         liveBytes += size
         peakBytes = max(peakBytes, liveBytes)
-        if let block = free[size]?.popLast() {
+        var block: Block
+        if let kept = free[size]?.popLast() {
             cachedBytes -= size
-            return block
+            block = kept
+        } else {
+            block = Block(address: allocate(size), writtenBytes: 0)
         }
+        let written = max(block.writtenBytes, Self.writtenBytes(byteCount))
+        residentBytes += written - block.writtenBytes
+        block.writtenBytes = written
+        return block
+    }
+
+    /// An address that traps when it is used.
+    private static var nowhere: UnsafeMutableRawPointer { UnsafeMutableRawPointer(bitPattern: 64)! }
+
+    private func allocate(_ size: Int) -> UnsafeMutableRawPointer {
+        if isSizesOnly { return Self.nowhere }
         if let block = Self.allocate(size) { return block }
         trim()
         guard let block = Self.allocate(size) else {
@@ -104,7 +139,7 @@ public final class CachingAllocator {
         return min(size, (byteCount + page - 1) / page * page)
     }
 
-    func giveBack(_ block: UnsafeMutableRawPointer, _ byteCount: Int) {
+    func giveBack(_ block: Block, _ byteCount: Int) {
         let size = Self.sizeClass(byteCount)
         liveBytes -= size
         cachedBytes += size

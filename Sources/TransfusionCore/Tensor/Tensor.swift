@@ -77,6 +77,7 @@ public final class Tensor {
     }
 
     public func fill(_ value: Float) {
+        guard storage.isBacked else { return }
         switch type {
         case .f32: f32.update(repeating: value)
         case .bf16: bf16.update(repeating: BFloat16(value))

@@ -97,8 +97,11 @@ import Testing
 
         @discardableResult
         func run(_ kernel: SpanAttentionKernel) -> [Float] {
-            let logSumExp = kernel.forward(
-                shape, query: view(query), key: view(key), value: view(value), into: view(output))
+            let logSumExp = Tensor(
+                [shape.heads, shape.spans.queryCount], .f32, allocator: CachingAllocator())
+            kernel.forward(
+                shape, query: view(query), key: view(key), value: view(value), into: view(output),
+                logSumExp: logSumExp)
             kernel.backward(
                 shape, query: view(query), key: view(key), value: view(value), output: view(output),
                 logSumExp: logSumExp, outputGradient: view(outputGradient), queryGradient: view(gradients[0]),
@@ -186,7 +189,7 @@ import Testing
             let reference = Reference(problem)
             for instructionSet in Self.instructionSets {
                 let kernel = SpanAttentionKernel(
-                    pool: ThreadPool(threads: 2), allocator: CachingAllocator(), instructionSet: instructionSet)
+                    pool: ThreadPool(threads: 2), instructionSet: instructionSet)
                 let logSumExp = problem.run(kernel)
                 let tolerance = type == .f32 ? 3e-6 : 8e-3
                 let comment = Comment(rawValue: "head width \(headWidth), \(instructionSet)")
@@ -227,7 +230,7 @@ import Testing
                 }
             }
         }
-        let kernel = SpanAttentionKernel(pool: ThreadPool(threads: 2), allocator: CachingAllocator())
+        let kernel = SpanAttentionKernel(pool: ThreadPool(threads: 2))
         problem.run(kernel)
         clean.run(kernel)
         let output = problem.values(problem.output)
@@ -244,10 +247,10 @@ import Testing
     func threadsDoNotChangeTheResult(type: ElementType) {
         let mask = Mask.all[2]
         let first = Problem(mask, heads: 3, headWidth: 64, type: type)
-        first.run(SpanAttentionKernel(pool: ThreadPool(threads: 1), allocator: CachingAllocator()))
+        first.run(SpanAttentionKernel(pool: ThreadPool(threads: 1)))
         for threads in [2, 5] {
             let other = Problem(mask, heads: 3, headWidth: 64, type: type)
-            other.run(SpanAttentionKernel(pool: ThreadPool(threads: threads), allocator: CachingAllocator()))
+            other.run(SpanAttentionKernel(pool: ThreadPool(threads: threads)))
             for (a, b) in zip([first.output] + first.gradients, [other.output] + other.gradients) {
                 let isEqual = first.values(a) == other.values(b)
                 #expect(isEqual)

@@ -133,8 +133,9 @@ private struct ModelFixture {
                     fixture.layout, images: fixture.images(context), weights: fixture.lossWeights, context)
             }
             try context.backward()
-            return model.parameters.gradients?.floats()
+            return try #require(model.parameters.gradients).floats()
         }
+        #expect(gradients[0].contains { $0 != 0 })
         #expect(gradients.allSatisfy { $0 == gradients[0] })
     }
 

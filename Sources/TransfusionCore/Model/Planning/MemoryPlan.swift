@@ -61,40 +61,15 @@ public struct MemoryPlan: Sendable, Equatable, Codable {
         case inBackground
     }
 
-    /// What the rows of one micro-batch are.
-    public struct MicroBatch: Sendable, Equatable {
-        /// Tokens and patches.
-        public var rows: Int
-        /// Rows with a text target.
-        public var targets: Int
-        public var images: Int
-
-        public init(rows: Int, targets: Int, images: Int) {
-            self.rows = rows
-            self.targets = targets
-            self.images = images
-        }
-
-        /// What batches of a model hold on average.
-        ///
-        /// - Parameter textToImageRatio: Text tokens for each image patch.
-        public init(_ model: ModelConfiguration, rows: Int, textToImageRatio: Double) {
-            let patches = Double(rows) / (1 + textToImageRatio)
-            // What the average leaves open may fall into one micro-batch.
-            images = min(
-                rows / max(1, model.patchesPerImage), Int((patches / Double(model.patchesPerImage)).rounded(.up)))
-            self.rows = rows
-            // The first token of a document and the markers of images have no target; they are few.
-            targets = max(0, rows - images * model.patchesPerImage)
-        }
-    }
-
     /// What a checkpoint's writer has in hand at most: four threads' chunks and two that wait.
     private static let chunksAtOnce = 6
     private static let checkpointChunk = 8 << 20
 
-    /// - Parameter programBytes: What the program itself takes: code, libraries and their scratch memory.
-    public init(_ model: ModelConfiguration, _ layout: Layout, _ batch: MicroBatch, programBytes: Int) {
+    /// - Parameters:
+    ///   - pass: What forward and backward pass of a micro-batch take on a rank.
+    ///   - images: Of a micro-batch at most.
+    ///   - programBytes: What the program itself takes: code, libraries and their scratch memory.
+    public init(_ model: ModelConfiguration, _ layout: Layout, _ pass: PassCost, images: Int, programBytes: Int) {
         let elements = TransfusionModel.elementCounts(model, tensorRank: layout.tensor - 1, tensorSize: layout.tensor)
         let count = elements.matrices + elements.vectors
         let owned = layout.ownedElements ?? (count + layout.data - 1) / layout.data
@@ -102,14 +77,14 @@ public struct MemoryPlan: Sendable, Equatable, Codable {
         gradients = count * 4
         master = layout.type == .bf16 ? owned * 2 : 0
         moments = owned * 8
-        activations = ActivationPlan(model, layout, batch).residentBytes
+        activations = pass.residentBytes
         buffers = programBytes
         // A sum waits at each level of the tree below the last slot.
         if layout.isElastic {
             buffers += gradients * (Int.bitWidth - 1 - max(1, layout.microBatches).leadingZeroBitCount)
         }
         // Pixels and noise of this micro-batch and of the next one, which is prepared meanwhile.
-        buffers += 2 * 2 * 4 * batch.images * model.imageChannels * model.imageHeight * model.imageWidth
+        buffers += 2 * 2 * 4 * images * model.imageChannels * model.imageHeight * model.imageWidth
         // What a rank of a tensor-parallel group gives the others to add up, in even and in odd rounds.
         if layout.tensor > 1 { buffers += 2 * ExchangeSizes.stagingBytes }
         // What a rank receives from the other hosts at a time.

@@ -19,32 +19,32 @@ public struct StepTimePlan: Sendable, Equatable, Codable {
     public var total: Double { compute + tensorExchange + elasticSums + gradientExchange + update + weightExchange }
 
     /// - Parameters:
-    ///   - rows: Of one micro-batch.
+    ///   - pass: Forward and backward pass of one micro-batch.
     ///   - threads: Of each rank.
     public init(
-        _ model: ModelConfiguration, _ layout: MemoryPlan.Layout, _ rows: FloatingPointWork.Rows,
+        _ model: ModelConfiguration, _ layout: MemoryPlan.Layout, _ pass: PassCost,
         machine: MachineRates, threads: Int, network: NetworkRates
     ) {
-        let work = FloatingPointWork(model), tensor = Double(layout.tensor)
+        let tensor = Double(layout.tensor)
         let elements = TransfusionModel.elementCounts(model, tensorRank: layout.tensor - 1, tensorSize: layout.tensor)
         let count = Double(elements.matrices + elements.vectors)
 
-        let operations = work.operations(rows) + work.recomputedOperations(rows, layout.recomputation)
-        var pass = machine.seconds(operations: operations / tensor, width: model.width, threads: threads)
+        let operations = pass.work.operations + pass.work.recomputed
+        var seconds = machine.seconds(operations: operations / tensor, width: model.width, threads: threads)
         if layout.tensor > 1, !layout.sequenceParallel {
             // Norms and residuals are half of the passes over memory, and every rank does all of them.
             let all = machine.memoryPassSeconds(operations: operations, width: model.width, threads: threads)
-            pass += all / 2 * (1 - 1 / tensor)
+            seconds += all / 2 * (1 - 1 / tensor)
         }
-        let tensorBytes = Self.tensorExchangeBytes(model, layout, rows)
         let microBatches = Double(layout.microBatches)
-        compute = microBatches * pass
-        tensorExchange = microBatches * tensorBytes / machine.sharedSumBytesPerSecond
+        compute = microBatches * seconds
+        tensorExchange = microBatches * pass.exchangedBytes / machine.sharedSumBytesPerSecond
         elasticSums = layout.isElastic ? (microBatches - 1) * 4 * count / machine.sharedSumBytesPerSecond : 0
 
         // Gradients travel beside the backward pass of the last micro-batch, two thirds of it; weights beside the update.
         let exchange = DataExchange(layout, machine, network)
-        gradientExchange = Self.exposed(exchange.reduceSeconds(elements: count), beside: pass * 2 / 3, threads: threads)
+        gradientExchange = Self.exposed(
+            exchange.reduceSeconds(elements: count), beside: seconds * 2 / 3, threads: threads)
         let owned = layout.ownedElements ?? (elements.matrices + elements.vectors + layout.data - 1) / layout.data
         update = machine.updateSeconds(parameters: owned, threads: threads)
         let weightBytes = Double(elements.matrices * layout.type.byteCount + elements.vectors * 4)
@@ -56,22 +56,6 @@ public struct StepTimePlan: Sendable, Equatable, Codable {
     /// the computation is waited for.
     private static func exposed(_ exchange: Double, beside computation: Double, threads: Int) -> Double {
         max(0, exchange - computation) + min(exchange, computation) / Double(threads)
-    }
-
-    /// Bytes that a tensor-parallel rank passes through shared memory for a micro-batch.
-    private static func tensorExchangeBytes(
-        _ model: ModelConfiguration, _ layout: MemoryPlan.Layout, _ rows: FloatingPointWork.Rows
-    ) -> Double {
-        guard layout.tensor > 1 else { return 0 }
-        let width = Double(model.width), stream = rows.count * width
-        // Sums are in f32. A sum over all ranks is a reduce-scatter and an all-gather; where the rows are shared out, the
-        // two stand on either side of norm and residual, and what is gathered has the computing type.
-        let gatheredBytes = layout.sequenceParallel ? Double(layout.type.byteCount) : 4
-        // Attention and feed-forward, on the way forward and back, and forward once more when it is computed again.
-        let passes = layout.recomputation == .full ? 3.0 : 2.0
-        let blocks = Double(2 * model.layers) * passes * stream * (4 + gatheredBytes)
-        // The embedding's sum on the way in; the gradient of the rows with a target on the way back.
-        return blocks + 8 * stream + 8 * rows.targets * width
     }
 }
 

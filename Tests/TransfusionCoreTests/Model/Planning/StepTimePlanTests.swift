@@ -7,11 +7,20 @@ import _TestUtilities
     private static let model = ModelConfiguration(
         layers: 2, width: 64, heads: 4, feedForward: 128, vocabulary: 1000, patchSize: 2, imageChannels: 4,
         imageHeight: 8, imageWidth: 8, beginOfText: 1, endOfText: 2, beginOfImage: 998, endOfImage: 999)
-    private static let rows = FloatingPointWork.Rows(count: 100, targets: 60, patches: 40, visiblePairs: 5000)
-    /// 6 for each weight and row, 12 for each visible pair and element of width, in every layer.
-    private static let blockOperations = 2.0 * (6 * (4 * 64 * 64 + 3 * 64 * 128) * 100 + 12 * 64 * 5000)
-    /// Head, and both ways between patches and width.
-    private static let otherOperations = 6.0 * 64 * 1000 * 60 + 12 * 64 * 16 * 40
+    /// 100 rows, two images of 16 patches in them.
+    private static let sizes = MicroBatchSizes(sequenceLength: 100, images: 2, targets: 60)
+    /// A row sees itself and what is before it, a patch also the rest of its image.
+    private static let visiblePairs: Double = 5050 + 240
+    /// 6 for each weight and row, 12 for each visible pair and element of width, in both layers.
+    private static let blockOperations: Double = {
+        let weights = 4.0 * 64 * 64 + 3 * 64 * 128
+        return 2 * (6 * weights * 100 + 12 * 64 * visiblePairs)
+    }()
+    /// Head, both ways between patches and width, and the timesteps of the images.
+    private static let otherOperations: Double = {
+        let head = 6.0 * 64 * 1000 * 60, patches = 12.0 * 64 * 16 * 32, timesteps = 12.0 * (256 + 64 + 16) * 64
+        return head + patches + timesteps
+    }()
     private static let parameters: Double = {
         let elements = TransfusionModel.elementCounts(model)
         return Double(elements.matrices + elements.vectors)
@@ -30,60 +39,66 @@ import _TestUtilities
 
     private func plan(
         threads: Int = 2, network: NetworkRates = Self.network, _ change: (inout MemoryPlan.Layout) -> Void = { _ in }
-    ) -> StepTimePlan {
+    ) throws -> StepTimePlan {
         var layout = MemoryPlan.Layout()
         change(&layout)
-        return StepTimePlan(Self.model, layout, Self.rows, machine: Self.machine, threads: threads, network: network)
+        let pass = try TransfusionModel.cost(Self.model, layout, Self.sizes)
+        return StepTimePlan(Self.model, layout, pass, machine: Self.machine, threads: threads, network: network)
     }
 
     private func isClose(_ value: Double, _ expected: Double) -> Bool {
         abs(value - expected) <= 1e-9 * max(abs(expected), 1e-12)
     }
 
-    @Test func aLoneRankComputesAndUpdates() {
-        let plan = plan { $0.microBatches = 3 }
+    @Test func aLoneRankComputesAndUpdates() throws {
+        let plan = try plan { $0.microBatches = 3 }
         #expect(isClose(plan.compute, 3 * (Self.blockOperations + Self.otherOperations) * 2e-9))
         #expect(isClose(plan.update, Self.parameters / 1e6))
         #expect(plan.tensorExchange == 0 && plan.gradientExchange == 0 && plan.weightExchange == 0)
         #expect(isClose(plan.total, plan.compute + plan.update))
     }
 
-    @Test func halfTheThreadsTakeTwiceAsLong() {
-        #expect(isClose(plan(threads: 1).total, 2 * plan().total))
+    @Test func halfTheThreadsTakeTwiceAsLong() throws {
+        let one = try plan(threads: 1), two = try plan()
+        #expect(isClose(one.total, 2 * two.total))
     }
 
-    @Test func recomputationIsAnotherForwardPass() {
-        let none = plan(), selective = plan { $0.recomputation = .selective }, full = plan { $0.recomputation = .full }
+    @Test func recomputationIsAnotherForwardPass() throws {
+        let none = try plan(), selective = try plan { $0.recomputation = .selective },
+            full = try plan { $0.recomputation = .full }
         #expect(isClose(full.compute - none.compute, Self.blockOperations / 3 * 2e-9))
-        #expect(isClose(selective.compute - none.compute, 2 * 12 * 64 * 5000 / 3 * 2e-9))
+        #expect(isClose(selective.compute - none.compute, 2 * 12 * 64 * Self.visiblePairs / 3 * 2e-9))
     }
 
-    @Test func tensorParallelRanksShareTheWorkAndExchangeActivations() {
-        let shared = plan(threads: 1) { $0.tensor = 2 }
-        #expect(isClose(shared.compute, plan().compute))
-        // In each of 2 layers 4 sums in f32 and 4 gathers in bf16; the embedding's sum and the last rows' gradient.
-        let stream = 100.0 * 64
-        #expect(isClose(shared.tensorExchange, (8 * stream * (4 + 2) + 8 * stream + 8 * 60 * 64) / 1e8))
-        let repeated = plan(threads: 1) {
+    @Test func tensorParallelRanksShareTheWorkAndExchangeActivations() throws {
+        let alone = try plan(), shared = try plan(threads: 1) { $0.tensor = 2 }
+        #expect(isClose(shared.compute, alone.compute))
+        // The embedding's sum, the gradient of the last rows, and of each of these a maximum and two sums.
+        let stream = 100.0 * 64, ends = 8 * stream + 8 * 60 * 64 + 8 * 60 * 3
+        // In each of 2 layers 4 sums in f32 and 4 gathers in bf16; the rows before the head in bf16 and the gradient behind
+        // the embedding in f32; the gradients of 5 norms.
+        let sharedBytes = 8 * stream * (4 + 2) + (2 + 4) * stream + 8 * 5 * 64
+        #expect(isClose(shared.tensorExchange, (sharedBytes + ends) / 1e8))
+        let repeated = try plan(threads: 1) {
             $0.tensor = 2
             $0.sequenceParallel = false
         }
         // Half of the passes over memory, which take as long as the products, are not shared out.
         let operations = Self.blockOperations + Self.otherOperations
         #expect(isClose(repeated.compute - shared.compute, operations / 2 * (1 - 0.5) * 2e-9))
-        #expect(isClose(repeated.tensorExchange - shared.tensorExchange, 8 * stream * 2 / 1e8))
+        #expect(isClose(repeated.tensorExchange, (8 * stream * 8 + ends) / 1e8))
     }
 
-    @Test func ranksOfAHostExchangeBesideTheComputation() {
-        let plan = plan { $0.data = 2 }
+    @Test func ranksOfAHostExchangeBesideTheComputation() throws {
+        let plan = try plan { $0.data = 2 }
         // Both are shorter than the computation beside them, of which they take one of two threads.
         #expect(isClose(plan.gradientExchange, 4 * Self.parameters / 1e8 / 2))
         #expect(plan.weightExchange > 0 && plan.weightExchange < 4 * Self.parameters / 1e8 / 2)
         #expect(abs(plan.update / (Self.parameters / 2 / 1e6) - 1) < 1e-4)
     }
 
-    @Test func aSlowNetworkIsWaitedFor() {
-        let plan = plan {
+    @Test func aSlowNetworkIsWaitedFor() throws {
+        let plan = try plan {
             $0.data = 4
             $0.hosts = 4
         }
@@ -96,8 +111,8 @@ import _TestUtilities
         #expect(plan.weightExchange > plan.update)
     }
 
-    @Test func elasticSumsWaitForEachOtherMicroBatch() {
-        let plan = plan {
+    @Test func elasticSumsWaitForEachOtherMicroBatch() throws {
+        let plan = try plan {
             $0.isElastic = true
             $0.microBatches = 4
         }
@@ -125,26 +140,5 @@ import _TestUtilities
 
     @Test func oneHostExchangesNothing() {
         #expect(network.exchangeSeconds(bytes: 8e6, hosts: 1, ranks: 2, buckets: 3, messageBytes: 1000) == 0)
-    }
-}
-
-@Suite struct FloatingPointWorkTests {
-    @Test func theAverageOfPackedSequencesIsThatOfOneDocument() throws {
-        let model = ModelConfiguration(
-            layers: 2, width: 64, heads: 4, feedForward: 128, vocabulary: 1000, patchSize: 2, imageChannels: 4,
-            imageHeight: 8, imageWidth: 8, beginOfText: 1, endOfText: 2, beginOfImage: 998, endOfImage: 999)
-        var tokens = [Int32](repeating: 5, count: 100)
-        for start in [10, 50] { for row in start..<start + 16 { tokens[row] = -1 } }
-        let layout = try RowLayout(
-            tokens: tokens, documentStarts: [0], imageStarts: [10, 50], patchesPerImage: 16, beginOfImage: 998,
-            endOfImage: 999)
-        let exact = FloatingPointWork.Rows(layout)
-        let average = FloatingPointWork.Rows(model, sequences: 1, sequenceLength: 100, textToImageRatio: 68 / 32)
-        let text = 100 * 101 / 2, patches = 2 * 16 * 15 / 2
-        #expect(exact.visiblePairs == Double(text + patches))
-        #expect(abs(average.visiblePairs - exact.visiblePairs) < 1e-6)
-        #expect(abs(average.patches - exact.patches) < 1e-9)
-        let three = FloatingPointWork.Rows(model, sequences: 3, sequenceLength: 100, textToImageRatio: 68 / 32)
-        #expect(abs(three.visiblePairs - 3 * exact.visiblePairs) < 1e-6)
     }
 }
