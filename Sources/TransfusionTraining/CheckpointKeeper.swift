@@ -27,7 +27,7 @@ final class CheckpointKeeper {
         store = CheckpointStore(
             directory.checkpoints,
             options: CheckpointOptions(
-                compressionLevel: settings.compression, keyFile: settings.encryptionKeyFile))
+                compressionLevel: settings.compression, keyFile: settings.encryptionKeyFile, makesParents: false))
         saver = CheckpointSaver(
             store, collectives: group, retention: Retention(last: settings.keepLast, every: settings.keepEvery),
             asynchronous: settings.asynchronous, whenBusy: settings.whenBusy == .skip ? .skip : .wait
