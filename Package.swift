@@ -121,12 +121,13 @@ let package = Package(
             swiftSettings: swiftSettings),
 
         // Commands: argument parsing and printing only.
-        command("tf-worker", ["TransfusionTraining", "TransfusionParallel"]),
+        command(
+            "tf-worker", ["TransfusionSupport", "TransfusionTelemetry", "TransfusionTraining", "TransfusionParallel"]),
         command("tf-data", ["TransfusionData"]),
         command("tf-sample", ["TransfusionInference", "TransfusionData"]),
         command("tf-eval", ["TransfusionEvaluation"]),
         command("tf-ckpt", ["TransfusionCore", "TransfusionCheckpoint"]),
-        command("tf-coord", ["TransfusionCoordinator", "TransfusionCore", "TransfusionData"]),
+        command("tf-coord", ["TransfusionSupport", "TransfusionCoordinator", "TransfusionCore", "TransfusionData"]),
         command(
             "tf-bench",
             [

@@ -10,7 +10,8 @@ extension ConfigurationKey {
         ConfigurationKey(
             "name", \.name,
             .text("1 to 64 letters, digits and . _ - beginning with a letter or digit", where: isRunName),
-            default: .inWords("the name of the file without its ending"), "Name of the run and of its directory."),
+            default: .inWords("the name of the file without its ending, with `-` for what may not stand in a name"),
+            mayChange: true, "Name of the run and of its directory."),
         ConfigurationKey(
             "seed", \.seed, .integer(0...Int.max),
             "Decides initial weights, sample order, noise and dropout. The same seed gives the same run."),
@@ -230,9 +231,29 @@ extension ConfigurationKey {
 
     private static var path: ValueForm<String> { .text("a path", where: { !$0.contains("\0") }) }
 
-    private static func isRunName(_ text: String) -> Bool {
-        text.count <= 64 && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "._-".contains($0)) }
-            && text.first.map { $0.isLetter || $0.isNumber } ?? false
+    private static func isRunName(_ text: String) -> Bool { !text.isEmpty && text == RunConfiguration.runName(text) }
+}
+
+extension RunConfiguration {
+    /// The name that a run gets from a file: itself where it may be a run's name, and otherwise what is left of it.
+    static func runName(ofFile stem: String) -> String {
+        let name = runName(stem)
+        return name.isEmpty ? "run" : name
+    }
+
+    /// What of a text may be the name of a run, and of a directory that no command takes for an option: 1 to 64 letters,
+    /// digits and `. _ -`, the first of them a letter or digit. Other characters become `-`, once where they follow each other.
+    fileprivate static func runName(_ text: String) -> String {
+        func isAlphanumeric(_ character: Character) -> Bool {
+            character.isASCII && (character.isLetter || character.isNumber)
+        }
+        func isAllowed(_ character: Character) -> Bool { isAlphanumeric(character) || "._-".contains(character) }
+        var name = ""
+        for character in text {
+            if isAllowed(character) { name.append(character) } else if name.last != "-" { name.append("-") }
+        }
+        let last = text.last.map(isAllowed) ?? true
+        return String((last ? name : String(name.dropLast())).drop { !isAlphanumeric($0) }.prefix(64))
     }
 }
 

@@ -36,7 +36,7 @@ extension RunConfiguration {
         guard let text = String(data: contents ?? Data(), encoding: .utf8) else {
             throw refuse("is not UTF-8 text; a configuration is a YAML file")
         }
-        let name = Paths.stem(of: path)
+        let name = runName(ofFile: Paths.stem(of: path))
         return try RunConfiguration(yaml: text, file: path, defaultName: name, overrides: overrides)
     }
 

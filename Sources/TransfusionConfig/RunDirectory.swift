@@ -30,6 +30,11 @@ public struct RunDirectory: Sendable, Equatable {
     /// What the coordinator knows of the run, for the coordinator that takes over when it is killed.
     public var coordinator: String { path + "/coordinator" }
 
+    /// Held by whoever has brought a job into the directory; see `RunClaim`.
+    public var supervisionLock: String { path + "/run.lock" }
+    /// Held by rank 0 of the job that trains.
+    public var trainingLock: String { path + "/training.lock" }
+
     /// Makes the directory a run's own, or enters that run again. To be called by one process of the run.
     ///
     /// A configuration that differs only in keys that may change on resume takes the place of the old one.
@@ -69,7 +74,9 @@ public struct RunDirectory: Sendable, Equatable {
 
     private var knownNames: Set<String> {
         Set(
-            (directories + [coordinator, metrics, prometheus, configuration, tokenizer]).map(Paths.name(of:)))
+            (directories + [
+                coordinator, metrics, prometheus, configuration, tokenizer, supervisionLock, trainingLock,
+            ]).map(Paths.name(of:)))
     }
 
     private var contents: [String] {

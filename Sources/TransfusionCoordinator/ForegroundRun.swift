@@ -25,7 +25,7 @@ public struct ForegroundRun: Sendable {
     ) async throws -> RunStatus.Exit {
         let workerToken = AccessTokens.generate(), controlToken = AccessTokens.generate()
         let viewerToken = AccessTokens.generate()
-        let name = try RunConfiguration(yaml: request.configuration).name
+        let name = try request.decodedConfiguration().name
         var tokens = AccessTokens()
         tokens.add(workerToken, for: .worker(run: name))
         tokens.add(controlToken, for: .control)

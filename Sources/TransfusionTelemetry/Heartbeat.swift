@@ -78,20 +78,23 @@ public struct Heartbeat: Sendable, Codable, Equatable {
         }
     }
 
-    /// The other process of this host that renews the heartbeat of rank 0, if one does.
-    public static func otherProcess(in directory: String) -> Int32? {
+    /// The heartbeat of rank 0 that another process renews, if one does: for file systems on which locks do not hold for
+    /// all hosts.
+    public static func ofOtherJob(in directory: String) -> Heartbeat? {
         let path = file(rank: 0, in: directory)
-        guard let first = try? read(path), first.isOfLivingProcess else { return nil }
-        // The number may belong to somebody else by now, as in a container that was started again; files are renewed
-        // every two seconds.
+        guard let first = try? read(path), first.phase != .finished, first.mayBeOfLivingProcess else { return nil }
+        // Files are renewed every two seconds. The number may belong to somebody else by now, as in a container that was
+        // started again, and of another host nothing else can be seen; its clock may be wrong.
         Thread.sleep(forTimeInterval: 3)
-        guard let second = try? read(path), second.pid == first.pid, second.time > first.time else { return nil }
-        return second.pid
+        guard let second = try? read(path), second.pid == first.pid, second.host == first.host, second != first else {
+            return nil
+        }
+        return second
     }
 
-    private var isOfLivingProcess: Bool {
-        guard pid != getpid(), host == ProcessInfo.processInfo.hostName, phase != .finished,
-            abs(Date().timeIntervalSince1970 - time) < 10,
+    private var mayBeOfLivingProcess: Bool {
+        guard host == ProcessInfo.processInfo.hostName else { return true }
+        guard pid != getpid(), abs(Date().timeIntervalSince1970 - time) < 10,
             let file = FileHandle(forReadingAtPath: "/proc/\(pid)/cmdline")
         else { return false }
         defer { try? file.close() }

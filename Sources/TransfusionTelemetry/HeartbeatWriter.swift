@@ -24,6 +24,7 @@ public final class HeartbeatWriter: Sendable {
     private let rank: Int
     private let timer: PhaseTimer
     private let collective: @Sendable () -> Collective?
+    private let mayWriteFiles: @Sendable () -> Bool
     private let onStopRequest: @Sendable () -> Void
     private let onFailure: @Sendable (FileFailure) -> Void
     private let bell = Bell()
@@ -34,12 +35,14 @@ public final class HeartbeatWriter: Sendable {
     ///   - interval: Between two heartbeats to the coordinator; the file is renewed with every other one.
     ///   - endpoint: The file that says where the coordinator listens; nil when there is none.
     ///   - collective: Tells which collective call is under way.
+    ///   - mayWriteFiles: Whether the directory is the run's now.
     ///   - onStopRequest: Called when the coordinator wants the run to be saved and to end.
     ///   - onFailure: Called when a heartbeat cannot be written or sent, once until one can be again. Training goes on.
     public init(
         directory: String, rank: Int, timer: PhaseTimer, every interval: Duration = .seconds(1),
         endpoint: String? = HeartbeatEndpoint.fileOfThisProcess,
         collective: @escaping @Sendable () -> Collective? = { nil },
+        mayWriteFiles: @escaping @Sendable () -> Bool = { true },
         onStopRequest: @escaping @Sendable () -> Void = {},
         onFailure: @escaping @Sendable (FileFailure) -> Void
     ) {
@@ -47,6 +50,7 @@ public final class HeartbeatWriter: Sendable {
         self.rank = rank
         self.timer = timer
         self.collective = collective
+        self.mayWriteFiles = mayWriteFiles
         self.onStopRequest = onStopRequest
         self.onFailure = onFailure
         Thread.detachNewThread { [self] in
@@ -103,7 +107,8 @@ public final class HeartbeatWriter: Sendable {
                 outputs.channelWorked = false
             }
         }
-        guard withFile, outputs.hasWrittenFile || FileManager.default.fileExists(atPath: directory) else { return }
+        guard withFile, mayWriteFiles(), outputs.hasWrittenFile || FileManager.default.fileExists(atPath: directory)
+        else { return }
         do {
             try AtomicFile.write(contents, to: Heartbeat.file(rank: rank, in: directory), durable: false)
             outputs.hasWrittenFile = true

@@ -164,6 +164,12 @@ final class CheckpointKeeper {
         }
     }
 
+    /// Saves the state in the directory of another run, at once.
+    func save(_ state: TrainingState, _ setup: TrainingSetup, elsewhere directory: RunDirectory) throws {
+        try CheckpointStore(directory.checkpoints, options: store.options).save(
+            step: state.step, metadata: try metadata(state, setup), pieces: state.pieces(), collectives: group)
+    }
+
     /// Commits a save that has been written meanwhile. Every rank calls it after every step.
     func poll() throws {
         try saver.poll()

@@ -39,9 +39,10 @@ public final class TrainingLoop {
         public init() {}
     }
 
-    private let configuration: RunConfiguration
-    private let directory: RunDirectory
-    private let group: any Communicator
+    let configuration: RunConfiguration
+    let directory: RunDirectory
+    let claim: RunClaim
+    let group: any Communicator
     private let options: Options
     let setup: TrainingSetup
     let state: TrainingState
@@ -50,7 +51,7 @@ public final class TrainingLoop {
     private let heartbeats: HeartbeatWriter
     let checkpoints: CheckpointKeeper
     private let batches: BatchPrefetcher
-    private let reporter: StepReporter
+    let reporter: StepReporter
     private let noiseSchedule = NoiseSchedule()
     /// The step at which this process began to train.
     private var firstStep = 0
@@ -62,13 +63,17 @@ public final class TrainingLoop {
     ///   - log: Called on rank 0 with each line that a person should see.
     public convenience init(
         _ configuration: RunConfiguration, directory: RunDirectory, group: any Communicator, ranksOnHost: Int,
-        watch: CollectiveWatch? = nil, options: Options = Options(), log: @escaping (String) -> Void
+        watch: CollectiveWatch? = nil, options: Options = Options(), claim: RunClaim? = nil,
+        log: @escaping (String) -> Void
     ) throws {
+        let claim = claim ?? RunClaim(directory)
         let timer = PhaseTimer()
         let say = UncheckedLog(line: log)
         // The first sign of life comes before the long work of reading data and making the model.
         let heartbeats = HeartbeatWriter(directory: directory.heartbeats, rank: group.rank, timer: timer) {
             watch?.current.map { HeartbeatWriter.Collective(site: $0.site, group: $0.group, seconds: $0.seconds) }
+        } mayWriteFiles: {
+            claim.findLoss() == nil && claim.isHeld
         } onStopRequest: {
             StopSignal.request()
         } onFailure: { failure in
@@ -76,7 +81,7 @@ public final class TrainingLoop {
         }
         do {
             try self.init(
-                configuration, directory: directory, group: group, ranksOnHost: ranksOnHost, timer: timer,
+                configuration, claim: claim, group: group, ranksOnHost: ranksOnHost, timer: timer,
                 heartbeats: heartbeats, options: options, log: log)
         } catch {
             heartbeats.finish()
@@ -85,11 +90,12 @@ public final class TrainingLoop {
     }
 
     private init(
-        _ configuration: RunConfiguration, directory: RunDirectory, group: any Communicator, ranksOnHost: Int,
+        _ configuration: RunConfiguration, claim: RunClaim, group: any Communicator, ranksOnHost: Int,
         timer: PhaseTimer, heartbeats: HeartbeatWriter, options: Options, log: @escaping (String) -> Void
     ) throws {
         self.configuration = configuration
-        self.directory = directory
+        self.claim = claim
+        directory = claim.directory
         self.group = group
         self.options = options
         self.timer = timer
@@ -106,15 +112,7 @@ public final class TrainingLoop {
             configuration.checkpoint, directory: directory, group: group, log: reporter.log,
             onSave: reporter.reportCheckpoint)
         try checkpoints.check(options.resume, setup)
-        let tokenizer = setup.source.dataset.tokenizer.model
-        // One process makes the directory; the others learn whether it could.
-        try group.agree("making the run directory") {
-            guard group.rank == 0 else { return }
-            try directory.enter(configuration)
-            if !FileManager.default.fileExists(atPath: directory.tokenizer) {
-                try AtomicFile.write(tokenizer, to: directory.tokenizer)
-            }
-        }
+        try enterDirectory(tokenizer: setup.source.dataset.tokenizer.model)
         setup.report.forEach(reporter.log)
     }
 
@@ -136,17 +134,14 @@ public final class TrainingLoop {
             configuration = try RunConfiguration.load(configurationFile, overrides: overrides)
         }
         guard let configuration else { preconditionFailure("all ranks agreed on a configuration that is not there") }
-        try group.agree("looking for another job") {
-            // Both would remove each other's checkpoints. Where rank 0 was on another host, nobody can tell.
-            guard group.rank == 0, let other = Heartbeat.otherProcess(in: directory.heartbeats) else { return }
-            throw CommandFailure(
-                "\(directory.path): process \(other) trains this run already; stop it, or choose another --run-dir",
-                .wrongUse)
-        }
+        let claim = RunClaim(directory)
+        try refuseSecondJob(claim, group)
         let hosts = try group.allGather(Array(hostName.utf8), site: "host names")
         let loop = try TrainingLoop(
             configuration, directory: directory, group: group,
-            ranksOnHost: hosts.filter { $0 == Array(hostName.utf8) }.count, watch: watch, options: options, log: log)
+            ranksOnHost: hosts.filter { $0 == Array(hostName.utf8) }.count, watch: watch, options: options,
+            claim: claim,
+            log: log)
         loop.reporter.log("ranks: \(group.size) on \(Set(hosts).count) hosts, by \(transport)")
         return try loop.run()
     }
@@ -158,18 +153,28 @@ public final class TrainingLoop {
         defer {
             reporter.reportMemory(planned: setup.memory)
             heartbeats.finish()
+            claim.release()
         }
         try resume()
         firstStep = state.step
+        if state.step >= lastStep {
+            let bound = lastStep < configuration.schedule.steps ? "--steps" : "schedule.steps"
+            reporter.log("nothing to do: \(state.step) steps are done, and \(bound) is \(lastStep)")
+        }
         while state.step < lastStep {
             let step = try trainOneStep()
-            reporter.report(
-                step, tokens: state.tokens, images: state.images, tokensPerStep: tokensPerStep,
-                peakRate: setup.peakRate)
-            try timer.measure(.sampling) { try drawSamplesIfDue() }
-            let isAskedToStop = try group.any(StopSignal.isRequested, site: "stop request")
+            let isInPlace = group.rank != 0 || claim.isInPlace
+            if isInPlace {
+                reporter.report(
+                    step, tokens: state.tokens, images: state.images, tokensPerStep: tokensPerStep,
+                    peakRate: setup.peakRate)
+            }
+            try timer.measure(.sampling) { try drawSamplesIfDue(keeping: isInPlace) }
+            let isAskedToStop = try group.any(
+                StopSignal.isRequested || !isInPlace || !claim.isHeld, site: "stop request")
             let isLast = state.step == lastStep || isAskedToStop
             if try checkpoints.isDue(after: state.step) || isLast {
+                try leaveLostDirectory()
                 try timer.measure(.checkpoint) { try checkpoints.save(state, setup, isLast: isLast) }
             }
             try checkpoints.poll()
@@ -301,14 +306,14 @@ public final class TrainingLoop {
     ///
     /// A model is whole on the tensor-parallel ranks of one data-parallel rank: those draw, and the others wait at the
     /// next collective. A picture that cannot be written costs no training.
-    private func drawSamplesIfDue() throws {
+    private func drawSamplesIfDue(keeping keeps: Bool) throws {
         guard let every = configuration.samples.everySteps, state.step % every == 0 || state.step == lastStep,
             setup.mesh.data.rank == 0
         else { return }
         do {
             let pictures = try setup.samples.draw(
                 state.model, setup.context, contextLength: configuration.batch.sequenceLength, step: state.step,
-                into: group.rank == 0 ? directory : nil)
+                into: group.rank == 0 && keeps ? directory : nil)
             for (number, picture) in pictures.enumerated() {
                 try reporter.reportSample(
                     number, png: picture.png, width: picture.width, height: picture.height, step: state.step)

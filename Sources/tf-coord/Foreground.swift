@@ -8,7 +8,6 @@ import TransfusionCoordinator
 enum Foreground {
     /// Ends the process with the exit code that the end of the run means.
     static func supervise(_ request: RunRequest, _ settings: CoordinatorServer.Settings) throws -> Never {
-        StopRequests.install()
         let console = Console()
         let run = ForegroundRun(request, settings: settings)
         let exit = try waitFor {

@@ -8,9 +8,10 @@ struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run", abstract: "Trains a configuration to its end, with restarts after failures.",
         discussion: """
-            Ctrl-C, SIGTERM or SIGUSR1: all ranks save at the same step, and tf-coord
-            ends with exit code 85; once more, and everything ends at once. Exit code 0
-            means that all steps are done, 1 that restarts did not help, 2 wrong use.
+            Ctrl-C, SIGTERM, SIGUSR1 or SIGHUP: all ranks save at the same step, and
+            tf-coord ends with exit code 85; once more, and everything ends at once, with
+            1 and without saving. Under nohup it ignores SIGHUP. Exit code 0 means that all
+            steps are done, 1 that restarts did not help, 2 wrong use.
             Started again with the same directory, it goes on from the newest checkpoint
             that verifies; processes that an earlier tf-coord left are found and taken
             over.
@@ -45,6 +46,12 @@ struct RunCommand: ParsableCommand {
     @Option(help: "The directory of the run; runs/NAME by default.")
     var runDir: String?
 
+    @Option(
+        help:
+            "auto (from the newest checkpoint that verifies), none, or the path of a run or of a checkpoint; once the run has saved a checkpoint, restarts go on from that."
+    )
+    var resume = "auto"
+
     @Option(name: .customLong("set"), help: "Override a key of the configuration, as in --set batch.micro_sequences=2.")
     var overrides: [String] = []
 
@@ -53,6 +60,9 @@ struct RunCommand: ParsableCommand {
     func validate() throws {
         if runDir == "" {
             throw ValidationError("--run-dir: is empty; give a path (is a variable of the shell not set?)")
+        }
+        if resume.isEmpty {
+            throw ValidationError("--resume: is empty; give a path (is a variable of the shell not set?)")
         }
         if let ranks, ranks < 1 { throw ValidationError("--ranks: \(ranks) is not a number of ranks; use 1 or more") }
     }
@@ -66,7 +76,7 @@ struct RunCommand: ParsableCommand {
             try hosts.map { try HostList.read($0) }
             ?? waitFor { ranks == nil ? try await HostList.ofAllocation() : nil }
         let request = try RunRequest(
-            configuration, hosts: list, remoteShell: remoteShell, ranks: ranks, directory: runDir)
+            configuration, hosts: list, remoteShell: remoteShell, ranks: ranks, directory: runDir, resume: resume)
         try Foreground.supervise(request, server.settings)
     }
 }

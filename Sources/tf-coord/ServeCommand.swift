@@ -7,9 +7,10 @@ struct ServeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "serve", abstract: "Takes runs, queues them, and supervises them as slots become free.",
         discussion: """
-            Runs until it is told to stop. Ctrl-C, SIGTERM or SIGUSR1: all runs save, and
-            tf-coord ends; with exit code 85 if it will go on with runs when it is
-            started again. Once more, and everything ends at once. A daemon that was
+            Runs until it is told to stop. Ctrl-C, SIGTERM, SIGUSR1 or SIGHUP: all runs
+            save, and tf-coord ends; with exit code 85 if it will go on with runs when it
+            is started again. Once more, and everything ends at once, with 1 if a run had
+            not saved. Under nohup it ignores SIGHUP. A daemon that was
             killed is started again in the same way: it finds its runs, takes over those
             that went on, and launches the others. Runs that need more slots than there
             are now are ended.
@@ -43,16 +44,20 @@ struct ServeCommand: ParsableCommand {
                 "\(hosts.map(\.name).joined(separator: ", ")): tf-coord serve places runs on its own host; those of several hosts are started with "
                     + "'tf-coord run', whose --hosts takes a file", .wrongUse)
         }
-        StopRequests.install()
         let console = Console()
         let daemon = Daemon(root: root, hosts: hosts, settings: try server.settings)
-        let unfinished = try waitFor {
+        let end = try waitFor {
             try await daemon.run(
                 log: console.say, onListening: { console.show($0, hint: "tf-coord dashboard") },
                 stopRequests: { StopRequests.count })
         }
         // At once, as at the end of a run in the foreground.
         fflush(nil)
-        _exit(unfinished > 0 ? CommandFailure.Code.checkpointedAndStopped.rawValue : 0)
+        if end.unsaved > 0 {
+            let runs = end.unsaved == 1 ? "1 run was" : "\(end.unsaved) runs were"
+            StandardStream.error.write("error: \(runs) ended without saving, and will go on from the last checkpoint\n")
+            _exit(CommandFailure.Code.failure.rawValue)
+        }
+        _exit(end.unfinished > 0 ? CommandFailure.Code.checkpointedAndStopped.rawValue : 0)
     }
 }

@@ -1,16 +1,14 @@
 import Foundation
 import Synchronization
+import TransfusionSupport
 
 /// Counts the signals that ask the coordinator to stop.
 enum StopRequests {
     private static let received = Atomic<Int>(0)
 
+    /// Begins to listen. Call first of all in a command that supervises runs.
     static func install() {
-        for number in [SIGINT, SIGTERM, SIGUSR1] {
-            signal(number) { _ in _ = StopRequests.received.add(1, ordering: .relaxed) }
-        }
-        // The end of a terminal is no wish to stop.
-        signal(SIGHUP, SIG_IGN)
+        StopSignals.listen { _ in _ = StopRequests.received.add(1, ordering: .relaxed) }
         signal(SIGPIPE, SIG_IGN)
     }
 

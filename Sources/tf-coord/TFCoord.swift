@@ -28,4 +28,11 @@ struct TFCoord: TransfusionCommand {
             LogsCommand.self, StopCommand.self, ResumeCommand.self, HostsCommand.self, ConfigCommand.self,
             PlanCommand.self, TokenCommand.self,
         ])
+
+    static func main() {
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        // Before anything else: a signal that came earlier than its handler would be the end.
+        if let verb = arguments.first, ["run", "resume", "serve"].contains(verb) { StopRequests.install() }
+        main(arguments)
+    }
 }

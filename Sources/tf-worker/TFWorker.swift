@@ -4,6 +4,7 @@ import TransfusionConfig
 import TransfusionCore
 import TransfusionParallel
 import TransfusionSupport
+import TransfusionTelemetry
 import TransfusionTraining
 
 @main
@@ -21,9 +22,10 @@ struct TFWorker: TransfusionCommand {
 
             The run directory gets run.yaml, metrics.jsonl, TensorBoard events, samples
             and checkpoints. Started again with the same directory, a run goes on from
-            its newest checkpoint that verifies. SIGTERM, SIGUSR1 or SIGINT to any rank
-            makes all ranks save at the same step and exit with code 85; a second signal
-            ends at once.
+            its newest checkpoint that verifies. SIGTERM, SIGUSR1, SIGINT or SIGHUP to any
+            rank makes all ranks save at the same step and exit with code 85; a second
+            signal ends at once. mpirun leaves the ranks a second to save when it gets
+            SIGTERM or SIGINT; send it SIGUSR1, which it passes on.
             """,
         version: ProductVersion.number)
 
@@ -52,10 +54,16 @@ struct TFWorker: TransfusionCommand {
         if let steps, steps < 1 { throw ValidationError("--steps: \(steps) is not a number of steps; use 1 or more") }
     }
 
+    static func main() {
+        // Signals that come while the program starts, once more for other kernels, are taken when it listens.
+        StopSignals.hold()
+        main(Array(CommandLine.arguments.dropFirst()))
+    }
+
     func run() throws {
         CPUReport.reexecuteIfSlowKernels()
         ProcessHeap.shareBetweenThreads()
-        StopSignal.install()
+        StopSignal.install(isSupervised: HeartbeatEndpoint.fileOfThisProcess != nil)
         let job: MPIEnvironment
         do {
             job = try MPIEnvironment.start(expectedRanks: expectRanks)

@@ -101,6 +101,21 @@ import _TestUtilities
         #expect(try daemon.stop() == 0)
     }
 
+    @Test func aDaemonThatIsAskedTwiceSaysThatItHasNotSavedAndGoesOnLater() throws {
+        let daemon = try RunningDaemon(slots: 1)
+        try daemon.start()
+        #expect(try daemon.submit("run", "schedule.steps=10000000", ranks: 1).status == 0)
+        let before = try daemon.wait("it trains", "run") { $0.state == .running && $0.lastCheckpoint != nil }
+        // A rank that is stopped cannot save between the two.
+        for rank in before.ranks { Foundation.kill(rank.pid, SIGSTOP) }
+        #expect(try daemon.stop(times: 2) == 1)
+        #expect(daemon.log.contains("error: 1 run was ended without saving"), "\(daemon.log)")
+        #expect(daemon.processes == [])
+        try daemon.start()
+        _ = try daemon.wait("it goes on", "run") { $0.state == .running && $0.ranks.count == 1 }
+        #expect(try daemon.stop() == 85)
+    }
+
     @Test func aDaemonWithFewerSlotsEndsWhatNeedsMore() throws {
         let daemon = try RunningDaemon(slots: 3)
         try daemon.start()
@@ -255,9 +270,12 @@ final class RunningDaemon {
 
     /// Asks it to stop.
     /// - Returns: Its exit code.
-    func stop() throws -> Int32 {
+    func stop(times: Int = 1) throws -> Int32 {
         let process = try #require(process)
-        process.send(SIGTERM)
+        for time in 0..<times {
+            usleep(time > 0 ? 300_000 : 0)
+            process.send(SIGTERM)
+        }
         return try process.wait().status
     }
 

@@ -100,6 +100,12 @@ final class SupervisedRun {
         "\(directory)/checkpoints/step-" + String(repeating: "0", count: 8 - "\(step)".count) + "\(step)"
     }
 
+    /// What the ranks have printed, one text a launch.
+    var launchLogs: [String] {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: directory + "/logs"))?.sorted() ?? []
+        return names.map { (try? String(contentsOfFile: "\(directory)/logs/\($0)", encoding: .utf8)) ?? "" }
+    }
+
     /// What tf-coord and the ranks have printed.
     var log: String {
         let logs = (try? FileManager.default.contentsOfDirectory(atPath: directory + "/logs"))?.sorted() ?? []

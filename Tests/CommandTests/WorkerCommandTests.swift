@@ -48,6 +48,35 @@ import _TestUtilities
         }
     }
 
+    @Test func aRunThatIsDoneSaysThatNothingIsLeftToDo() throws {
+        #expect(try worker.run(arguments("done", "--steps", "8")).status == 0)
+        for (more, line) in [
+            (["--steps", "8"], "nothing to do: 8 steps are done, and --steps is 8\n"),
+            (["--steps", "3"], "nothing to do: 8 steps are done, and --steps is 3\n"),
+        ] {
+            let again = try worker.run(arguments("done") + more)
+            #expect(again.status == 0 && again.output.contains(line), "\(again)")
+        }
+        #expect(try worker.run(arguments("done")).output.contains("nothing to do") == false)
+        let over = try worker.run(arguments("done"))
+        #expect(over.output.contains("nothing to do: 20 steps are done, and schedule.steps is 20\n"), "\(over)")
+    }
+
+    @Test(arguments: ["exp=3e-4,bs=8", "_exp1", "my train (2)"])
+    func aConfigurationWithAnOddNameGoesOnAndMayBeRenamed(_ name: String) throws {
+        let file = directory.file(name + ".yaml"), renamed = directory.file(name + " 2.yaml")
+        try FileManager.default.copyItem(atPath: directory.file("run.yaml"), toPath: file)
+        try FileManager.default.copyItem(atPath: file, toPath: renamed)
+        for (file, steps) in [(file, 4), (file, 6), (renamed, 8)] {
+            let result = try worker.run("--config", file, "--run-dir", directory.file("odd"), "--steps", "\(steps)")
+            #expect(result.status == 0, "\(result)")
+        }
+        #expect(try losses("odd").count == 8)
+        let supervised = try Command("tf-coord").run(
+            "run", file, "--ranks", "1", "--run-dir", directory.file("odd"), "--set", "schedule.steps=20")
+        #expect(supervised.status == 0, "\(supervised)")
+    }
+
     @Test func trainsOnWhereItsWordsCannotBeWritten() throws {
         let end = try worker.runWithoutRoomForOutput(arguments("mute"))
         #expect(end.status == 0 && end.signal == nil, "\(end)")

@@ -214,6 +214,19 @@ struct RunConfigurationTests {
         #expect(try RunConfiguration.load(directory.path + "/shapes.v2.yaml").name == "shapes.v2")
     }
 
+    @Test(arguments: [
+        ("exp=3e-4,bs=8", "exp-3e-4-bs-8"), ("_exp1", "exp1"), ("my train (2)", "my-train-2"), ("a--b-", "a--b-"),
+        ("Größe", "Gr-e"), ("模型", "run"), ("...", "run"), ("null", "null"), ("1e5", "1e5"), ("true", "true"),
+        ("007", "007"),
+        (String(repeating: "x", count: 99), String(repeating: "x", count: 64)),
+    ]) func everyFileGivesARunANameThatCanBeReadAgain(_ stem: String, _ name: String) throws {
+        let directory = try TemporaryDirectory()
+        try Data(minimal.utf8).write(to: URL(filePath: directory.file(stem + ".yaml")))
+        let configuration = try RunConfiguration.load(directory.file(stem + ".yaml"))
+        #expect(configuration.name == name)
+        #expect(try RunConfiguration(yaml: configuration.resolved) == configuration)
+    }
+
     @Test func editDistanceCountsSwaps() {
         #expect(editDistance("", "abc") == 3)
         #expect(editDistance("widht", "width") == 1)

@@ -41,6 +41,76 @@ struct RunDirectoryTests {
         #expect(try RunConfiguration.load(directory.configuration) == other)
     }
 
+    @Test func aRunMayBeRenamed() throws {
+        try directory.enter(RunConfiguration(yaml: minimal, defaultName: "one"))
+        try directory.enter(RunConfiguration(yaml: minimal, defaultName: "two"))
+        #expect(try RunConfiguration.load(directory.configuration).name == "two")
+    }
+
+    @Test func oneJobAtATimeHasADirectory() throws {
+        let first = RunClaim(directory), second = RunClaim(directory)
+        try first.train(launch: nil)
+        #expect(first.isHeld && first.findLoss() == nil)
+        let refusal = #expect(throws: CommandFailure.self) { try second.train(launch: nil) }
+        #expect(refusal?.code == .wrongUse)
+        #expect(refusal?.description.contains("process \(getpid()) trains this run already") == true)
+        #expect(throws: CommandFailure.self) { try RunClaim(directory).coordinate() }
+        first.release()
+        try RunClaim(directory).train(launch: nil)
+    }
+
+    @Test func ranksTrainBesideTheCoordinatorThatStartedThemAndOutliveIt() throws {
+        try Directories.make(directory.path)
+        let coordinator = RunClaim(directory), rank = RunClaim(directory)
+        try coordinator.coordinate()
+        try coordinator.announce("me")
+        for launch in [nil, "you.1", "me"] {
+            #expect(throws: CommandFailure.self) { try RunClaim(directory).train(launch: launch) }
+        }
+        try rank.train(launch: "me.1")
+        coordinator.release()
+        // Of this coordinator, and of no other, they are taken over.
+        let stranger = RunClaim(directory)
+        try stranger.coordinate()
+        #expect(throws: CommandFailure.self) { try stranger.announce("you") }
+        stranger.release()
+        #expect(throws: CommandFailure.self) { try RunClaim(directory).train(launch: nil) }
+        let next = RunClaim(directory)
+        try next.coordinate()
+        try next.announce("me")
+        #expect(rank.findLoss() == nil)
+    }
+
+    @Test func aDirectoryThatIsReplacedOrTakenIsLost() throws {
+        let other = RunDirectory(temporary.path + "/runs/other")
+        try other.enter(RunConfiguration(yaml: minimal))
+        for (reason, change) in [
+            ("another directory is in its place", { try FileManager.default.moveItem(atPath: other.path, toPath: $0) }),
+            ("the directory was removed or renamed", { _ in }),
+        ] as [(String, (String) throws -> Void)] {
+            let claim = RunClaim(directory)
+            try claim.train(launch: nil)
+            try directory.enter(RunConfiguration(yaml: minimal))
+            #expect(claim.findLoss() == nil && claim.isInPlace)
+            try FileManager.default.moveItem(atPath: directory.path, toPath: "\(temporary.path)/\(UUID())")
+            try change(directory.path)
+            #expect(!claim.isInPlace && claim.findLoss() == reason && !claim.isHeld)
+            #expect(claim.refuge?.path.hasPrefix(directory.path + ".lost-") == true)
+            try? FileManager.default.removeItem(atPath: directory.path)
+        }
+        let claim = RunClaim(directory), joined = RunClaim(directory)
+        try claim.train(launch: nil)
+        try directory.enter(RunConfiguration(yaml: minimal))
+        try joined.join()
+        #expect(claim.findLoss() == nil && joined.findLoss() == nil)
+        // As where locks do not hold for all hosts.
+        let note = try String(contentsOfFile: directory.trainingLock, encoding: .utf8)
+        let foreign = note.replacing("\(getpid())", with: "7").replacing("\"id\":\"", with: "\"id\":\"x")
+        try foreign.write(toFile: directory.trainingLock, atomically: false, encoding: .utf8)
+        #expect(claim.findLoss()?.hasPrefix("another job has taken it, process 7 on ") == true)
+        #expect(joined.findLoss()?.hasPrefix("another job has taken it") == true)
+    }
+
     @Test func directoriesOfOthersAreLeftAlone() throws {
         try FileManager.default.createDirectory(atPath: directory.path, withIntermediateDirectories: true)
         try Data().write(to: URL(filePath: directory.path + "/thesis.tex"))

@@ -113,6 +113,17 @@ extension FileSystem {
         ((try? list(directory)) ?? []).contains(name)
     }
 
+    /// Makes a directory, durably, in one that is there.
+    func createDirectoryIfMissing(_ path: String) throws {
+        do {
+            try createDirectory(path)
+        } catch {
+            if error.isExisting { return }
+            throw error
+        }
+        try synchronize(directory: Path.parent(of: path))
+    }
+
     /// Makes a directory and those above it, as far as they are missing, durably.
     func createDirectories(_ path: String) throws {
         let parent = Path.parent(of: path)

@@ -74,6 +74,9 @@ public struct CheckpointStore: Sendable {
         try Checkpoint(path(step), options: options, fileSystem: fileSystem)
     }
 
+    /// The directory of a checkpoint.
+    public func path(of step: Int) -> String { path(step) }
+
     func path(_ step: Int, _ suffix: String = "") -> String { Path.join(directory, Self.name(step) + suffix) }
 
     static func name(_ step: Int) -> String {

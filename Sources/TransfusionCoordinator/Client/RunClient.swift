@@ -1,5 +1,6 @@
 internal import Foundation
 public import TransfusionConfig
+internal import TransfusionSupport
 internal import TransfusionTelemetry
 
 /// A run, asked through its coordinator; falls back on the files of its directory where that makes sense.
@@ -20,8 +21,8 @@ public struct RunClient: Sendable {
         if files.isSupervised, let endpoint = files.read(ControlEndpoint.self, from: files.control) {
             return (CoordinatorClient(url: endpoint.url, token: endpoint.token), endpoint.run)
         }
-        guard let daemon, directory.path.hasPrefix(daemon.root + "/") else { return nil }
-        return (CoordinatorClient(daemon), String(directory.path.dropFirst(daemon.root.count + 1)))
+        guard let daemon, FileIdentity.areSame(Paths.parent(of: directory.path), daemon.root) else { return nil }
+        return (CoordinatorClient(daemon), Paths.name(of: directory.path))
     }
 
     /// The status, from the coordinator or else from files.

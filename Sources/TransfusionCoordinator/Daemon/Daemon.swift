@@ -1,5 +1,6 @@
 internal import Foundation
 internal import TransfusionConfig
+internal import TransfusionSupport
 
 /// `tf-coord serve`: a queue of runs and its server, in one process.
 public struct Daemon: Sendable {
@@ -21,14 +22,14 @@ public struct Daemon: Sendable {
     ///   - log: Called with each line that a person should see.
     ///   - onListening: Called when the server answers.
     ///   - stopRequests: How often somebody has asked to stop so far.
-    /// - Returns: How many runs the next daemon will go on with.
+    /// - Returns: How many runs the next daemon will go on with, and how many of them have not saved everything.
     public func run(
         log: @escaping RunSupervisor.Log, onListening: @escaping @Sendable (DashboardLink) -> Void,
         stopRequests: @escaping @Sendable () -> Int
-    ) async throws -> Int {
+    ) async throws -> (unfinished: Int, unsaved: Int) {
         try files.make()
         let lock = try files.lock()
-        defer { try? lock.close() }
+        defer { lock.release() }
         let controlToken = AccessTokens.generate()
         let queue = try RunQueue(
             RunStore(files.store), root: files.root, hosts: hosts, worker: RunRequest.workerBesideThisProgram(),
@@ -51,7 +52,7 @@ public struct Daemon: Sendable {
                     log(passedOn == 1 ? "stopping: all runs save; once more ends them at once" : "ending at once")
                     await queue.drain()
                 }
-                if await queue.isDrained { return await queue.unfinished }
+                if await queue.isDrained { return (await queue.unfinished, await queue.unsaved) }
                 try await Task.sleep(for: .milliseconds(100))
             }
         }

@@ -28,7 +28,7 @@ public struct DaemonFiles: Sendable {
 
     /// Makes this process the only daemon of the root, until it ends.
     /// - Returns: Keep it; the lock goes with it.
-    func lock() throws -> FileHandle {
+    func lock() throws -> FileLock {
         guard let lock = try FileLock.take(lockFile) else {
             throw CommandFailure("\(root): another tf-coord serves the runs there; see 'tf-coord status'", .wrongUse)
         }

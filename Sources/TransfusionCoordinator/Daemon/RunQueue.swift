@@ -30,6 +30,10 @@ actor RunQueue: RunControl {
     private var port: Int?
     private let controlToken: String
     private var isDraining = false
+    /// Whether a drain ends the runs without saving.
+    private var isEndingAtOnce = false
+    /// Runs that such a drain has ended before they had saved.
+    private(set) var unsaved = 0
     private var supervision: [String: Task<Void, Never>] = [:]
     private var lastStatuses: [String: (changed: Date, status: RunStatus)] = [:]
 
@@ -55,7 +59,7 @@ actor RunQueue: RunControl {
             do {
                 let request = try record.decodedRequest()
                 entries[record.name] = Entry(
-                    record: record, request: request, configuration: try RunConfiguration(yaml: request.configuration))
+                    record: record, request: request, configuration: try request.decodedConfiguration())
             } catch {
                 // Of another version: it stays in the store, and holds up no other.
                 log("warning: \(record.name): cannot be read any more and is left out (\(error))")
@@ -103,9 +107,9 @@ actor RunQueue: RunControl {
 
     /// Asks every run to save and end, so that the next daemon goes on with them; asked again, they end at once.
     func drain() async {
-        let isFirst = !isDraining
+        isEndingAtOnce = isDraining
         isDraining = true
-        for entry in entries.values { await entry.supervisor?.stop(now: !isFirst) }
+        for entry in entries.values { await entry.supervisor?.stop(now: isEndingAtOnce) }
     }
 
     /// Whether a drain has come to its end.
@@ -175,9 +179,10 @@ actor RunQueue: RunControl {
         tokens.revoke("worker of \(name)")
         slots.release(name)
         // What ends because the daemon does is not over.
+        let isSaved = exit.code == CommandFailure.Code.checkpointedAndStopped.rawValue
         let goesOn =
-            isDraining && exit.code == CommandFailure.Code.checkpointedAndStopped.rawValue
-            && entries[name]?.isStopped == false
+            isDraining && (isSaved || isEndingAtOnce && exit.code != 0) && entries[name]?.isStopped == false
+        if goesOn, !isSaved { unsaved += 1 }
         change(name) { record in
             record.state = goesOn ? .active : .ended
             record.exit = exit

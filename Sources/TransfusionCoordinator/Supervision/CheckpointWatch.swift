@@ -2,6 +2,7 @@ internal import Foundation
 internal import Synchronization
 internal import TransfusionCheckpoint
 internal import TransfusionConfig
+internal import TransfusionSupport
 
 /// Knows the newest checkpoint of a run, and reads each new one once to see whether it is whole.
 final class CheckpointWatch: Sendable {
@@ -25,10 +26,20 @@ final class CheckpointWatch: Sendable {
     /// - Parameter verifies: Whether new checkpoints are read as a whole.
     init(_ directory: RunDirectory, verifies: Bool = true) {
         self.verifies = verifies
+        store = Self.store(of: directory)
+    }
+
+    private static func store(of directory: RunDirectory) -> CheckpointStore {
         var options = CheckpointOptions()
         // Verifying must not take processors away from training.
         options.threads = 1
-        store = CheckpointStore(directory.checkpoints, options: options)
+        return CheckpointStore(directory.checkpoints, options: options)
+    }
+
+    /// The complete checkpoints of a run, as directories.
+    static func directories(of run: RunDirectory) -> Set<FileIdentity> {
+        let store = store(of: run)
+        return Set(((try? store.steps()) ?? []).compactMap { try? FileIdentity(at: store.path(of: $0)) })
     }
 
     /// The step of the newest checkpoint that the last `refresh` found.

@@ -41,7 +41,7 @@ struct MPICommandLine: Sendable {
         let own = [HeartbeatEndpoint.environmentVariable, HeartbeatEndpoint.launchVariable, "SWIFT_BACKTRACE"]
         for name in own + Self.choices.keys.sorted() { arguments += ["-x", name] }
         arguments += [request.worker, "--config", files.configuration, "--run-dir", files.directory.path]
-        arguments += ["--resume", "auto", "--expect-ranks", "\(launch.ranks)"] + extra
+        arguments += ["--resume", request.resume ?? "auto", "--expect-ranks", "\(launch.ranks)"] + extra
         self.arguments = arguments
         var environment = [
             HeartbeatEndpoint.environmentVariable: files.endpoint, HeartbeatEndpoint.launchVariable: launch.id,

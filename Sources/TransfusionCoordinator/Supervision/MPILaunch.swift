@@ -42,7 +42,9 @@ final class MPILaunch: Sendable {
     /// these signals blocked, and they stay pending.
     var wasAskedToEnd: Bool { pid.map { ProcessTable.hasPending($0, Self.blockedSignals.map(\.number)) } ?? false }
 
-    private static let blockedSignals = [(name: "TERM", number: SIGTERM), (name: "INT", number: SIGINT)]
+    private static let blockedSignals = [
+        (name: "TERM", number: SIGTERM), (name: "INT", number: SIGINT), (name: "HUP", number: SIGHUP),
+    ]
 
     /// Starts mpirun with the given arguments.
     init(arguments: [String], environment: [String: String], directory: String, log: String) {

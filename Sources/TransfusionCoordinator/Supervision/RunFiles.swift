@@ -22,7 +22,6 @@ public struct RunFiles: Sendable {
     var endpoint: String { directory.coordinator + "/worker.json" }
     /// Where commands ask, with their token.
     var control: String { directory.coordinator + "/control.json" }
-    private var lockFile: String { directory.coordinator + "/lock" }
 
     /// The output of mpirun and all ranks in a launch.
     func log(ofLaunch number: Int) -> String {
@@ -49,24 +48,15 @@ public struct RunFiles: Sendable {
         chmod(directory.coordinator, 0o700)
     }
 
-    /// Makes this process the only coordinator of the run, until it ends.
-    /// - Returns: Keep it; the lock goes with it.
-    func lock() throws -> FileHandle {
-        guard let lock = try FileLock.take(lockFile) else {
-            throw CommandFailure(
-                "\(directory.path): another tf-coord supervises this run; see 'tf-coord status \(directory.path)'",
-                .wrongUse)
-        }
-        return lock
-    }
-
     /// Whether processes of the run are left on this host, as the last coordinator knew them.
     var hasProcesses: Bool {
         read(SupervisorState.self, from: state).map { !ProcessTable.processes(ofRun: $0.identity).isEmpty } ?? false
     }
 
     /// Whether a coordinator supervises the run now.
-    public var isSupervised: Bool { FileLock.isTaken(lockFile) }
+    public var isSupervised: Bool {
+        RunClaim.Holder(directory.supervisionLock)?.role == .coordinator && FileLock.isTaken(directory.supervisionLock)
+    }
 
     func write(_ value: some Encodable, to path: String, durable: Bool) throws {
         try AtomicFile.write(CoordinatorJSON.encode(value, pretty: true), to: path, mode: 0o600, durable: durable)
@@ -110,6 +100,8 @@ struct SupervisorState: Codable, Sendable {
     var restarts: [RunStatus.Restart] = []
     var recoveries: [RunStatus.Recovery] = []
     var exit: RunStatus.Exit?
+    /// The checkpoints that were there when somebody last asked for a place to go on from.
+    var oldCheckpoints: [FileIdentity]?
 
     /// What is kept of a long history.
     static let historyLimit = 500
@@ -133,10 +125,11 @@ struct SupervisorState: Codable, Sendable {
             )
         }
         self = state
-        guard state.directory != directory else { return }
+        self.directory = directory
+        // Several paths may lead to one directory.
+        guard state.directory != directory, !FileIdentity.areSame(state.directory, directory) else { return }
         // Moved or copied: the processes that it knows of belong to the other one.
         identity = UUID().uuidString
-        self.directory = directory
         launch = nil
     }
 }

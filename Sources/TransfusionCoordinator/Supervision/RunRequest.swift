@@ -1,4 +1,6 @@
 internal import Foundation
+internal import SystemPackage
+internal import TransfusionCheckpoint
 public import TransfusionConfig
 
 /// A run that somebody wants: what to train, where, and with how many ranks.
@@ -14,16 +16,20 @@ public struct RunRequest: Sendable, Codable, Equatable {
     public var remoteShell: String?
     /// The most ranks; nil for as many as the hosts take.
     public var ranks: Int?
+    /// `none`, or the path of the run or checkpoint that it goes on from; nil for its own newest checkpoint, as at once when
+    /// it has saved one.
+    public var resume: String?
     /// The program that ranks run.
     public var worker: String
 
     /// - Parameters:
     ///   - hosts: Where ranks may run; nil for this host with as many as `ranks` or else the configuration says.
     ///   - directory: nil for `runs/NAME`.
+    ///   - resume: `auto`, `none`, or the path of a run or of a checkpoint.
     /// - Throws: `CommandFailure` when that is no run.
     public init(
         _ configuration: RunConfiguration, hosts: [ComputeHost]? = nil, remoteShell: String? = nil, ranks: Int? = nil,
-        directory: String? = nil, worker: String? = nil
+        directory: String? = nil, resume: String = "auto", worker: String? = nil
     ) throws {
         self.configuration = configuration.resolved
         workingDirectory = FileManager.default.currentDirectoryPath
@@ -32,12 +38,31 @@ public struct RunRequest: Sendable, Codable, Equatable {
         self.hosts = ComputeHost.unified(hosts ?? [.local(slots: ranks ?? parallel.tensor * (parallel.data ?? 1))])
         self.remoteShell = remoteShell
         self.ranks = ranks
+        self.resume = try Self.resume(resume, configuration)
         self.worker = try worker ?? Self.workerBesideThisProgram()
         _ = try LayoutChoice(configuration, hosts: self.hosts, limit: ranks)
     }
 
+    /// - Throws: `ConfigurationError` when it is of another version.
+    func decodedConfiguration() throws(ConfigurationError) -> RunConfiguration {
+        try RunConfiguration(yaml: configuration, file: "configuration of \(directory)")
+    }
+
     static func absolute(_ path: String) -> String {
-        URL(filePath: path).standardizedFileURL.path(percentEncoded: false).trimmingSuffix("/")
+        FilePath(FileManager.default.currentDirectoryPath).pushing(FilePath(path)).lexicallyNormalized().string
+    }
+
+    /// Refuses a place that a run cannot go on from before anything is launched.
+    private static func resume(_ place: String, _ configuration: RunConfiguration) throws -> String? {
+        if place == "auto" { return nil }
+        if place == "none" { return place }
+        let options = CheckpointOptions(keyFile: configuration.checkpoint.encryptionKeyFile)
+        do {
+            _ = try CheckpointLocation(place, options: options).newest()
+            return absolute(place)
+        } catch {
+            throw CommandFailure("--resume \(place): \(error)", .wrongUse)
+        }
     }
 
     static func workerBesideThisProgram() throws(CommandFailure) -> String {
@@ -46,11 +71,5 @@ public struct RunRequest: Sendable, Codable, Equatable {
             throw CommandFailure("\(worker): is missing; install tf-worker beside tf-coord", .wrongUse)
         }
         return worker
-    }
-}
-
-extension String {
-    fileprivate func trimmingSuffix(_ suffix: String) -> String {
-        count > 1 && hasSuffix(suffix) ? String(dropLast(suffix.count)) : self
     }
 }

@@ -1,5 +1,6 @@
 internal import Foundation
 internal import TransfusionConfig
+internal import TransfusionSupport
 internal import TransfusionTelemetry
 
 extension RunSupervisor {
@@ -8,13 +9,16 @@ extension RunSupervisor {
     ///   - memoryKills: What the kernel had ended for want of memory when the launch began.
     ///   - suspect: The rank whose process was seen to go first, if one was.
     func judge(_ end: MPILaunch.End, memoryKills: Int, suspect: Int? = nil) -> LaunchEnd {
-        if isEndingAtOnce { return .stopped }
         refresh(force: true)
+        if isEndingAtOnce, end != .exited(0) {
+            return end == .exited(CommandFailure.Code.checkpointedAndStopped.rawValue) ? .stopped : .endedAtOnce
+        }
         let text = LaunchLog(path: files.log(ofLaunch: state.launch?.number ?? 0))
         switch end {
         case .impossible(let reason): return .refused(FailureCause(.launch, summary: reason))
         case .exited(0): return .finished
         case .exited(CommandFailure.Code.checkpointedAndStopped.rawValue): return .stopped
+        case .signaled(let number) where hasNotHeard(of: nil) && StopSignals.all.contains(number): return .stopped
         case .signaled(let number):
             let name = SignalName.of(number)
             return .failed(FailureCause(.launcher, signal: name, summary: "mpirun was ended by \(name)"))
@@ -58,6 +62,7 @@ extension RunSupervisor {
         }
         let host = host(of: first.rank)
         if let number = first.signal {
+            if hasNotHeard(of: first.rank), StopSignals.all.contains(number) { return .stopped }
             let name = SignalName.of(number)
             if number == SIGKILL, ProcessTable.outOfMemoryKills > memoryKills {
                 return .failed(
@@ -87,6 +92,13 @@ extension RunSupervisor {
             FailureCause(
                 .exit, rank: first.rank, host: host, exitCode: first.exitCode,
                 summary: reason.map { "\(ending): \($0)" } ?? ending))
+    }
+
+    /// Whether a rank, or any, has not come so far in this launch that it takes signals. Somebody who sends one then wants the
+    /// run to end; there is nothing to save.
+    private func hasNotHeard(of rank: Int?) -> Bool {
+        let heard = detector?.heartbeats(at: MonotonicTime.seconds).map(\.heartbeat.rank) ?? []
+        return rank.map { !heard.contains($0) } ?? heard.isEmpty
     }
 
     private static func withoutMemory(

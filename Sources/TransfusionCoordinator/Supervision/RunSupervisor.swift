@@ -9,11 +9,11 @@ public actor RunSupervisor {
     /// What a supervisor tells the person who looks on.
     public typealias Log = @Sendable (String) -> Void
 
-    let request: RunRequest
+    var request: RunRequest
     let configuration: RunConfiguration
     let files: RunFiles
     let log: Log
-    private let lock: FileHandle
+    let claim: RunClaim
     let checkpoints: CheckpointWatch
     var hosts: HostHealth
 
@@ -56,11 +56,21 @@ public actor RunSupervisor {
     public init(_ request: RunRequest, log: @escaping Log) throws {
         let directory = RunDirectory(request.directory)
         let files = RunFiles(directory)
-        let configuration = try RunConfiguration(
-            yaml: request.configuration, file: "configuration of \(request.directory)")
+        let configuration = try request.decodedConfiguration()
         try directory.check(configuration)
         try files.make()
-        lock = try files.lock()
+        claim = RunClaim(directory)
+        try claim.coordinate()
+        var state = try SupervisorState(files, run: configuration.name)
+        try claim.announce(state.identity)
+        try Self.requireNoOtherJob(claim, files, log)
+        var request = request
+        if files.hasProcesses {
+            // Ranks that went on by themselves were where it says already.
+            request.resume = files.read(RunRequest.self, from: files.request)?.resume
+        } else if request.resume != nil, request.resume != files.read(RunRequest.self, from: files.request)?.resume {
+            state.oldCheckpoints = Array(CheckpointWatch.directories(of: directory))
+        }
         try AtomicFile.write(configuration.resolved.utf8, to: files.configuration)
         try files.write(request, to: files.request, durable: true)
         self.request = request
@@ -70,7 +80,7 @@ public actor RunSupervisor {
         checkpoints = CheckpointWatch(directory)
         metrics = MetricsTail(path: directory.metrics, spikeLimit: configuration.supervision.lossSpike)
         hosts = HostHealth(request.hosts, shell: RemoteShell(request.remoteShell))
-        state = try SupervisorState(files, run: configuration.name)
+        self.state = state
     }
 
     public nonisolated var runName: String { configuration.name }
@@ -80,6 +90,10 @@ public actor RunSupervisor {
 
     /// Asks the run to save and end; asked again, or with `now`, it ends at once.
     public func stop(now: Bool) {
+        requestStop(now: now)
+    }
+
+    func requestStop(now: Bool = false) {
         stopRequests = max(stopRequests + 1, now ? 2 : 1)
     }
 
@@ -99,7 +113,7 @@ public actor RunSupervisor {
     public func run(endpoint: HeartbeatEndpoint, control: ControlEndpoint) async throws -> RunStatus.Exit {
         try files.writeEndpoint(endpoint)
         try files.write(control, to: files.control, durable: false)
-        defer { unlink(files.control) }
+        defer { if claim.findLoss() == nil { unlink(files.control) } }
         let now = Date().timeIntervalSince1970
         if let ended = state.ended { state.pausedSeconds += max(0, now - ended) }
         state.started = state.started ?? now
@@ -118,6 +132,7 @@ public actor RunSupervisor {
         var adopted = try await adoptLaunch()
         refresh(force: true)
         while true {
+            if let loss = claim.findLoss() { return await finish(.failed, code: 1, lossReason(loss)) }
             let launch: MPILaunch
             if let found = adopted {
                 launch = found
@@ -133,6 +148,8 @@ public actor RunSupervisor {
             case .finished: return await finish(.done, code: 0, "all \(configuration.schedule.steps) steps are done")
             case .stopped where isGrowing && stopRequests == 0: try await killAll()
             case .stopped: return await finish(.stopped, code: 85, "stopped on request; 'tf-coord resume' continues it")
+            case .endedAtOnce: return await finish(.stopped, code: 1, reasonAtOnce)
+            case .lostDirectory(let reason): return await finish(.failed, code: 1, reason)
             case .refused(let cause) where newcomers.isEmpty:
                 return await finish(.failed, code: cause.exitCode ?? 1, cause.summary)
             case .refused(let cause), .failed(let cause):
@@ -265,6 +282,10 @@ public actor RunSupervisor {
     enum LaunchEnd {
         case finished
         case stopped
+        /// Somebody wanted its end without saving.
+        case endedAtOnce
+        /// The run has no directory any more.
+        case lostDirectory(String)
         /// It failed, and would fail in the same way again.
         case refused(FailureCause)
         case failed(FailureCause)
@@ -277,6 +298,7 @@ public actor RunSupervisor {
             let now = MonotonicTime.seconds
             if let end = launch.end { return judge(end, memoryKills: memoryKills) }
             lastSeenLauncher = now
+            if let reason = await leaveLostDirectory(launch) { return .lostDirectory(reason) }
             if launch.wasAskedToEnd { stopRequests = max(stopRequests, 1) }
             if stopRequests > sentRequests {
                 sentRequests = stopRequests
@@ -349,6 +371,7 @@ public actor RunSupervisor {
     // MARK: Files
 
     func save() {
+        guard claim.findLoss() == nil else { return }
         do {
             try files.write(state, to: files.state, durable: true)
         } catch {
@@ -363,6 +386,7 @@ public actor RunSupervisor {
         lastRefresh = now
         metrics.refresh()
         checkpoints.refresh()
+        forgetResumeOnceSaved()
         if let step = metrics.latest?.step { furthestStep = max(furthestStep, step) }
         guard force || now - lastStatusWrite > 2 else { return }
         lastStatusWrite = now
@@ -370,6 +394,7 @@ public actor RunSupervisor {
     }
 
     private func writeStatus() {
+        guard claim.findLoss() == nil else { return }
         do {
             try files.write(status(), to: files.status, durable: false)
         } catch {
