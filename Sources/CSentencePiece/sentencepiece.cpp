@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <sstream>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -42,12 +43,9 @@ int guarded(char **error, Body body) {
     }
 }
 
-class Sentences : public sentencepiece::SentenceIterator {
+class Lines : public sentencepiece::SentenceIterator {
    public:
-    Sentences(const char *const *sentences, const size_t *lengths, size_t count)
-        : sentences_(sentences), lengths_(lengths), count_(count) {
-        load();
-    }
+    Lines(const char *bytes, const size_t *ends, size_t count) : bytes_(bytes), ends_(ends), count_(count) { load(); }
     bool done() const override { return next_ >= count_; }
     void Next() override {
         next_ += 1;
@@ -58,10 +56,12 @@ class Sentences : public sentencepiece::SentenceIterator {
 
    private:
     void load() {
-        if (!done()) current_.assign(sentences_[next_], lengths_[next_]);
+        if (done()) return;
+        const size_t start = next_ == 0 ? 0 : ends_[next_ - 1];
+        current_.assign(bytes_ + start, ends_[next_] - start);
     }
-    const char *const *sentences_;
-    const size_t *lengths_;
+    const char *bytes_;
+    const size_t *ends_;
     size_t count_;
     size_t next_ = 0;
     std::string current_;
@@ -125,14 +125,15 @@ int tf_sp_decode(const tf_sp_model *model, const int32_t *ids, size_t id_count, 
     });
 }
 
-int tf_sp_train(const char *const *names, const char *const *values, size_t option_count, const char *const *sentences,
-                const size_t *lengths, size_t sentence_count, char **model, size_t *count, char **error) {
+int tf_sp_train(const char *options, const void *lines, const size_t *ends, size_t line_count, char **model,
+                size_t *count, char **error) {
     return guarded(error, [&] {
-        std::unordered_map<std::string, std::string> options;
-        for (size_t i = 0; i < option_count; i++) options[names[i]] = values[i];
-        Sentences iterator(sentences, lengths, sentence_count);
+        std::unordered_map<std::string, std::string> settings;
+        std::istringstream text(options);
+        for (std::string name, value; std::getline(text, name, '=') && std::getline(text, value);) settings[name] = value;
+        Lines iterator(static_cast<const char *>(lines), ends, line_count);
         std::string serialized;
-        const auto status = sentencepiece::SentencePieceTrainer::Train(options, &iterator, &serialized);
+        const auto status = sentencepiece::SentencePieceTrainer::Train(settings, &iterator, &serialized);
         if (status.ok()) {
             *model = copy(serialized.data(), serialized.size());
             *count = serialized.size();

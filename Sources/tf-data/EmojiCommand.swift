@@ -87,6 +87,7 @@ extension DataCommand {
             if report.variantsWithoutBase > 0 {
                 Swift.print("  left out, skin tones without a base or a picture: \(report.variantsWithoutBase)")
             }
+            for note in report.tokenizerNotes { Swift.print("  tokenizer: \(note)") }
             Swift.print("  a look at it: \(report.path)/sheet.png")
         }
     }

@@ -77,6 +77,7 @@ extension DataCommand {
                 Swift.print("  left out, PNG files that metadata.jsonl does not name: \(report.filesWithoutCaption)")
             }
             if report.emptyTexts > 0 { Swift.print("  left out, empty texts: \(report.emptyTexts)") }
+            for note in report.tokenizerNotes { Swift.print("  tokenizer: \(note)") }
         }
     }
 }

@@ -18,6 +18,9 @@ extension DataCommand {
             static let configuration = CommandConfiguration(
                 abstract: "Trains a BPE model with Llama's settings on the lines of text files.",
                 discussion: """
+                    Of more than 64 MiB of text a random choice is read, the same each time. A corpus with
+                    fewer different pieces than asked for gives a smaller model.
+
                     EXAMPLE
                       tf-data tokenizer train corpus.txt --pieces 4096 --out tokenizer.model
                     """)
@@ -33,14 +36,13 @@ extension DataCommand {
 
             func run() throws {
                 try DatasetWriter.refuseExisting(out)
-                var lines: [String] = []
-                for file in files {
-                    lines += try Files.readText(file).split(separator: "\n").map(String.init)
-                }
-                let tokenizer = try SentencePieceTokenizer.train(
-                    on: lines, from: files.joined(separator: ", "), pieces: pieces)
+                var corpus = TokenizerCorpus()
+                for file in files { try corpus.addLines(of: file) }
+                let training = try TokenizerTraining(on: corpus, from: files.joined(separator: ", "), pieces: pieces)
+                let tokenizer = training.tokenizer
                 try Files.write(tokenizer.model, to: out)
-                print("\(out): \(tokenizer.pieceCount) pieces from \(lines.count) lines, \(tokenizer.digest)")
+                print("\(out): \(tokenizer.pieceCount) pieces from \(corpus.textCount) lines, \(tokenizer.digest)")
+                for note in training.notes { print("  \(note)") }
             }
         }
 

@@ -71,6 +71,7 @@ import _TestUtilities
         let train = ["tokenizer", "train", directory.file("text.txt"), "--pieces", "290", "--out", model]
         #expect(try data.run(train).status == 0)
         try expectFailure(train, status: 2, naming: "exists already")
+        try trainsWhateverTheLines()
         let empty = directory.file("empty.txt")
         for text in ["", "  \n\t\n"] {
             try Data(text.utf8).write(to: URL(filePath: empty))
@@ -86,6 +87,23 @@ import _TestUtilities
         #expect(special.output == "1 290 291 2\n")
         try expectFailure(["tokenizer", "decode", "--model", model, "292"], status: 1, naming: "292")
         try expectFailure(["tokenizer", "encode", "--model", "/nowhere", "x"], status: 1, naming: "/nowhere")
+    }
+
+    /// Ends of lines are no text, and a long run without a space, which libsentencepiece dies of, is cut and told.
+    func trainsWhateverTheLines() throws {
+        let model = directory.file("lines.model")
+        let lines = (0..<300).map { "red circle \($0) and a blue square" } + [String(repeating: "=", count: 40_000)]
+        let text = lines.joined(separator: "\r\n")
+        try text.write(toFile: directory.file("lines.txt"), atomically: true, encoding: .utf8)
+        let result = try data.run("tokenizer", "train", directory.file("lines.txt"), "--out", model)
+        #expect(result.status == 0 && result.signal == nil, "\(result.errors)")
+        let told = result.output.split(separator: "\n")
+        #expect(told.count == 3)
+        #expect(told.first?.contains(" pieces from 301 lines, ") == true)
+        #expect(told.dropFirst().first?.contains("one run of more than 1024 letters") == true)
+        #expect(told.last?.contains("4096 were asked for") == true)
+        let ids = try data.run("tokenizer", "encode", "--model", model, "--pieces", "\r").output
+        #expect(ids.hasSuffix(":<0x0D>\n"))
     }
 
     @Test func wrongUseExitsWithTwo() throws {

@@ -69,6 +69,25 @@ import _TestUtilities
         #expect(left.sorted() == ["pictures", "text.jsonl"])
     }
 
+    @Test func whatTheTokenizerCannotLearnIsTold() throws {
+        let run = String(repeating: "=", count: 40_000)
+        try write("{\"text\": \"\(run)\"}\r\n{\"text\": \"a word\\u0000\"}\r\n", "text.jsonl")
+        var settings = settings
+        settings.pieces = 4096
+        let report = try settings.build(at: directory.file("out"))
+        #expect(report.documents["train"] == 2)
+        #expect(report.tokenizerNotes.count == 2)
+        #expect(report.tokenizerNotes.first?.hasPrefix("one run of more than 1024 letters") == true)
+        let dataset = try PackedDataset(directory.file("out"))
+        #expect(try dataset.tokenizer.decode(dataset.document(0)) == run)
+    }
+
+    @Test(arguments: ["{\"text\": \"\\ud800\"}", "{\"text\": \"\u{0}\"}", "{\"text\": 7}"])
+    func aLineThatIsNoTextIsNamed(_ line: String) throws {
+        try write("{\"text\": \"good\"}\n" + line, "text.jsonl")
+        #expect { try settings.build(at: directory.file("out")) } throws: { "\($0)".contains("text.jsonl:2: ") }
+    }
+
     /// With a given tokenizer and with one to be trained.
     @Test(arguments: [true, false]) func nothingToTrainOnIsRefused(_ hasTokenizer: Bool) throws {
         var settings = settings

@@ -138,7 +138,7 @@ import _TestUtilities
 
     @Test func anotherTokenizerIsRefused() throws {
         let dataset = try SyntheticDataset().dataset
-        let other = try SentencePieceTokenizer.train(on: ["red circle", "blue square"], pieces: 280)
+        let other = try TokenizerTraining(on: TokenizerCorpus(["red circle", "blue square"]), pieces: 280).tokenizer
         #expect { try dataset.checkTokenizer(other) } throws: { "\($0)".contains(dataset.path) }
         try dataset.checkTokenizer(dataset.tokenizer)
     }

@@ -56,24 +56,6 @@ import Testing
         }
     }
 
-    @Test func trainedModelLosesNothingAndIsTheSameEachTime() throws {
-        let corpus = ["red circle", "blue square in 1999", "the largest of all circles", "a naïve heart"]
-        let trained = try SentencePieceTokenizer.train(on: corpus, pieces: 300)
-        #expect(trained.pieceCount == 300)
-        #expect(try SentencePieceTokenizer.train(on: corpus, pieces: 300).digest == trained.digest)
-        for text in corpus + ["  two  spaces ", "日本 🔴", "line\nbreak"] {
-            #expect(try trained.decode(trained.encode(text)) == text)
-        }
-        // Digits are one piece each.
-        #expect(try trained.encode("1999").count == 5)
-    }
-
-    @Test func impossibleTrainingIsRefused() {
-        #expect(throws: DataError.self) { try SentencePieceTokenizer.train(on: ["red"], pieces: 259) }
-        #expect(throws: DataError.self) { try SentencePieceTokenizer.train(on: ["red"], pieces: 5000) }
-        #expect(throws: DataError.self) { try SentencePieceTokenizer.train(on: [], pieces: 300) }
-    }
-
     @Test func whatIsNoModelIsRefusedByName() throws {
         for bytes in [[], [0xFF, 0xFF, 0xFF], Array(tokenizer.model.prefix(tokenizer.model.count / 2))] as [[UInt8]] {
             #expect {

@@ -32,9 +32,11 @@ int tf_sp_encode(const tf_sp_model *model, const char *text, size_t count, int32
 int tf_sp_decode(const tf_sp_model *model, const int32_t *ids, size_t id_count, char **text, size_t *count,
                  char **error);
 
-/// Trains on `sentences` (UTF-8, `lengths[i]` bytes each) with the trainer's own options as `names[i]=values[i]`.
-int tf_sp_train(const char *const *names, const char *const *values, size_t option_count, const char *const *sentences,
-                const size_t *lengths, size_t sentence_count, char **model, size_t *count, char **error);
+/// Trains on `lines` (UTF-8; line i ends at byte `ends[i]`, where the next one begins) with the trainer's own options, as
+/// `name=value` in a line each. The trainer ends the process when a word has more than 65,535 letters, and writes out of
+/// bounds above 32,767.
+int tf_sp_train(const char *options, const void *lines, const size_t *ends, size_t line_count, char **model,
+                size_t *count, char **error);
 
 void tf_sp_release(void *result);
 

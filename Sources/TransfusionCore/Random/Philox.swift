@@ -19,6 +19,7 @@ public struct Philox: Sendable {
         case sampling = 7
         case textSampling = 8
         case packing = 9
+        case tokenizerSample = 10
     }
 
     private let key: UInt64

@@ -50,6 +50,8 @@ public struct EmojiDataset {
         public var withoutPicture: [String]
         /// Skin-tone variants whose base emoji is not in the data set.
         public var variantsWithoutBase: Int
+        /// What the training of the tokenizer left out, cut or made smaller.
+        public var tokenizerNotes: [String]
     }
 
     /// - Parameter progress: Told what is being done, how much of it is done, and of how much (0 when that is not known).
@@ -80,6 +82,7 @@ public struct EmojiDataset {
 
         progress("training the tokenizer", 0, 0)
         let tokenizer: SentencePieceTokenizer
+        var tokenizerNotes: [String] = []
         if let tokenizerPath {
             tokenizer = try SentencePieceTokenizer(path: tokenizerPath)
         } else {
@@ -87,7 +90,9 @@ public struct EmojiDataset {
             let sample = texts.prefix(20_000)
             let repeats = max(1, sample.count / chosen.count)
             let captions = chosen.flatMap { repeatElement(list.emoji[$0].name, count: repeats) }
-            tokenizer = try SentencePieceTokenizer.train(on: captions + sample, pieces: pieces)
+            let training = try TokenizerTraining(on: TokenizerCorpus(captions + sample), pieces: pieces)
+            tokenizer = training.tokenizer
+            tokenizerNotes = training.notes
         }
 
         let writer = try DatasetWriter(
@@ -127,7 +132,8 @@ public struct EmojiDataset {
             documents: Dictionary(uniqueKeysWithValues: manifest.splits.map { ($0.name, $0.documents) }),
             captionTokens: manifest.splits.reduce(0) { $0 + $1.captionTokens },
             textTokens: manifest.splits.reduce(0) { $0 + $1.textTokens }, vocabulary: tokenizer.vocabulary,
-            tokenizerDigest: tokenizer.digest, withoutPicture: withoutPicture, variantsWithoutBase: variantsWithoutBase)
+            tokenizerDigest: tokenizer.digest, withoutPicture: withoutPicture, variantsWithoutBase: variantsWithoutBase,
+            tokenizerNotes: tokenizerNotes)
     }
 
     /// Skin tones get a split of their own, linked to their base, for learning to edit; `train` has none.

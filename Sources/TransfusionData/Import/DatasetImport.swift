@@ -13,8 +13,6 @@ public struct DatasetImport {
     public var tokenizerPath: String?
     /// One pair and one document in so many goes to the split `validation`; 0 for none.
     public var validationEvery = 50
-    /// How many texts the tokenizer is trained on at most.
-    static let tokenizerTexts = 100_000
 
     public init() {}
 
@@ -31,6 +29,8 @@ public struct DatasetImport {
         public var filesWithoutCaption: Int
         /// Lines whose text is empty.
         public var emptyTexts: Int
+        /// What the training of the tokenizer left out, cut or made smaller.
+        public var tokenizerNotes: [String]
     }
 
     private struct Metadata: Decodable {
@@ -42,7 +42,7 @@ public struct DatasetImport {
         }
     }
 
-    private struct TextLine: Decodable {
+    struct TextLine: Decodable {
         let text: String
     }
 
@@ -73,7 +73,16 @@ public struct DatasetImport {
         progress("reading the captions", 0, 0)
         var sources: [Source] = []
         for folder in folders { sources += try Self.sources(in: folder) }
-        let tokenizer = try tokenizer(captions: sources.map(\.caption))
+        var tokenizerNotes: [String] = []
+        let tokenizer: SentencePieceTokenizer
+        if let tokenizerPath {
+            tokenizer = try SentencePieceTokenizer(path: tokenizerPath)
+        } else {
+            progress("training the tokenizer", 0, 0)
+            let training = try train(captions: sources.map(\.caption))
+            tokenizer = training.tokenizer
+            tokenizerNotes = training.notes
+        }
 
         let writer = try DatasetWriter(
             path, image: .init(channels: 3, height: size, width: size, element: .u8), tokenizer: tokenizer,
@@ -122,25 +131,17 @@ public struct DatasetImport {
                     + Files.names(in: folder).count {
                         $0.lowercased().hasSuffix(".png") && !named.contains(folder + "/" + $0)
                     }
-            }, emptyTexts: emptyTexts)
+            }, emptyTexts: emptyTexts, tokenizerNotes: tokenizerNotes)
     }
 
     private func split(of index: Int) -> String {
         validationEvery > 0 && index % validationEvery == validationEvery - 1 ? "validation" : "train"
     }
 
-    private func tokenizer(captions: [String]) throws(DataError) -> SentencePieceTokenizer {
-        if let tokenizerPath { return try SentencePieceTokenizer(path: tokenizerPath) }
-        var sample = Array(captions.prefix(Self.tokenizerTexts))
-        for file in texts {
-            var room = Self.tokenizerTexts
-            try JSONLines.forEach(file, as: TextLine.self) { _, line throws(DataError) in
-                guard room > 0, !line.text.isEmpty else { return }
-                room -= 1
-                sample.append(line.text)
-            }
-        }
-        return try SentencePieceTokenizer.train(on: sample, from: sourceNames, pieces: pieces)
+    private func train(captions: [String]) throws(DataError) -> TokenizerTraining {
+        var corpus = TokenizerCorpus(captions)
+        for file in texts { try corpus.addJSONLines(of: file) }
+        return try TokenizerTraining(on: corpus, from: sourceNames, pieces: pieces)
     }
 
     private var sourceNames: String { (folders + texts).joined(separator: ", ") }

@@ -9,24 +9,21 @@ enum JSONLines {
     ) throws(DataError) {
         let file = try MappedFile(path)
         let decoder = JSONDecoder()
-        var start = 0
-        var number = 0
-        while start < file.bytes.count {
-            let rest = file.bytes[start...]
-            let end = rest.firstIndex(of: UInt8(ascii: "\n")) ?? file.bytes.count
-            number += 1
-            let line = file.bytes[start..<end]
-            start = end + 1
-            guard line.contains(where: { $0 > 32 }) else { continue }
-            let value: Value
-            do {
-                value = try decoder.decode(type, from: Data(line))
-            } catch DecodingError.keyNotFound(let key, _) {
-                throw DataError("\(path):\(number)", "\"\(key.stringValue)\" is missing")
-            } catch {
-                throw DataError("\(path):\(number)", "is not a JSON object of the expected form")
-            }
-            try body(number, value)
+        for line in TextLines(file.bytes) {
+            guard file.bytes[line.range].contains(where: { $0 > 32 }) else { continue }
+            try body(line.number, try value(of: line, in: file, as: type, decoder))
+        }
+    }
+
+    static func value<Value: Decodable>(
+        of line: TextLines.Line, in file: MappedFile, as type: Value.Type, _ decoder: JSONDecoder
+    ) throws(DataError) -> Value {
+        do {
+            return try decoder.decode(type, from: Data(file.bytes[line.range]))
+        } catch DecodingError.keyNotFound(let key, _) {
+            throw DataError("\(file.path):\(line.number)", "\"\(key.stringValue)\" is missing")
+        } catch {
+            throw DataError("\(file.path):\(line.number)", "is not a JSON object of the expected form")
         }
     }
 }

@@ -20,6 +20,8 @@ public final class SentencePieceTokenizer: @unchecked Sendable {
     public let beginOfText: Int32
     public let endOfText: Int32
     private let handle: OpaquePointer
+    /// The faster way to encode, where the model allows it.
+    private let encoder: SentencePieceBPE?
 
     public var beginOfImage: Int32 { Int32(pieceCount) }
     public var endOfImage: Int32 { Int32(pieceCount + 1) }
@@ -49,6 +51,7 @@ public final class SentencePieceTokenizer: @unchecked Sendable {
             throw DataError(name, "has no <s> or no </s>; train the tokenizer with both")
         }
         handle = loaded
+        encoder = SentencePieceModel(model).flatMap { SentencePieceBPE($0) }
         self.model = model
         self.beginOfText = beginOfText
         self.endOfText = endOfText
@@ -118,6 +121,16 @@ public final class SentencePieceTokenizer: @unchecked Sendable {
     }
 
     private func encodePlain(_ text: String) throws(DataError) -> [Int32] {
+        guard let encoder else { return try encodeByLibrary(text) }
+        var text = text
+        return text.withUTF8 { encoder.encode($0) }
+    }
+
+    /// Whether text is encoded without libsentencepiece.
+    var encodesByItself: Bool { encoder != nil }
+
+    /// What libsentencepiece makes of a text: the way for models that `SentencePieceBPE` is not made for.
+    func encodeByLibrary(_ text: String) throws(DataError) -> [Int32] {
         var text = text
         var ids: UnsafeMutablePointer<Int32>?
         var count = 0

@@ -1,0 +1,185 @@
+/// The merges of a byte-pair encoding, and their application to one word.
+///
+/// Of all neighbouring symbols the pair of the lowest rank is merged, the leftmost first, until no pair has a merge.
+///
+/// `@unchecked Sendable`: the table is not changed after it is made.
+final class BytePairMerges: @unchecked Sendable {
+    struct Merge {
+        let left: Int32
+        let right: Int32
+        let result: Int32
+        /// Lower ones come first.
+        let rank: Int32
+    }
+
+    /// What a word is being merged in; kept from word to word.
+    struct Workspace: Sendable {
+        /// The symbols, -1 for those that no merge knows, and where each begins in the word.
+        var symbols: [Int32] = []
+        var starts: [Int32] = []
+        fileprivate var ranks: [Int32] = []
+        fileprivate var results: [Int32] = []
+        fileprivate var next: [Int32] = []
+        fileprivate var previous: [Int32] = []
+        /// A heap of rank and place, the lowest first.
+        fileprivate var heap: [UInt64] = []
+    }
+
+    private static let none = Int32.max
+    /// Up to this many symbols, looking at all pairs is faster than a heap.
+    private static let shortWord = 32
+
+    private struct Slot {
+        /// The pair, all ones where there is none.
+        var pair = UInt64.max
+        var result: Int32 = 0
+        var rank = BytePairMerges.none
+    }
+
+    /// An open hash table by the pair.
+    private let slots: UnsafeMutableBufferPointer<Slot>
+    private let mask: Int
+
+    /// Of several merges of one pair the first counts.
+    init(_ merges: [Merge]) {
+        var size = 16
+        while size < 2 * merges.count { size *= 2 }
+        mask = size - 1
+        slots = .allocate(capacity: size)
+        slots.initialize(repeating: Slot())
+        for merge in merges {
+            let pair = Self.pair(merge.left, merge.right)
+            let place = place(of: pair)
+            guard slots[place].pair == .max else { continue }
+            slots[place] = Slot(pair: pair, result: merge.result, rank: merge.rank)
+        }
+    }
+
+    deinit { slots.deallocate() }
+
+    /// Merges what the workspace holds.
+    func apply(to work: inout Workspace) {
+        if work.symbols.count <= Self.shortWord { applyShort(&work) } else { applyLong(&work) }
+    }
+
+    @inline(__always)
+    private static func pair(_ left: Int32, _ right: Int32) -> UInt64 {
+        UInt64(UInt32(bitPattern: left)) << 32 | UInt64(UInt32(bitPattern: right))
+    }
+
+    /// The slot that holds the pair, or the free one where it belongs.
+    @inline(__always)
+    private func place(of pair: UInt64) -> Int {
+        var place = Int(truncatingIfNeeded: (pair &* 0x9E37_79B9_7F4A_7C15) >> 32) & mask
+        while slots[place].pair != pair, slots[place].pair != .max { place = (place + 1) & mask }
+        return place
+    }
+
+    @inline(__always)
+    private func find(_ left: Int32, _ right: Int32) -> (result: Int32, rank: Int32) {
+        guard left >= 0, right >= 0 else { return (0, Self.none) }
+        let slot = slots[place(of: Self.pair(left, right))]
+        return (slot.result, slot.rank)
+    }
+
+    private func applyShort(_ work: inout Workspace) {
+        var count = work.symbols.count
+        guard count > 1 else { return }
+        work.ranks.removeAll(keepingCapacity: true)
+        work.results.removeAll(keepingCapacity: true)
+        for index in 0..<count - 1 {
+            let (result, rank) = find(work.symbols[index], work.symbols[index + 1])
+            work.ranks.append(rank)
+            work.results.append(result)
+        }
+        while true {
+            var best = 0
+            var bestRank = Self.none
+            for index in 0..<count - 1 where work.ranks[index] < bestRank {
+                best = index
+                bestRank = work.ranks[index]
+            }
+            guard bestRank != Self.none else { break }
+            work.symbols[best] = work.results[best]
+            count -= 1
+            for index in best + 1..<count {
+                work.symbols[index] = work.symbols[index + 1]
+                work.starts[index] = work.starts[index + 1]
+            }
+            for index in best..<count - 1 {
+                work.ranks[index] = work.ranks[index + 1]
+                work.results[index] = work.results[index + 1]
+            }
+            if best > 0 {
+                (work.results[best - 1], work.ranks[best - 1]) = find(work.symbols[best - 1], work.symbols[best])
+            }
+            if best + 1 < count {
+                (work.results[best], work.ranks[best]) = find(work.symbols[best], work.symbols[best + 1])
+            }
+        }
+        work.symbols.removeLast(work.symbols.count - count)
+        work.starts.removeLast(work.starts.count - count)
+    }
+
+    /// With a heap of the pairs; an entry is old when its place has another rank by now.
+    private func applyLong(_ work: inout Workspace) {
+        let count = work.symbols.count
+        work.ranks = [Int32](repeating: Self.none, count: count)
+        work.results = [Int32](repeating: 0, count: count)
+        work.next = (0..<Int32(count)).map { $0 + 1 }
+        work.previous = (0..<Int32(count)).map { $0 - 1 }
+        work.heap.removeAll(keepingCapacity: true)
+        for index in 0..<count - 1 { rank(index, index + 1, &work) }
+        while let entry = Self.popLowest(&work.heap) {
+            let place = Int(entry & 0xFFFF_FFFF)
+            guard work.ranks[place] == Int32(entry >> 32) else { continue }
+            work.symbols[place] = work.results[place]
+            let merged = Int(work.next[place])
+            let next = Int(work.next[merged])
+            let previous = Int(work.previous[place])
+            work.ranks[merged] = Self.none
+            work.ranks[place] = Self.none
+            work.next[place] = Int32(next)
+            work.starts[merged] = -1
+            if next < count {
+                work.previous[next] = Int32(place)
+                rank(place, next, &work)
+            }
+            if previous >= 0 { rank(previous, place, &work) }
+        }
+        var kept = 0
+        for index in 0..<count where work.starts[index] >= 0 {
+            work.symbols[kept] = work.symbols[index]
+            work.starts[kept] = work.starts[index]
+            kept += 1
+        }
+        work.symbols.removeLast(count - kept)
+        work.starts.removeLast(count - kept)
+    }
+
+    private func rank(_ left: Int, _ right: Int, _ work: inout Workspace) {
+        (work.results[left], work.ranks[left]) = find(work.symbols[left], work.symbols[right])
+        guard work.ranks[left] != Self.none else { return }
+        work.heap.append(UInt64(work.ranks[left]) << 32 | UInt64(left))
+        var child = work.heap.count - 1
+        while child > 0, work.heap[(child - 1) / 2] > work.heap[child] {
+            work.heap.swapAt(child, (child - 1) / 2)
+            child = (child - 1) / 2
+        }
+    }
+
+    private static func popLowest(_ heap: inout [UInt64]) -> UInt64? {
+        guard let lowest = heap.first, let last = heap.popLast() else { return nil }
+        guard !heap.isEmpty else { return lowest }
+        var parent = 0
+        while 2 * parent + 1 < heap.count {
+            var child = 2 * parent + 1
+            if child + 1 < heap.count, heap[child + 1] < heap[child] { child += 1 }
+            guard heap[child] < last else { break }
+            heap[parent] = heap[child]
+            parent = child
+        }
+        heap[parent] = last
+        return lowest
+    }
+}

@@ -1,0 +1,152 @@
+internal import Foundation
+internal import TransfusionCore
+
+/// The texts that a tokenizer learns from: all of them, or as many random ones as fit in some number of bytes.
+///
+/// Files are mapped and looked through for the ends of lines; only the lines that are chosen are read. The same texts give
+/// the same choice each time.
+public struct TokenizerCorpus {
+    private enum Place {
+        case memory(String)
+        case line(TextLines.Line, file: Int)
+
+        /// Lines in the order of their files, so that what is read together lies together.
+        var order: (file: Int, start: Int) {
+            switch self {
+            case .memory: (-1, 0)
+            case .line(let line, let file): (file, line.range.lowerBound)
+            }
+        }
+    }
+
+    private struct Source {
+        let file: MappedFile
+        let isJSON: Bool
+    }
+
+    /// Of one text no more bytes than these are read, so that a long one leaves room for others.
+    static let longestText = 1 << 20
+    /// What a text costs beside its bytes, so that many short ones stay bounded too.
+    private static let overhead = 64
+    /// After so many bytes of a file the pages that were looked at are given back.
+    private static let mostPages = 32 << 20
+
+    /// How many texts there are, those without a letter not counted.
+    public private(set) var textCount = 0
+    /// Whether some of the texts are not read.
+    var isSample: Bool { choice.count < partCount }
+    let byteLimit: Int
+    /// How many texts, or parts of long ones, were offered to the choice.
+    private var partCount = 0
+    private var choice: BoundedChoice<Place>
+    private var files: [Source] = []
+    private var sourceCount = 0
+
+    /// - Parameter byteLimit: How many bytes of text are read.
+    public init(byteLimit: Int = 64 << 20) {
+        self.byteLimit = byteLimit
+        choice = BoundedChoice(limit: byteLimit)
+    }
+
+    public init(_ texts: [String]) {
+        self.init()
+        add(texts)
+    }
+
+    public mutating func add(_ texts: [String]) {
+        for (number, text) in texts.enumerated() where text.utf8.contains(where: { $0 > 32 }) {
+            textCount += 1
+            offer(.memory(text), bytes: text.utf8.count, number: number)
+        }
+        sourceCount += 1
+    }
+
+    /// Adds the lines of a text file.
+    public mutating func addLines(of path: String) throws(DataError) {
+        try add(path, isJSON: false)
+    }
+
+    /// Adds the texts of a file with lines `{"text": "…"}`.
+    mutating func addJSONLines(of path: String) throws(DataError) {
+        try add(path, isJSON: true)
+    }
+
+    private mutating func add(_ path: String, isJSON: Bool) throws(DataError) {
+        let file = try MappedFile(path)
+        files.append(Source(file: file, isJSON: isJSON))
+        var number = 0
+        var forgotten = 0
+        for line in TextLines(file.bytes) where file.bytes[line.range].contains(where: { $0 > 32 }) {
+            textCount += 1
+            if line.range.lowerBound - forgotten > Self.mostPages {
+                file.forgetPages()
+                forgotten = line.range.lowerBound
+            }
+            var rest = line.range
+            // A JSON line is read as a whole; a plain one can be chosen in parts.
+            while !isJSON, rest.count > Self.longestText {
+                var end = rest.lowerBound + Self.longestText
+                while end > rest.lowerBound + Self.longestText - 4, file.bytes[end] & 0xC0 == 0x80 { end -= 1 }
+                let part = TextLines.Line(number: line.number, range: rest.lowerBound..<end)
+                offer(.line(part, file: files.count - 1), bytes: part.range.count, number: number)
+                number += 1
+                rest = end..<rest.upperBound
+            }
+            let part = TextLines.Line(number: line.number, range: rest)
+            offer(.line(part, file: files.count - 1), bytes: rest.count, number: number)
+            number += 1
+        }
+        file.forgetPages()
+        sourceCount += 1
+    }
+
+    private mutating func offer(_ place: Place, bytes: Int, number: Int) {
+        partCount += 1
+        choice.offer(
+            place, cost: min(bytes, Self.longestText) + Self.overhead, source: sourceCount, number: number)
+    }
+
+    /// Counts the words of the chosen texts on all cores.
+    /// - Throws: `DataError` that names the first line that cannot be read.
+    func wordCounts() throws(DataError) -> WordCounts {
+        let places = choice.items.sorted { $0.order < $1.order }
+        let pool = ThreadPool()
+        var counts = [WordCounts](repeating: WordCounts(), count: pool.threadCount)
+        var failures = [DataError?](repeating: nil, count: places.count)
+        let batch = 256
+        counts.withUnsafeMutableBufferPointer { counts in
+            failures.withUnsafeMutableBufferPointer { failures in
+                pool.tasks((places.count + batch - 1) / batch) { task, thread in
+                    let decoder = JSONDecoder()
+                    for index in task * batch..<min(places.count, (task + 1) * batch) {
+                        do throws(DataError) {
+                            counts[thread].add(text: try text(at: places[index], decoder))
+                        } catch {
+                            failures[index] = error
+                        }
+                    }
+                    for source in files where task % 16 == 0 { source.file.forgetPages() }
+                }
+            }
+        }
+        if let failure = failures.lazy.compactMap(\.self).first { throw failure }
+        var all = counts[0]
+        for other in counts.dropFirst() { all.add(other) }
+        return all
+    }
+
+    private func text(at place: Place, _ decoder: JSONDecoder) throws(DataError) -> String {
+        switch place {
+        case .memory(let text): return text
+        case .line(let line, let index):
+            let source = files[index]
+            if source.isJSON {
+                return try JSONLines.value(of: line, in: source.file, as: DatasetImport.TextLine.self, decoder).text
+            }
+            guard let text = String(validating: source.file.bytes[line.range], as: UTF8.self) else {
+                throw DataError("\(source.file.path):\(line.number)", "is not UTF-8 text")
+            }
+            return text
+        }
+    }
+}
