@@ -133,7 +133,10 @@ public actor RunSupervisor {
             case .stopped: return await finish(.stopped, code: 85, "stopped on request; 'tf-coord resume' continues it")
             case .failed(let cause) where cause.prospect == .never && newcomers.isEmpty:
                 return await finish(.failed, code: cause.exitCode ?? 1, cause.summary)
-            case .failed(let cause) where cause.prospect == .later: try await waitUntilPossible(cause)
+            case .failed(let cause) where cause.prospect == .later:
+                // Ranks that were to save and to end, and could not save, have nothing to be launched for.
+                guard stopRequests == 0 else { return await finish(.failed, code: 1, cause.summary) }
+                try await waitUntilPossible(cause)
             case .failed(let cause):
                 guard let wait = try await recover(cause) else {
                     let limit = configuration.supervision.restarts
@@ -151,6 +154,7 @@ public actor RunSupervisor {
 
     private func launchAndWatch(_ adopted: MPILaunch?) async throws(CommandFailure) -> LaunchEnd {
         if let adopted { return await watch(adopted) }
+        guard stopRequests == 0 else { return .notLaunched }
         if let obstacle = LaunchObstacle.beforeLaunch() { return .failed(obstacle.cause) }
         guard let launch = try await start() else { return .notLaunched }
         return await watch(launch)
