@@ -85,7 +85,7 @@ let package = Package(
         library("TransfusionTelemetry", ["TransfusionSupport", "TransfusionConfig", "COpenSSL"]),
         library("TransfusionParallel", ["TransfusionCore", "CKernels", "CMPI"]),
         library("TransfusionData", ["TransfusionCore", "CSentencePiece", "CFreeType", "CPNG"]),
-        library("TransfusionCheckpoint", ["TransfusionCore", "COpenSSL", "CZstd"]),
+        library("TransfusionCheckpoint", ["TransfusionSupport", "TransfusionCore", "COpenSSL", "CZstd"]),
         library(
             "TransfusionTraining",
             [

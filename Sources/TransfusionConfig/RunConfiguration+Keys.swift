@@ -173,6 +173,10 @@ extension ConfigurationKey {
             "What happens to a checkpoint that is due while the one before is still being written: training waits, or it "
                 + "is left out with a warning. The last of a run always waits."),
         ConfigurationKey(
+            "checkpoint.wait_to_save", \.checkpoint.waitToSave, .number(0...1e6), mayChange: true,
+            "Seconds for which the ranks keep the last step in memory and try again when a full disk, or one that gives "
+                + "errors, does not take it."),
+        ConfigurationKey(
             "checkpoint.encryption_key_file", \.checkpoint.encryptionKeyFile, .either("none", or: path),
             mayChange: true,
             "A file with 64 hexadecimal digits, as 'openssl rand -hex 32' prints: the key that encrypts the checkpoints."

@@ -149,6 +149,8 @@ public struct RunConfiguration: Sendable, Equatable {
         public var compression: Int? = 3
         public var asynchronous = true
         public var whenBusy = WhenBusy.wait
+        /// How long ranks keep the last step in memory while it cannot be saved, in seconds.
+        public var waitToSave = 3600.0
         /// The file with the key that checkpoints are encrypted with; nil writes them in the clear.
         public var encryptionKeyFile: String?
 

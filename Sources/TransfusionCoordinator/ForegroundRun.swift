@@ -34,7 +34,7 @@ public struct ForegroundRun: Sendable {
         let supervisor = try RunSupervisor(request, log: log)
         let server = try CoordinatorServer(SingleRun(supervisor, tokens: tokens), settings: settings)
         // Ranks on other hosts need an address of their network, and encryption on it.
-        let remote = request.hosts.filter { !$0.isLocal }.map(\.name)
+        let remote = request.hosts.filter { !$0.isLocal }.map(\.address)
         let address = remote.isEmpty ? nil : LocalAddress.seen(by: remote) ?? ProcessInfo.processInfo.hostName
         let ranks = try address.map { (address: $0, identity: try TLSIdentity()) }
         return try await server.serve(ranksAt: ranks) { ports in

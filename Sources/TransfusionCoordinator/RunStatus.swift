@@ -18,6 +18,8 @@ public struct RunStatus: Codable, Sendable, Equatable {
         case stopping
         /// A failure was found: what is left is killed, and the run is started again.
         case recovering
+        /// Something that may pass makes a launch impossible, such as a full disk: the run is launched when it is gone.
+        case waiting
         /// All steps are done.
         case done
         /// Saved and ended on request; `resume` continues it.
@@ -63,6 +65,8 @@ public struct RunStatus: Codable, Sendable, Equatable {
     /// The share of the time since the first start in which steps were computed that count, from 0 to 1: saves,
     /// restarts and repeated steps lower it.
     public var effectiveTrainingTimeRatio: Double?
+    /// Seconds since the first start without those in which nobody wanted the run to go on, on a clock that nobody sets.
+    public var elapsedSeconds: Double?
     public var lastCheckpoint: CheckpointStatus?
     /// Each unplanned start after the first, oldest first.
     public var restarts: [Restart] = []
@@ -71,6 +75,8 @@ public struct RunStatus: Codable, Sendable, Equatable {
     /// What each failure cost, oldest first.
     public var recoveries: [Recovery] = []
     public var ranks: [RankStatus] = []
+    /// What the run waits for before it is launched again; nil when nothing stands in its way.
+    public var obstacle: Obstacle?
     /// What a person should look at, as in "rank 1 computes 1.8 times as long as the median".
     public var warnings: [String] = []
     /// How the run ended; nil while it goes on.
@@ -206,6 +212,24 @@ extension RunStatus {
         }
     }
 
+    /// Something that makes a launch impossible at the moment. It is no failure of the run, and uses up no restarts.
+    public struct Obstacle: Codable, Sendable, Equatable {
+        public var cause: FailureCause
+        /// How long the run has waited so far.
+        public var seconds: Double
+        /// How often it was found in the way.
+        public var tries: Int
+        /// Seconds until the next look.
+        public var nextTry: Double
+
+        public init(cause: FailureCause, seconds: Double, tries: Int, nextTry: Double) {
+            self.cause = cause
+            self.seconds = seconds
+            self.tries = tries
+            self.nextTry = nextTry
+        }
+    }
+
     public struct RankStatus: Codable, Sendable, Equatable {
         public enum Condition: String, Codable, Sendable {
             case ok = "OK"
@@ -260,57 +284,6 @@ extension RunStatus {
             self.code = code
             self.reason = reason
         }
-    }
-}
-
-/// Why a launch failed.
-public struct FailureCause: Codable, Sendable, Equatable {
-    public enum Kind: String, Codable, Sendable, CaseIterable {
-        /// A rank was ended by a signal.
-        case signal
-        /// The kernel ended a rank because memory ran out.
-        case outOfMemory = "out_of_memory"
-        /// A rank asked for memory that it did not get.
-        case allocationFailure = "allocation_failure"
-        /// A rank ended by itself with an exit code that means failure.
-        case exit
-        /// Ranks wait for one that does not come, or a rank does not move on.
-        case hang
-        /// A loss or a gradient was no number.
-        case nonFinite = "non_finite"
-        /// mpirun itself was ended.
-        case launcher
-        /// A host with ranks cannot be reached any more.
-        case host
-        /// The launch could not begin: hosts, programs, versions.
-        case launch
-        /// The coordinator was ended and came back.
-        case coordinator
-    }
-
-    public var kind: Kind
-    /// The rank that failed, as far as one is to blame.
-    public var rank: Int?
-    public var host: String?
-    /// As in "SIGKILL".
-    public var signal: String?
-    public var exitCode: Int32?
-    /// One sentence for people.
-    public var summary: String
-    /// What helps to find the reason, such as the stack of each rank in a hang.
-    public var details: [String] = []
-
-    public init(
-        _ kind: Kind, rank: Int? = nil, host: String? = nil, signal: String? = nil, exitCode: Int32? = nil,
-        summary: String, details: [String] = []
-    ) {
-        self.kind = kind
-        self.rank = rank
-        self.host = host
-        self.signal = signal
-        self.exitCode = exitCode
-        self.summary = summary
-        self.details = details
     }
 }
 

@@ -1,4 +1,5 @@
 public import Foundation
+public import TransfusionConfig
 public import TransfusionSupport
 
 /// A rank's sign of life: sent to the coordinator, and kept in `heartbeats/rank-NNNNN.json`.
@@ -26,6 +27,12 @@ public struct Heartbeat: Sendable, Codable, Equatable {
     public var memoryBytes: Int
     /// What the limits of the process (`ulimit -v` and `-d`) leave of address space; nil without limits.
     public var memoryRoomBytes: Int?
+    /// When this was written, on a clock that nobody sets.
+    public var mark: ClockMark? = ClockMark.now
+    /// What the rank waits for, as long as it cannot go on without.
+    public var waitsFor: FailureRecord?
+    /// Why the rank has ended, if it has failed.
+    public var failure: CommandFailure?
 
     public init(
         rank: Int, host: String, pid: Int32, step: Int, phase: Phase, phaseSeconds: Double, time: Double,
@@ -42,7 +49,7 @@ public struct Heartbeat: Sendable, Codable, Equatable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case rank, host, pid, step, phase, time, collective
+        case rank, host, pid, step, phase, time, mark, collective, failure
         case phaseSeconds = "phase_seconds"
         case collectiveGroup = "collective_group"
         case collectiveSeconds = "collective_seconds"
@@ -50,6 +57,7 @@ public struct Heartbeat: Sendable, Codable, Equatable {
         case waitSeconds = "wait_seconds"
         case memoryBytes = "memory_bytes"
         case memoryRoomBytes = "memory_room_bytes"
+        case waitsFor = "waits_for"
     }
 
     /// As JSON on one line.
@@ -85,7 +93,7 @@ public struct Heartbeat: Sendable, Codable, Equatable {
         guard let first = try? read(path), first.phase != .finished, first.mayBeOfLivingProcess else { return nil }
         // Files are renewed every two seconds. The number may belong to somebody else by now, as in a container that was
         // started again, and of another host nothing else can be seen; its clock may be wrong.
-        Thread.sleep(forTimeInterval: 3)
+        sleep(3)
         guard let second = try? read(path), second.pid == first.pid, second.host == first.host, second != first else {
             return nil
         }

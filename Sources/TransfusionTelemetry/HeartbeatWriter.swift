@@ -1,5 +1,6 @@
 internal import Foundation
 internal import Synchronization
+public import TransfusionConfig
 public import TransfusionSupport
 
 /// Sends a rank's heartbeats at intervals, on a thread of its own, so that they go on when the training thread hangs:
@@ -28,6 +29,16 @@ public final class HeartbeatWriter: Sendable {
     private let onStopRequest: @Sendable () -> Void
     private let onFailure: @Sendable (FileFailure) -> Void
     private let bell = Bell()
+    private let report = Mutex(Report())
+
+    /// What the rank says beside where it is.
+    private struct Report {
+        var waitsFor: FailureRecord?
+        var failure: CommandFailure?
+    }
+
+    /// For the last heartbeat, which a coordinator or a disk may not take.
+    private static let endPatience = Duration.seconds(10)
 
     /// - Parameters:
     ///   - directory: The run's heartbeat directory. Until somebody makes it, no files are written.
@@ -72,8 +83,16 @@ public final class HeartbeatWriter: Sendable {
     }
 
     /// Sends a last heartbeat, which says that the rank has finished, and ends the thread.
-    public func finish() {
-        bell.ringForEnd()
+    /// - Parameter failure: Why the rank does not go on, if it has failed.
+    public func finish(_ failure: CommandFailure? = nil) {
+        report.withLock { $0.failure = failure }
+        bell.ringForEnd(atMost: Self.endPatience)
+    }
+
+    /// Says what the rank waits for, because it cannot go on without: room on a disk. nil when it goes on.
+    public func waits(for record: FailureRecord?) {
+        report.withLock { $0.waitsFor = record }
+        bell.ring()
     }
 
     /// Sends a heartbeat now, because something has happened that the coordinator waits for.
@@ -131,37 +150,11 @@ public final class HeartbeatWriter: Sendable {
             heartbeat.collectiveSeconds = call.seconds
         }
         heartbeat.memoryRoomBytes = ProcessMemory.roomBytes
+        let report = report.withLock { $0 }
+        heartbeat.waitsFor = report.waitsFor
+        heartbeat.failure = report.failure?.brief
         heartbeat.computeSeconds = meanSeconds[.compute] ?? 0
         heartbeat.waitSeconds = meanSeconds[.wait] ?? 0
         return heartbeat
-    }
-}
-
-/// Wakes the thread of a writer, and tells it when to end.
-private final class Bell: Sendable {
-    private let signal = DispatchSemaphore(value: 0)
-    private let confirmation = DispatchSemaphore(value: 0)
-    private let isEnding = Mutex(false)
-
-    func ring() {
-        signal.signal()
-    }
-
-    /// Waits until the time is over or somebody rings.
-    /// - Returns: Whether the thread shall end.
-    func waitForEnd(atMost interval: Duration) -> Bool {
-        _ = signal.wait(timeout: .now() + interval / .seconds(1))
-        return isEnding.withLock { $0 }
-    }
-
-    func confirmEnd() {
-        confirmation.signal()
-    }
-
-    /// Waits for the last heartbeat, but not for a coordinator or a disk that does not take it.
-    func ringForEnd() {
-        isEnding.withLock { $0 = true }
-        signal.signal()
-        _ = confirmation.wait(timeout: .now() + 10)
     }
 }

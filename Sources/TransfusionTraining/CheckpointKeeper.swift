@@ -4,6 +4,7 @@ internal import TransfusionConfig
 internal import TransfusionCore
 internal import TransfusionData
 internal import TransfusionParallel
+internal import TransfusionSupport
 internal import TransfusionTelemetry
 
 /// Decides when a run saves, saves, and finds what to continue from.
@@ -16,23 +17,30 @@ final class CheckpointKeeper {
     private var lastSave = ContinuousClock.now
     private var lastAttempt: Int?
     private var resumedFrom: Int?
+    private let onWait: (FailureRecord?) -> Void
 
     init(
         _ settings: RunConfiguration.Checkpoint, directory: RunDirectory, group: any Collectives,
-        log: @escaping (String) -> Void, onSave: @escaping (_ seconds: Double) -> Void
+        log: @escaping (String) -> Void, onSave: @escaping (_ seconds: Double) -> Void,
+        onWait: @escaping (FailureRecord?) -> Void
     ) {
         self.settings = settings
+        self.onWait = onWait
         self.group = group
         self.log = log
         store = CheckpointStore(
             directory.checkpoints,
             options: CheckpointOptions(
                 compressionLevel: settings.compression, keyFile: settings.encryptionKeyFile))
+        var lastLine: String?
         saver = CheckpointSaver(
             store, collectives: group, retention: Retention(last: settings.keepLast, every: settings.keepEvery),
             asynchronous: settings.asynchronous, whenBusy: settings.whenBusy == .skip ? .skip : .wait
         ) { event in
-            log(Self.line(event))
+            // A save that is tried again and again fails in the same words.
+            let line = Self.line(event)
+            if line != lastLine { log(line) }
+            lastLine = line
             if case .saved(let report) = event { onSave(report.writeSeconds) }
         }
     }
@@ -156,11 +164,14 @@ final class CheckpointKeeper {
         }
         guard isLast else { return }
         try saver.finish()
+        try waitUntilSaved(state, setup)
         guard resumedFrom == state.step || saver.lastSavedStep == state.step else {
             throw SharedFailure(
                 failure: CommandFailure(
-                    "\(store.directory): the last checkpoint, of step \(state.step), could not be saved; "
-                        + "make room and start again, training goes on from the one before"))
+                    "\(store.directory): the last checkpoint, of step \(state.step), could not be saved"
+                        + (saver.lastFailure.map { " (\($0))" } ?? "")
+                        + "; training goes on from the one before when it is started again",
+                    record: saver.lastFailure?.record))
         }
     }
 
@@ -169,6 +180,34 @@ final class CheckpointKeeper {
         try CheckpointStore(directory.checkpoints, options: store.options).save(
             step: state.step, metadata: try metadata(state, setup), pieces: state.pieces(), collectives: group)
     }
+
+    /// Tries again to save the last step as long as that is impossible for a reason that may pass: the steps since the
+    /// checkpoint before would be lost.
+    private func waitUntilSaved(_ state: TrainingState, _ setup: TrainingSetup) throws {
+        let begin = ContinuousClock.now
+        var pause = 0.5
+        while saver.lastSavedStep != state.step, let obstacle = saver.lastFailure?.record,
+            obstacle.kind == .noRoom || obstacle.kind == .inputOutput
+        {
+            // One clock decides.
+            let isOver = group.rank == 0 && (ContinuousClock.now - begin) / .seconds(1) >= settings.waitToSave
+            if try group.any(isOver, site: "waiting to save") { break }
+            if pause == 0.5 {
+                log(
+                    "warning: the last step stays in memory until it can be saved, for \(Int(settings.waitToSave)) s at most"
+                )
+            }
+            onWait(obstacle)
+            pause = min(Self.longestPause, 2 * pause)
+            usleep(UInt32(pause * 1e6))
+            try saver.save(step: state.step, metadata: try metadata(state, setup), pieces: state.pieces())
+            try saver.finish()
+        }
+        onWait(nil)
+    }
+
+    /// Between two tries to save the last step, in seconds.
+    private static let longestPause = 20.0
 
     /// Commits a save that has been written meanwhile. Every rank calls it after every step.
     func poll() throws {

@@ -1,10 +1,15 @@
 internal import TransfusionCore
+internal import TransfusionSupport
 
 /// Training stopped because a number was no number any more. Nothing has been updated since the step before.
-struct NonFiniteError: Error, CustomStringConvertible, Sendable {
+struct NonFiniteError: RecordedError, CustomStringConvertible, Sendable {
     let step: Int
     /// What was found where, as in "rank 1: the gradient of lm_head.weight".
     let findings: [String]
+    /// The first rank that found something.
+    let rank: Int?
+
+    var record: FailureRecord? { FailureRecord(.nonFinite, rank: rank, step: step) }
 
     var description: String {
         "step \(step): \(findings.joined(separator: "; ")) is not finite; the weights are those of step \(step - 1). "

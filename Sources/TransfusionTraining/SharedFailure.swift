@@ -1,5 +1,7 @@
+internal import Foundation
 public import TransfusionConfig
 public import TransfusionCore
+internal import TransfusionSupport
 
 /// A failure that every rank of the job knows of: one of them says it, and all leave.
 public struct SharedFailure: Error, CustomStringConvertible {
@@ -21,14 +23,17 @@ extension Collectives {
         } catch {
             own = CommandFailure(reporting: error)
         }
-        let message = own.map { "\($0.code.rawValue)\n" + $0.lines.joined(separator: "\n") } ?? ""
-        let messages = try gather(Array(message.utf8), root: 0, site: site)
-        let first = try broadcast(messages.first { !$0.isEmpty } ?? [], root: 0, site: site)
+        let messages = try gather(try own.map { Array(try JSONEncoder().encode($0)) } ?? [], root: 0, site: site)
+        let first = try broadcast(try firstFailure(messages), root: 0, site: site)
         guard !first.isEmpty else { return }
-        let lines = String(decoding: first, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
-        throw SharedFailure(
-            failure: CommandFailure(
-                lines.dropFirst().map(String.init),
-                Int32(lines[0]).flatMap(CommandFailure.Code.init) ?? .failure))
+        throw SharedFailure(failure: try JSONDecoder().decode(CommandFailure.self, from: Data(first)))
+    }
+
+    /// What the first rank says that failed; who it was, unless all did.
+    private func firstFailure(_ messages: [[UInt8]]) throws -> [UInt8] {
+        guard let index = messages.firstIndex(where: { !$0.isEmpty }) else { return [] }
+        var failure = try JSONDecoder().decode(CommandFailure.self, from: Data(messages[index]))
+        if messages.contains(where: \.isEmpty), failure.record?.rank == nil { failure.record?.rank = index }
+        return Array(try JSONEncoder().encode(failure))
     }
 }

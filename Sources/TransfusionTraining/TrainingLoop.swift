@@ -84,7 +84,7 @@ public final class TrainingLoop {
                 configuration, claim: claim, group: group, ranksOnHost: ranksOnHost, timer: timer,
                 heartbeats: heartbeats, options: options, log: log)
         } catch {
-            heartbeats.finish()
+            heartbeats.finish(CommandFailure(reporting: (error as? SharedFailure)?.failure ?? error))
             throw error
         }
     }
@@ -110,7 +110,7 @@ public final class TrainingLoop {
         self.reporter = reporter
         checkpoints = CheckpointKeeper(
             configuration.checkpoint, directory: directory, group: group, log: reporter.log,
-            onSave: reporter.reportCheckpoint)
+            onSave: reporter.reportCheckpoint, onWait: heartbeats.waits)
         try checkpoints.check(options.resume, setup)
         try enterDirectory(tokenizer: setup.source.dataset.tokenizer.model)
         setup.report.forEach(reporter.log)
@@ -150,11 +150,21 @@ public final class TrainingLoop {
     private var lastStep: Int { min(options.lastStep ?? .max, configuration.schedule.steps) }
 
     public func run() throws -> Outcome {
-        defer {
+        do {
+            let outcome = try trainToTheEnd()
             reporter.reportMemory(planned: setup.memory)
             heartbeats.finish()
             claim.release()
+            return outcome
+        } catch {
+            reporter.reportMemory(planned: setup.memory)
+            heartbeats.finish(CommandFailure(reporting: (error as? SharedFailure)?.failure ?? error))
+            claim.release()
+            throw error
         }
+    }
+
+    private func trainToTheEnd() throws -> Outcome {
         try resume()
         firstStep = state.step
         if state.step >= lastStep {
@@ -294,11 +304,12 @@ public final class TrainingLoop {
         } else if !again.losses.text.isFinite || !again.losses.image.isFinite {
             finding = "rank \(group.rank): the loss"
         }
-        let findings = try group.allGather(Array(finding.utf8), site: "non-finite numbers")
-            .map { String(decoding: $0, as: UTF8.self) }.filter { !$0.isEmpty }
+        let all = try group.allGather(Array(finding.utf8), site: "non-finite numbers")
+        let findings = all.filter { !$0.isEmpty }.map { String(decoding: $0, as: UTF8.self) }
         try group.agree("non-finite numbers") {
             throw NonFiniteError(
-                step: state.step + 1, findings: findings.isEmpty ? ["the sum of the gradients"] : findings)
+                step: state.step + 1, findings: findings.isEmpty ? ["the sum of the gradients"] : findings,
+                rank: all.firstIndex { !$0.isEmpty })
         }
     }
 

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import TransfusionConfig
 import TransfusionCoordinator
+import TransfusionCore
 
 struct ServeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -37,7 +38,7 @@ struct ServeCommand: ParsableCommand {
     func run() throws {
         let slots = slots
         let allocated = try waitFor { slots == nil ? try await HostList.ofAllocation() : nil }
-        let local = ComputeHost.local(slots: slots ?? ProcessInfo.processInfo.activeProcessorCount)
+        let local = ComputeHost.local(slots: slots ?? ThreadPool.availableCPUCount)
         let hosts = ComputeHost.unified(allocated ?? [local])
         guard hosts.allSatisfy(\.isLocal) else {
             throw CommandFailure(

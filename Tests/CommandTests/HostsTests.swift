@@ -34,7 +34,9 @@ struct HostsTests {
         telemetry: {tensorboard: false}
         supervision: {heartbeat_timeout: 6, step_timeout: 60, start_timeout: 90, save_timeout: 60, backoff: 0.1}
         """.write(toFile: configuration, atomically: true, encoding: .utf8)
-        try Self.nodes.map { "\(hosts.addresses[$0]) slots=2" }.joined(separator: "\n")
+        // Written in several hands: one host is reached as a user that is named.
+        let names = Self.nodes.map { hosts.addresses[$0] }
+        try "\(names[0]) slots=2\r\n\(names[1]):2\r\n\(names[2]) slots=2 # spare\r\nroot@\(names[3]) slots = 2\r\n"
             .write(toFile: temporary.file("hosts"), atomically: true, encoding: .utf8)
     }
 

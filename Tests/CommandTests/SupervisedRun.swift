@@ -38,9 +38,9 @@ final class SupervisedRun {
         for pid in processes { kill(pid, SIGKILL) }
     }
 
-    func start(_ more: [String] = []) throws {
+    func start(_ more: [String] = [], environment: [String: String?] = [:]) throws {
         let arguments = ["run", configuration, "--ranks", "2", "--run-dir", directory] + more
-        process = try Command("tf-coord").start(arguments, output: output)
+        process = try Command("tf-coord").start(arguments, environment: environment, output: output)
     }
 
     /// The status as a script sees it; nil when there is none yet.

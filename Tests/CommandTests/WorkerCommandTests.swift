@@ -192,7 +192,7 @@ import _TestUtilities
             ("tf-ckpt", ["convert", run, directory.file("model"), "--to", "hf-llama"]),
         ] {
             let locked = try Command(command).run(arguments)
-            #expect(locked.status == 1 && locked.errors.contains("TRANSFUSION_KEY_FILE"), "\(locked.errors)")
+            #expect(locked.status == 2 && locked.errors.contains("TRANSFUSION_KEY_FILE"), "\(locked.errors)")
             let opened = try Command(command).run(arguments, environment: ["TRANSFUSION_KEY_FILE": key])
             #expect(opened.status == 0, "\(command): \(opened.errors)")
         }

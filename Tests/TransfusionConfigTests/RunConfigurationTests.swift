@@ -75,7 +75,7 @@ struct RunConfigurationTests {
             parallel: {data: 3, tensor: 2, sequence_parallel: false, reduction: elastic, threads: 2, recompute: full}
             precision: bf16
             checkpoint: {every_steps: off, every_minutes: 7.5, keep: {last: 1, every: 500}, compression: off,
-              asynchronous: false, when_busy: skip, encryption_key_file: /keys/run}
+              asynchronous: false, when_busy: skip, wait_to_save: 5, encryption_key_file: /keys/run}
             samples: {every_steps: 10, prompts: ["owl", "a \\"red\\"\\theart 🦉\\n", "yes", "3"], diffusion_steps: 7,
               cfg_scale: 2}
             telemetry: {log_every_steps: 5, tensorboard: false}

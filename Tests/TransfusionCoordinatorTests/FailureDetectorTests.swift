@@ -1,5 +1,6 @@
 import Testing
 import TransfusionConfig
+import TransfusionSupport
 import TransfusionTelemetry
 
 @testable import TransfusionCoordinator
@@ -178,5 +179,28 @@ import TransfusionTelemetry
         detector.receive(heartbeat(7), at: 0)
         detector.receive(heartbeat(-1), at: 0)
         #expect(detector.heartbeats(at: 0).isEmpty)
+    }
+
+    @Test func ranksThatWaitToSaveDoNotHang() {
+        var waiting = heartbeat(0, step: 9, .checkpoint)
+        waiting.waitsFor = FailureRecord(.noRoom, file: "/run/checkpoints")
+        var detector = FailureDetector(ranks: 1, bounds: bounds, at: 0)
+        let found = run(&detector, to: 500) { _ in [waiting] }
+        #expect(found == nil)
+        #expect(detector.obstacle == waiting.waitsFor)
+        var other = FailureDetector(ranks: 1, bounds: bounds, at: 0)
+        let hang = run(&other, to: 500) { _ in [heartbeat(0, step: 9, .checkpoint)] }
+        #expect(hang != nil)
+    }
+
+    @Test func theRankThatMetAFailureSpeaksForAll() {
+        var detector = FailureDetector(ranks: 3, bounds: bounds, at: 0)
+        let full = CommandFailure("no room", record: FailureRecord(.noRoom, rank: 2, file: "/run"))
+        for (rank, failure) in [nil, CommandFailure("the others have gone"), full].enumerated() {
+            var heartbeat = heartbeat(rank, .finished)
+            heartbeat.failure = failure
+            detector.receive(heartbeat, at: 0)
+        }
+        #expect(detector.failure == full)
     }
 }

@@ -52,12 +52,26 @@ import Testing
         #expect(log.errors == ["rank 1: /data/set: cannot be read"])
     }
 
-    @Test func knowsNumbersThatAreNotFinite() {
+    @Test func keepsTheFirstMessageOfMPIRun() {
+        let line = String(repeating: "-", count: 74)
         let log = LaunchLog(
-            text:
-                "error: step 12: rank 1: the gradient of lm_head.weight is not finite; the weights are those of step 11."
-        )
-        #expect(log.nonFiniteStep == 12)
+            text: """
+                \(line)
+                A call to mkdir was unable to create the desired directory:
+
+                  Directory: /proc/ompi.vm.0
+                  Error:     No such file or directory
+                \(line)
+                [vm:15769] [[20839,0],0] ORTE_ERROR_LOG: Error in file session_dir.c at line 107
+                \(line)
+                It looks like orte_init failed for some reason
+                \(line)
+                """)
+        #expect(
+            log.launcherMessage
+                == "A call to mkdir was unable to create the desired directory: Directory: /proc/ompi.vm.0 "
+                + "Error: No such file or directory")
+        #expect(LaunchLog(text: "step 1/2 loss 3").launcherMessage == nil)
     }
 
     @Test(arguments: [

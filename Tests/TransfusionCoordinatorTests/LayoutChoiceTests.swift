@@ -78,17 +78,6 @@ import TransfusionConfig
         #expect(nobody?.description.hasPrefix("no host can be used") == true)
     }
 
-    @Test func readsHostFiles() throws {
-        let hosts = try HostList.parse(
-            "# all\nnode01 slots=2 # two sockets\n\nnode-02.example max_slots=9\nnode01\n", "f")
-        #expect(hosts == [ComputeHost(name: "node01", slots: 3), ComputeHost(name: "node-02.example", slots: 1)])
-    }
-
-    @Test(arguments: ["", "-oProxyCommand=x", "a slots=0", "a slots=x", "a;b", "a b"])
-    func refusesWhatIsNoHostFile(_ text: String) {
-        #expect(throws: CommandFailure.self) { try HostList.parse(text, "f") }
-    }
-
     @Test func readsSlurmsNumbers() {
         #expect(HostList.tasksPerNode("2(x3),1") == [2, 2, 2, 1])
         #expect(HostList.tasksPerNode("4") == [4])

@@ -24,6 +24,11 @@ import Testing
         #expect(waits.count == 40 && waits.max() == 300)
     }
 
+    @Test func waitsForWhatIsImpossibleNowGrowToABoundToo() {
+        #expect([1, 2, 3, 20, 1000].map { RestartBudget.wait($0, from: 2) } == [2, 4, 8, 300, 300])
+        #expect(RestartBudget.wait(7, from: 0) == 0)
+    }
+
     @Test func theSameStepWithBadNumbersIsTriedOnceMore() {
         var budget = RestartBudget()
         let answers = [7, 7, 8].map { budget.failedOnNumbers(step: $0) }

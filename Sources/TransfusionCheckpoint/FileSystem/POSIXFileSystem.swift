@@ -69,6 +69,7 @@ extension FileSystemError {
 
     public var isMissing: Bool { code == ENOENT }
     public var isExisting: Bool { code == EEXIST }
+    var isForbidden: Bool { code == EACCES || code == EPERM }
     /// Whether what should be there is not, or is something else; the other errors say nothing about what is there.
     var isAboutContents: Bool { [ENOENT, ENOTDIR, EISDIR, ELOOP, EINVAL].contains(code) }
 }

@@ -16,11 +16,20 @@ struct EncryptionKey: Sendable {
     private let bytes: [UInt8]
 
     /// Reads a key of 32 bytes, written as 64 hexadecimal digits.
-    init(file path: String) throws {
-        let text = try POSIXFileSystem().contents(path, limit: 4096)
+    init(file path: String) throws(CheckpointError) {
+        let text: [UInt8]
+        do {
+            text = try POSIXFileSystem().contents(path, limit: 4096)
+        } catch let error as FileSystemError where !error.isAboutContents && !error.isForbidden {
+            throw CheckpointError(error, at: path)
+        } catch {
+            let problem = (error as? CheckpointError)?.problem ?? CheckpointError(error, at: path).problem
+            throw CheckpointError(path, problem, reason: .key)
+        }
         let digits = text.prefix { $0 != UInt8(ascii: "\n") }.map { Character(Unicode.Scalar($0)).hexDigitValue ?? 16 }
         guard digits.count == 64, digits.allSatisfy({ $0 < 16 }) else {
-            throw CheckpointError(path, "holds no key; 64 hexadecimal digits are one, as 'openssl rand -hex 32' prints")
+            throw CheckpointError(
+                path, "holds no key; 64 hexadecimal digits are one, as 'openssl rand -hex 32' prints", reason: .key)
         }
         bytes = (0..<32).map { UInt8(digits[2 * $0] << 4 | digits[2 * $0 + 1]) }
     }

@@ -155,7 +155,7 @@ extension Manifest {
                 path,
                 "has format version \(head.version), newer than the \(newestVersion) known here; it is left alone: go on "
                     + "with the newer transfusion that wrote it")
-            error.isOfNewerVersion = true
+            error.reason = .newerVersion
             throw error
         }
     }

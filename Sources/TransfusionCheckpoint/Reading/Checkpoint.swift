@@ -150,10 +150,11 @@ extension Checkpoint {
             throw CheckpointError(
                 path,
                 "is encrypted; name the file with its key in TRANSFUSION_KEY_FILE, or for a run in "
-                    + "checkpoint.encryption_key_file")
+                    + "checkpoint.encryption_key_file", reason: .key)
         }
         guard key.check == encryption.keyCheck else {
-            throw CheckpointError(path, "is encrypted with another key than the one in \(options.keyFile ?? "")")
+            throw CheckpointError(
+                path, "is encrypted with another key than the one in \(options.keyFile ?? "")", reason: .key)
         }
         return key
     }

@@ -36,6 +36,8 @@ public final class CheckpointSaver {
 
     /// The newest step that this saver has brought to safety.
     public private(set) var lastSavedStep: Int?
+    /// Why the newest save failed, if it did.
+    public private(set) var lastFailure: CheckpointError?
 
     private let store: CheckpointStore
     private let collectives: any Collectives
@@ -90,7 +92,7 @@ public final class CheckpointSaver {
         do {
             try store.begin(step: step, collectives)
         } catch let error as CheckpointError {
-            return report(.failed(step: step, error))
+            return fail(step, error)
         }
         let pending = start(PendingSave(step: step, metadata: metadata, begin: begin), pieces)
         pending.stallSeconds = begin.duration(to: .now).seconds
@@ -111,6 +113,7 @@ public final class CheckpointSaver {
         do {
             let saved = try store.commit(step: pending.step, metadata: pending.metadata, outcome, collectives)
             lastSavedStep = saved.step
+            lastFailure = nil
             let writeSeconds = pending.begin.duration(to: end).seconds
             report(
                 .saved(
@@ -118,8 +121,13 @@ public final class CheckpointSaver {
                         saved: saved, stallSeconds: asynchronous ? pending.stallSeconds : writeSeconds,
                         writeSeconds: writeSeconds, removed: try removeOutdated())))
         } catch let error as CheckpointError {
-            report(.failed(step: pending.step, error))
+            fail(pending.step, error)
         }
+    }
+
+    private func fail(_ step: Int, _ error: CheckpointError) {
+        lastFailure = error
+        report(.failed(step: step, error))
     }
 
     private func isWrittenEverywhere() throws -> Bool {

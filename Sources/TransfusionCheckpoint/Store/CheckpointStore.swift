@@ -108,9 +108,9 @@ extension CheckpointStore {
     /// The newest checkpoint that verifies, or `nil` when there is none.
     ///
     /// Every rank calls it; the ranks share the work of verifying. A damaged checkpoint is renamed to `step-N.corrupt`,
-    /// so that it is not tried again and can be looked at. One that cannot be read (a missing permission, a disk or a server
-    /// that gives errors, a version of the format that is not known here) may be good: it stays as it is, and the error
-    /// reaches all ranks.
+    /// so that it is not tried again and can be looked at. One that cannot be read (a missing permission or key, a disk or a
+    /// server that gives errors, a version of the format that is not known here) may be good: it stays as it is, and the
+    /// error reaches all ranks.
     /// - Parameters:
     ///   - puttingAside: Whether damaged checkpoints are renamed. Readers that do not own the run leave them.
     ///   - report: Called on every rank for each checkpoint that was skipped.
@@ -147,8 +147,10 @@ extension CheckpointStore {
                 throw CheckpointError(
                     error.path,
                     "cannot \(error.operation): \(error.reason); the checkpoint of step \(step) may be good, so it is left "
-                        + "alone; make it readable, or move it away to continue without it")
-            } catch let error as CheckpointError where error.isOfNewerVersion {
+                        + "alone; make it readable, or move it away to continue without it", reason: .system(error.code)
+                )
+            } catch let error as CheckpointError where error.reason != .contents {
+                // It may be good: what cannot be read without its key, or by this version, or now, is not damaged.
                 throw error
             } catch {
                 return .damaged(CheckpointError(error, at: path(step)).onRank(of: collectives))

@@ -1,9 +1,9 @@
-internal import Glibc
+internal import TransfusionCore
 
 /// Work on numbered items that several threads share.
 enum Pipeline {
     /// Enough threads to keep up with a fast disk (hashing runs at 1.5 GB/s or more on each), yet few beside training.
-    static var defaultThreads: Int { max(1, min(4, sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
+    static var defaultThreads: Int { min(4, ThreadPool.availableCPUCount) }
 
     /// Does `work` for the items `0..<count` on `threads` threads, and gives the results in order to `consume` on the
     /// calling thread.

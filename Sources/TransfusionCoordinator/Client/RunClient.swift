@@ -100,7 +100,7 @@ extension RunFiles {
         status.source = .files
         status.etaSeconds = nil
         let verified = status.lastCheckpoint.flatMap { $0.step == checkpoints.step ? $0.verified : nil }
-        status.lastCheckpoint = checkpoints.status(at: now)
+        status.lastCheckpoint = checkpoints.status
         status.lastCheckpoint?.verified = verified
         if let record = metrics.latest {
             if !wasFinal { status.step = 0 }
@@ -116,7 +116,7 @@ extension RunFiles {
         if let step = checkpoints.step { status.advance(to: step) }
         let heartbeats = Heartbeat.readAll(in: directory.heartbeats)
         status.ranks = heartbeats.map { heartbeat in
-            let age = max(0, now - heartbeat.time)
+            let age = heartbeat.mark?.seconds(until: .now) ?? max(0, now - heartbeat.time)
             let isFinished = heartbeat.phase == .finished
             return RunStatus.RankStatus(
                 heartbeat, age: age, condition: isFinished || age < 6 ? .ok : age < 30 ? .stale : .dead)

@@ -324,7 +324,7 @@ actor RunQueue: RunControl {
             lastStatuses[name] = (try? files.readStatus()).map { (changed, $0) }
         }
         guard var status = lastStatuses[name]?.status else { return nil }
-        status.lastCheckpoint?.ageSeconds += now - status.time
+        status.lastCheckpoint?.ageSeconds += max(0, now - status.time)
         status.time = now
         return status
     }

@@ -185,6 +185,7 @@ function judge(status) {
       return showVerdict("bad", "The run has failed", [status.exit?.reason, ...problems], `tf-coord logs ${status.run}`);
     case "recovering":
       return showVerdict("bad", "Recovering from a failure", [last?.cause.summary, ...problems]);
+    case "waiting": return showVerdict("bad", "Waiting until a launch is possible", problems);
     case "done": return showVerdict(problems.length ? "warn" : "good", `All ${count(status.steps)} steps are done`, problems);
     case "stopped": return showVerdict("idle", `Stopped at step ${count(status.step)}`, [status.exit?.reason, ...problems], `tf-coord resume ${status.run}`);
     case "stopping": return showVerdict("warn", "Stopping: the ranks save at the end of their step", problems);

@@ -3,48 +3,14 @@ public import TransfusionConfig
 
 /// The hosts of a run: from a host file, from Slurm, or from Kubernetes' MPI operator.
 public enum HostList {
-    /// Reads a host file as Open MPI takes it: a host a line, with `slots=N`; `#` begins a comment.
+    /// Reads a host file: see `HostFile` for its forms.
     public static func read(_ path: String) throws(CommandFailure) -> [ComputeHost] {
-        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
+        guard let data = FileManager.default.contents(atPath: path), let text = String(data: data, encoding: .utf8)
+        else {
             throw CommandFailure(
-                "\(path): cannot be read; give a file with a host a line, as in 'node01 slots=2'", .wrongUse)
+                "\(path): cannot be read as text; give a file with a host a line, as in 'node01 slots=2'", .wrongUse)
         }
-        return try parse(text, path)
-    }
-
-    static func parse(_ text: String, _ path: String) throws(CommandFailure) -> [ComputeHost] {
-        var hosts: [ComputeHost] = []
-        for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-            let words = line.prefix { $0 != "#" }.split(whereSeparator: \.isWhitespace)
-            guard let first = words.first else { continue }
-            // The name goes onto command lines of ssh and mpirun.
-            guard isName(first) else {
-                throw CommandFailure("\(path):\(number + 1): \"\(first.prefix(60))\" is no name of a host", .wrongUse)
-            }
-            var slots = 1
-            for word in words.dropFirst() {
-                let parts = word.split(separator: "=", maxSplits: 1)
-                guard parts.count == 2, parts[0] == "slots" || parts[0] == "max_slots" || parts[0] == "max-slots",
-                    let value = Int(parts[1]), (1...65536).contains(value)
-                else {
-                    throw CommandFailure(
-                        "\(path):\(number + 1): \"\(word.prefix(60))\" is not of the form slots=N", .wrongUse)
-                }
-                if parts[0] == "slots" { slots = value }
-            }
-            if let index = hosts.firstIndex(where: { $0.name == first }) {
-                hosts[index].slots += slots
-            } else {
-                hosts.append(ComputeHost(name: String(first), slots: slots))
-            }
-        }
-        guard !hosts.isEmpty else { throw CommandFailure("\(path): names no host", .wrongUse) }
-        return hosts
-    }
-
-    private static func isName(_ text: Substring) -> Bool {
-        text.count <= 253 && text.first.map { $0.isASCII && ($0.isLetter || $0.isNumber) } ?? false
-            && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || ".-_:".contains($0)) }
+        return try HostFile(text, path: path).hosts
     }
 
     /// The hosts that a batch system has given to this process; nil when there is none.

@@ -32,7 +32,10 @@ struct RemoteShell: Sendable {
         if host == ComputeHost.localName { return ["sh", "-c", script] }
         if let words { return words + [host, script] }
         // Beside the ranks, whose step has all that the job was given.
-        let step = ["srun", "--quiet", "--overlap", "--mem=0", "--nodes=1", "--ntasks=1", "--nodelist=\(host)"]
+        let step = [
+            "srun", "--quiet", "--overlap", "--mem=0", "--nodes=1", "--ntasks=1",
+            "--nodelist=\(ComputeHost(name: host, slots: 1).address)",
+        ]
         return step + ["sh", "-c", script]
     }
 

@@ -8,7 +8,9 @@ internal import TransfusionSupport
 final class CheckpointWatch: Sendable {
     private struct Known {
         var step: Int
-        var created: Double
+        /// How old it was when it was found, and when that was on the monotonic clock.
+        var age: Double
+        var found: Double
         var bytes: Int
         var verified: Bool?
     }
@@ -46,11 +48,12 @@ final class CheckpointWatch: Sendable {
     var step: Int? { state.withLock { $0.newest?.step } }
 
     /// The last `refresh`'s newest checkpoint.
-    func status(at now: Double) -> RunStatus.CheckpointStatus? {
+    var status: RunStatus.CheckpointStatus? {
         state.withLock { state in
             state.newest.map {
                 RunStatus.CheckpointStatus(
-                    step: $0.step, ageSeconds: max(0, now - $0.created), bytes: $0.bytes, verified: $0.verified)
+                    step: $0.step, ageSeconds: $0.age + MonotonicTime.seconds - $0.found, bytes: $0.bytes,
+                    verified: $0.verified)
             }
         }
     }
@@ -73,7 +76,8 @@ final class CheckpointWatch: Sendable {
         guard state.withLock({ $0.newest?.step != step }), let checkpoint = try? store.open(step: step) else { return }
         let mayVerify = state.withLock { state in
             state.newest = Known(
-                step: step, created: Double(checkpoint.created), bytes: checkpoint.storedBytes, verified: nil)
+                step: step, age: max(0, Date().timeIntervalSince1970 - Double(checkpoint.created)),
+                found: MonotonicTime.seconds, bytes: checkpoint.storedBytes, verified: nil)
             defer { state.isVerifying = true }
             return !state.isVerifying
         }

@@ -1,4 +1,5 @@
 public import TransfusionConfig
+public import TransfusionSupport
 public import TransfusionTelemetry
 
 /// Decides whether a launch is well, from the heartbeats of its ranks, the end of their processes, and the time.
@@ -67,6 +68,7 @@ public struct FailureDetector: Sendable {
         let old = ranks[heartbeat.rank]
         let before = old?.heartbeat
         if before == nil || heartbeat.step > before!.step || before!.phase.isWithinStep != heartbeat.phase.isWithinStep
+            || heartbeat.waitsFor != nil
         {
             lastProgress = now
         }
@@ -147,6 +149,21 @@ public struct FailureDetector: Sendable {
 
     /// Whether every rank has said that it is finished.
     public var hasFinished: Bool { ranks.count == count && ranks.values.allSatisfy { $0.heartbeat.phase == .finished } }
+
+    /// What ranks wait for that keep a step in memory, if any do.
+    public var obstacle: FailureRecord? {
+        ranks.values.filter { $0.heartbeat.phase != .finished }.sorted { $0.heartbeat.rank < $1.heartbeat.rank }
+            .compactMap(\.heartbeat.waitsFor).first
+    }
+
+    /// What the ranks say of why they ended: that of the rank which met it, as far as one did.
+    public var failure: CommandFailure? {
+        let failures = ranks.values.sorted { $0.heartbeat.rank < $1.heartbeat.rank }.compactMap(\.heartbeat.failure)
+        return failures.first { $0.record != nil } ?? failures.first
+    }
+
+    /// Whether a rank has said anything.
+    public var hasHeardRanks: Bool { !ranks.isEmpty }
 
     /// Ranks that compute clearly longer than the others, with how many times the median they need.
     public var stragglers: [(rank: Int, ratio: Double)] {

@@ -12,14 +12,14 @@ public struct LaunchLog: Sendable, Equatable {
     public private(set) var firstEnd: FirstEnd?
     /// The errors that ranks reported, without "error: ".
     public private(set) var errors: [String] = []
-    /// The step whose numbers were not finite.
-    public private(set) var nonFiniteStep: Int?
     /// The line that says that memory was refused.
     public private(set) var refusedMemory: String?
     /// mpirun has lost another host, or did not reach it.
     public private(set) var lostHost = false
-    /// mpirun could not start the ranks.
+    /// mpirun could not start the ranks, and would not be able to the next time.
     public private(set) var launchProblem: String?
+    /// The first message of mpirun itself.
+    public private(set) var launcherMessage: String?
 
     /// The most bytes that are looked at, from the end.
     private static let limit = 256 << 10
@@ -49,14 +49,21 @@ public struct LaunchLog: Sendable, Equatable {
                 refusedMemory = String(line.prefix(300))
             }
         }
-        for error in errors {
-            guard let match = error.firstMatch(of: /step (\d+): .* is not finite/) else { continue }
-            nonFiniteStep = Int(match.1)
-        }
         let problems = ["There are not enough slots available", "was unable to launch", "unable to find the specified"]
         if firstEnd == nil, let problem = problems.first(where: joined.contains) {
             launchProblem = joined.range(of: problem).map { String(joined[$0.lowerBound...].prefix(300)) }
         }
+        launcherMessage = Self.firstMessage(text)
+    }
+
+    /// mpirun puts its messages between lines of dashes.
+    private static func firstMessage(_ text: String) -> String? {
+        let lines = text.split(separator: "\n")
+        let isRule = { (line: Substring) in line.count > 40 && line.allSatisfy { $0 == "-" } }
+        guard let first = lines.firstIndex(where: isRule) else { return nil }
+        let message = lines[(first + 1)...].prefix { !isRule($0) }
+        let words = message.flatMap { $0.split(whereSeparator: \.isWhitespace) }
+        return words.isEmpty ? nil : String(words.joined(separator: " ").prefix(400))
     }
 
     /// How mpirun says that it has no connection to a host.

@@ -1,18 +1,28 @@
 internal import Foundation
 internal import TransfusionConfig
+internal import TransfusionCore
 internal import TransfusionTelemetry
 
 /// What mpirun is called with.
 struct MPICommandLine: Sendable {
     let arguments: [String]
     let environment: [String: String]
+    /// What `RunFiles.hosts` has to hold; nil where mpirun needs no such file.
+    let hostFile: String?
 
     init(
         _ launch: LaunchRecord, request: RunRequest, files: RunFiles, hosts: HostHealth, extra: [String]
     ) {
         // Named also when there is none but this one: a batch system may have given others, which are gone.
         var arguments = ["-n", "\(launch.ranks)"]
-        arguments += ["--host", launch.hosts.map { "\($0.name):\($0.slots)" }.joined(separator: ",")]
+        if launch.hosts.contains(where: \.hasUser) {
+            // Only in a file mpirun understands users.
+            hostFile = launch.hosts.map { "\($0.name) slots=\($0.slots)\n" }.joined()
+            arguments += ["--hostfile", files.hosts]
+        } else {
+            hostFile = nil
+            arguments += ["--host", launch.hosts.map { "\($0.name):\($0.slots)" }.joined(separator: ",")]
+        }
         let isLocal = launch.remoteHosts.isEmpty
         if !isLocal {
             // What mpirun starts on other hosts gets the mark of the launch as well.
@@ -33,7 +43,7 @@ struct MPICommandLine: Sendable {
         }
         // When a rank fails the others cannot go on: mpirun ends them without waiting.
         arguments += ["--mca", "odls_base_sigkill_timeout", "0"]
-        if launch.ranks > ProcessInfo.processInfo.activeProcessorCount && isLocal {
+        if launch.ranks > ThreadPool.availableCPUCount && isLocal {
             arguments += ["--mca", "mpi_yield_when_idle", "1"]
         }
         // Swift prints the stack of a crash with the names of its functions; Open MPI prints addresses.

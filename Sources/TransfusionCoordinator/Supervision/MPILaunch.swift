@@ -3,6 +3,7 @@ internal import Subprocess
 internal import Synchronization
 internal import SystemPackage
 internal import TransfusionConfig
+internal import TransfusionSupport
 internal import TransfusionTelemetry
 
 /// One mpirun with its ranks, in a session of its own, so that neither Ctrl-C nor the end of the coordinator reaches it.
@@ -13,7 +14,7 @@ final class MPILaunch: Sendable {
         case exited(Int32)
         case signaled(Int32)
         /// mpirun could not be started at all.
-        case impossible(String)
+        case impossible(LaunchObstacle)
         /// It ended while no coordinator was there to be told how.
         case unobserved
     }
@@ -57,6 +58,12 @@ final class MPILaunch: Sendable {
         }
     }
 
+    /// A launch that had come to its end before it began.
+    init(impossible obstacle: LaunchObstacle) {
+        adopted = false
+        state.withLock { $0.end = .impossible(obstacle) }
+    }
+
     /// Watches an mpirun that an earlier coordinator started.
     init(adopting pid: Int32) {
         adopted = true
@@ -69,10 +76,15 @@ final class MPILaunch: Sendable {
     ) async -> End {
         var options = PlatformOptions()
         options.createSession = true
+        let descriptor: FileDescriptor
         do {
-            let descriptor = try FileDescriptor.open(
+            descriptor = try FileDescriptor.open(
                 FilePath(log), .writeOnly, options: [.create, .append, .closeOnExec], permissions: .ownerReadWrite)
-            defer { try? descriptor.close() }
+        } catch {
+            return .impossible(LaunchObstacle("cannot be written", log, error))
+        }
+        defer { try? descriptor.close() }
+        do {
             let changes = environment.map { (Environment.Key(rawValue: $0.key), Optional($0.value)) }
             let block = "--block-signal=" + blockedSignals.map(\.name).joined(separator: ",")
             let result = try await Subprocess.run(
@@ -86,12 +98,16 @@ final class MPILaunch: Sendable {
                 onStart(execution.processIdentifier.value)
             }
             return switch result.terminationStatus {
-            case .exited(127): .impossible("there is no mpirun on the PATH; install openmpi-bin")
+            case .exited(127):
+                .impossible(
+                    LaunchObstacle(
+                        record: FailureRecord(.wrongUse), reason: "there is no mpirun on the PATH; install openmpi-bin")
+                )
             case .exited(let code): .exited(code)
             case .signaled(let number): .signaled(number)
             }
         } catch {
-            return .impossible("mpirun cannot be started: \(error)")
+            return .impossible(LaunchObstacle("cannot be started", "mpirun", error))
         }
     }
 }

@@ -25,7 +25,12 @@ public struct RestartBudget: Sendable, Codable, Equatable {
         failures += 1
         guard failures <= limit else { return nil }
         guard failures > 1 else { return 0 }
-        return min(Self.longestWait, backoff * Double(1 << min(20, failures - 2)))
+        return Self.wait(failures - 1, from: backoff)
+    }
+
+    /// Seconds to wait after a number of tries in vain: twice as long each time, up to a bound.
+    static func wait(_ number: Int, from first: Double) -> Double {
+        min(longestWait, first * Double(1 << min(20, max(0, number - 1))))
     }
 
     /// Takes note of numbers that are not finite. The same step computes the same numbers: once more shows whether the

@@ -18,6 +18,8 @@ public struct RunFiles: Sendable {
     var request: String { directory.coordinator + "/request.json" }
     var state: String { directory.coordinator + "/state.json" }
     var status: String { directory.coordinator + "/status.json" }
+    /// The hosts of a launch, where mpirun needs them in a file.
+    var hosts: String { directory.coordinator + "/hosts" }
     /// Where ranks send heartbeats, with their token.
     var endpoint: String { directory.coordinator + "/worker.json" }
     /// Where commands ask, with their token.
@@ -88,10 +90,10 @@ struct SupervisorState: Codable, Sendable {
     var directory: String
     /// When the run was launched for the first time, in seconds since 1970.
     var started: Double?
-    /// Seconds in which nobody wanted the run to go on: between a stop and the next start.
-    var pausedSeconds = 0.0
-    /// When the run ended or was stopped, while it is.
-    var ended: Double?
+    /// Seconds in which somebody wanted the run to go on, until `wantedSince`; nil before the first start.
+    var wantedSeconds: Double?
+    /// Since when somebody wants it; nil between its end, or a stop, and the next start.
+    var wantedSince: ClockMark?
     /// Launches so far.
     var launches = 0
     /// The launch that runs, as far as the last coordinator knew.
@@ -102,6 +104,11 @@ struct SupervisorState: Codable, Sendable {
     var exit: RunStatus.Exit?
     /// The checkpoints that were there when somebody last asked for a place to go on from.
     var oldCheckpoints: [FileIdentity]?
+
+    /// Seconds since the first start without those in which nobody wanted the run to go on.
+    func wantedSeconds(until now: ClockMark) -> Double? {
+        wantedSeconds.map { $0 + (wantedSince?.seconds(until: now) ?? 0) }
+    }
 
     /// What is kept of a long history.
     static let historyLimit = 500

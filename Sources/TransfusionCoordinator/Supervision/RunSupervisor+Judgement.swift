@@ -15,7 +15,7 @@ extension RunSupervisor {
         }
         let text = LaunchLog(path: files.log(ofLaunch: state.launch?.number ?? 0))
         switch end {
-        case .impossible(let reason): return .refused(FailureCause(.launch, summary: reason))
+        case .impossible(let obstacle): return .failed(obstacle.cause)
         case .exited(0): return .finished
         case .exited(CommandFailure.Code.checkpointedAndStopped.rawValue): return .stopped
         case .signaled(let number) where hasNotHeard(of: nil) && StopSignals.all.contains(number): return .stopped
@@ -34,13 +34,14 @@ extension RunSupervisor {
     }
 
     private func judge(_ text: LaunchLog, _ end: MPILaunch.End, memoryKills: Int, suspect: Int?) -> LaunchEnd {
-        if let step = text.nonFiniteStep {
-            let summary = text.errors.last ?? "step \(step): a number is not finite"
-            return .failed(FailureCause(.nonFinite, rank: Self.rank(in: summary), summary: summary))
-        }
+        if let cause = reported { return .failed(cause) }
         let code: Int32? = if case .exited(let code) = end { code } else { nil }
         if code == CommandFailure.Code.wrongUse.rawValue, !text.errors.isEmpty {
-            return .refused(FailureCause(.exit, exitCode: code, summary: text.errors.joined(separator: "; ")))
+            // Wrong use is found before there are heartbeats, too.
+            return .failed(
+                FailureCause(
+                    .exit, exitCode: code, summary: text.errors.joined(separator: "; "),
+                    record: FailureRecord(.wrongUse)))
         }
         guard let first = text.firstEnd else {
             if text.lostHost {
@@ -49,7 +50,12 @@ extension RunSupervisor {
                         .launcher, exitCode: code, summary: "mpirun has lost a host; see the log of the launch"))
             }
             if let problem = text.launchProblem {
-                return .refused(FailureCause(.launch, exitCode: 1, summary: problem))
+                return .failed(
+                    FailureCause(.launch, exitCode: 1, summary: problem, record: FailureRecord(.wrongUse)))
+            }
+            if detector?.hasHeardRanks != true, text.errors.isEmpty, let message = text.launcherMessage {
+                return .failed(
+                    FailureCause(.launch, exitCode: code, summary: "mpirun could not start the ranks: \(message)"))
             }
             if let error = text.errors.first {
                 return .failed(FailureCause(.exit, rank: suspect, exitCode: code, summary: error))
@@ -99,6 +105,23 @@ extension RunSupervisor {
     private func hasNotHeard(of rank: Int?) -> Bool {
         let heard = detector?.heartbeats(at: MonotonicTime.seconds).map(\.heartbeat.rank) ?? []
         return rank.map { !heard.contains($0) } ?? heard.isEmpty
+    }
+
+    /// What the ranks themselves say, where that is more than words.
+    private var reported: FailureCause? {
+        guard let failure = detector?.failure, let record = failure.record else { return nil }
+        let kind: FailureCause.Kind
+        switch record.kind {
+        case .wrongUse: kind = .exit
+        case .noRoom: kind = .noRoom
+        case .inputOutput: kind = .unavailable
+        case .nonFinite: kind = .nonFinite
+        // The limits of a rank's own process are no obstacle that passes.
+        case .noResources, .other: return nil
+        }
+        return FailureCause(
+            kind, rank: record.rank, host: record.rank.flatMap { host(of: $0) }, exitCode: failure.code.rawValue,
+            summary: failure.lines.joined(separator: "; "), record: record)
     }
 
     private static func withoutMemory(

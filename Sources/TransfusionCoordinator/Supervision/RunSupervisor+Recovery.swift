@@ -1,5 +1,6 @@
 internal import Foundation
 internal import TransfusionConfig
+internal import TransfusionSupport
 internal import TransfusionTelemetry
 
 extension RunSupervisor {
@@ -22,11 +23,12 @@ extension RunSupervisor {
             if let end = launch.end {
                 let judged = judge(end, memoryKills: memoryKills, suspect: rank)
                 // Of several that were gone at one look, mpirun knows which was the first.
-                if case .failed(let cause) = judged, let first = cause.rank, detector?.hasEnded(rank: first) == true {
+                if case .stopped = judged { return judged }
+                if case .failed(let cause) = judged,
+                    cause.prospect != .again || cause.rank.map({ detector?.hasEnded(rank: $0) == true }) ?? false
+                {
                     return judged
                 }
-                if case .stopped = judged { return judged }
-                if case .refused = judged { return judged }
             }
             return .failed(
                 FailureCause(.exit, rank: rank, host: host(of: rank), summary: "the process of rank \(rank) has ended"))
@@ -94,37 +96,61 @@ extension RunSupervisor {
     /// - Returns: Seconds to wait before it; nil when there is none.
     /// - Throws: `CommandFailure` when processes of this launch do not end.
     func recover(_ cause: FailureCause) async throws(CommandFailure) -> Double? {
-        phase = .recovering
-        let now = MonotonicTime.seconds
-        if detected == nil { baseline = min(now, lastSeenLauncher > 0 ? lastSeenLauncher : now) }
-        let found = detected ?? now
-        detected = nil
+        notice()
         let cause = await blame(cause)
         let record = state.launch
-        let number = record?.number ?? 0
-        log("launch \(number) failed: \(cause.summary)")
-        let time = Date().timeIntervalSince1970 - (MonotonicTime.seconds - found)
-        state.recoveries.append(
-            RunStatus.Recovery(time: time, launch: number, cause: cause, detected: max(0, found - baseline)))
-        save()
-        let nonFiniteStep = LaunchLog(path: files.log(ofLaunch: number)).nonFiniteStep
-        try await killAll()
-        updateRecovery { $0.killed = $1 }
-        detector = nil
-        refresh(force: true)
+        let time = try await end(cause)
         if let host = cause.host { hosts.failed(host) }
         leaveNewcomers(of: record, cause)
         let bounds = configuration.supervision
         var wait = state.budget.failed(checkpoint: checkpoints.step, limit: bounds.restarts, backoff: bounds.backoff)
-        if cause.kind == .nonFinite, let nonFiniteStep, !state.budget.failedOnNumbers(step: nonFiniteStep) {
+        if let record = cause.record, record.kind == .nonFinite, let step = record.step,
+            !state.budget.failedOnNumbers(step: step)
+        {
             wait = nil
         }
         if wait != nil {
-            state.restarts.append(RunStatus.Restart(time: time, launch: number, step: furthestStep, cause: cause))
+            state.restarts.append(
+                RunStatus.Restart(time: time, launch: record?.number ?? 0, step: furthestStep, cause: cause))
         }
         trimHistory()
         save()
         return wait
+    }
+
+    /// Notes why a launch ended, and ends what is left of it.
+    /// - Returns: When that was found, in seconds since 1970.
+    @discardableResult
+    func end(_ cause: FailureCause) async throws(CommandFailure) -> Double {
+        let lastBaseline = baseline
+        notice()
+        let found = detected ?? MonotonicTime.seconds
+        detected = nil
+        let number = state.launch?.number ?? 0
+        if state.launch != nil { log("launch \(number) failed: \(cause.summary)") }
+        let time = Date().timeIntervalSince1970 - (MonotonicTime.seconds - found)
+        // A launch that never was has cost nothing but the wait: the timeline of the failure before it goes on.
+        let isNew = cause.prospect == .again || detector?.hasHeardRanks == true
+        if !isNew { baseline = lastBaseline }
+        if isNew {
+            state.recoveries.append(
+                RunStatus.Recovery(time: time, launch: number, cause: cause, detected: max(0, found - baseline)))
+        }
+        save()
+        try await killAll()
+        if isNew { updateRecovery { $0.killed = $1 } }
+        detector = nil
+        refresh(force: true)
+        return time
+    }
+
+    /// The moment that a failure is found, unless it is known already.
+    private func notice() {
+        phase = .recovering
+        guard detected == nil else { return }
+        let now = MonotonicTime.seconds
+        baseline = min(now, lastSeenLauncher > 0 ? lastSeenLauncher : now)
+        detected = now
     }
 
     private func trimHistory() {

@@ -1,5 +1,6 @@
 internal import Foundation
 internal import TransfusionConfig
+internal import TransfusionSupport
 internal import TransfusionTelemetry
 
 extension RunSupervisor {
@@ -27,8 +28,10 @@ extension RunSupervisor {
         if let seconds = metrics.stepSeconds, !phase.isFinal {
             status.etaSeconds = seconds * Double(max(0, steps - status.step))
         }
-        status.effectiveTrainingTimeRatio = effectiveTimeRatio(at: now)
-        status.lastCheckpoint = checkpoints.status(at: now)
+        status.elapsedSeconds = state.wantedSeconds(until: .now)
+        status.effectiveTrainingTimeRatio = effectiveTimeRatio(status.elapsedSeconds)
+        status.obstacle = obstacleStatus
+        status.lastCheckpoint = checkpoints.status
         status.restarts = state.restarts
         status.restartsLeft = state.budget.left(of: configuration.supervision.restarts)
         status.recoveries = state.recoveries
@@ -47,16 +50,24 @@ extension RunSupervisor {
         return max(metrics.latest?.step ?? 0, checkpoints.step ?? 0)
     }
 
-    private func effectiveTimeRatio(at now: Double) -> Double? {
-        guard let started = state.started else { return nil }
-        let elapsed = (state.ended ?? now) - started - state.pausedSeconds
-        guard elapsed > 0, metrics.latest != nil else { return nil }
+    private func effectiveTimeRatio(_ elapsed: Double?) -> Double? {
+        guard let elapsed, elapsed > 0, metrics.latest != nil else { return nil }
         return min(1, metrics.productiveSeconds / elapsed)
     }
 
     private func warnings(at clock: Double) -> [String] {
         var warnings = hostDifferences.map { "hosts differ: \($0)" }
         let bounds = configuration.supervision
+        if let obstacle = obstacleStatus {
+            warnings.append(
+                "waiting for \(Int(obstacle.seconds)) s, as a launch is impossible now: \(obstacle.cause.summary); next try "
+                    + "(\(obstacle.tries + 1)) in \(Int(obstacle.nextTry.rounded(.up))) s")
+        }
+        if let file = detector?.obstacle?.file {
+            warnings.append(
+                "the ranks keep the last step in memory, as it cannot be saved (\(file)); make room, and they go on by "
+                    + "themselves; after checkpoint.wait_to_save the step is lost")
+        }
         if let detector {
             warnings += detector.stragglers.map { rank, ratio in
                 "rank \(rank) on \(host(of: rank) ?? "?") computes \(String(format: "%.1f", ratio)) times as long as the median; "
@@ -71,7 +82,7 @@ extension RunSupervisor {
                 "the loss of step \(spike.step) is \(String(format: "%.1f", spike.deviation)) standard deviations above "
                     + "those before it")
         }
-        if checkpoints.status(at: 0)?.verified == false, let step = checkpoints.step {
+        if checkpoints.status?.verified == false, let step = checkpoints.step {
             warnings.append(
                 "the checkpoint of step \(step) does not verify; 'tf-ckpt verify \(directory.path)' says why")
         }

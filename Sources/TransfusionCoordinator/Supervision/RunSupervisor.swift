@@ -22,7 +22,7 @@ public actor RunSupervisor {
     var detector: FailureDetector?
     var metrics: MetricsTail
     /// Where the ranks go on after a restart, until the first step is done.
-    private var resumedStep: Int?
+    var resumedStep: Int?
     /// The most steps that a launch has done.
     var furthestStep = 0
     private var stopRequests = 0
@@ -46,6 +46,10 @@ public actor RunSupervisor {
     var baseline = 0.0
     /// When the failure was found that is being dealt with.
     var detected: Double?
+    /// What makes launches impossible at the moment.
+    var obstacle: Obstacle?
+    /// The last warning that a file could not be written.
+    private var lastFileWarning: String?
 
     /// How often the processes and heartbeats are looked at.
     private static let tick = Duration.milliseconds(100)
@@ -57,6 +61,7 @@ public actor RunSupervisor {
         let directory = RunDirectory(request.directory)
         let files = RunFiles(directory)
         let configuration = try request.decodedConfiguration()
+        try ComputeHost.requireUsableNames(request.hosts)
         try directory.check(configuration)
         try files.make()
         claim = RunClaim(directory)
@@ -114,10 +119,11 @@ public actor RunSupervisor {
         try files.writeEndpoint(endpoint)
         try files.write(control, to: files.control, durable: false)
         defer { if claim.findLoss() == nil { unlink(files.control) } }
-        let now = Date().timeIntervalSince1970
-        if let ended = state.ended { state.pausedSeconds += max(0, now - ended) }
-        state.started = state.started ?? now
-        state.ended = nil
+        metrics.refresh()
+        state.started = state.started ?? Date().timeIntervalSince1970
+        // Steps of a time before the first coordinator took theirs.
+        state.wantedSeconds = state.wantedSeconds ?? metrics.productiveSeconds
+        state.wantedSince = state.wantedSince ?? .now
         state.exit = nil
         do {
             return try await superviseLaunches()
@@ -133,26 +139,22 @@ public actor RunSupervisor {
         refresh(force: true)
         while true {
             if let loss = claim.findLoss() { return await finish(.failed, code: 1, lossReason(loss)) }
-            let launch: MPILaunch
-            if let found = adopted {
-                launch = found
-                adopted = nil
-            } else {
-                guard let started = try await start() else {
-                    return await finish(.stopped, code: 85, "stopped before it was launched")
-                }
-                launch = started
-            }
-            let end = await watch(launch)
+            let end = try await launchAndWatch(adopted)
+            adopted = nil
             switch end {
+            case .notLaunched: return await finish(.stopped, code: 85, "stopped before it was launched")
             case .finished: return await finish(.done, code: 0, "all \(configuration.schedule.steps) steps are done")
             case .stopped where isGrowing && stopRequests == 0: try await killAll()
             case .stopped: return await finish(.stopped, code: 85, "stopped on request; 'tf-coord resume' continues it")
             case .endedAtOnce: return await finish(.stopped, code: 1, reasonAtOnce)
             case .lostDirectory(let reason): return await finish(.failed, code: 1, reason)
-            case .refused(let cause) where newcomers.isEmpty:
+            case .failed(let cause) where cause.prospect == .never && newcomers.isEmpty:
                 return await finish(.failed, code: cause.exitCode ?? 1, cause.summary)
-            case .refused(let cause), .failed(let cause):
+            case .failed(let cause) where cause.prospect == .later:
+                // Ranks that were to save and to end, and could not save, have nothing to be launched for.
+                guard stopRequests == 0 else { return await finish(.failed, code: 1, cause.summary) }
+                try await waitUntilPossible(cause)
+            case .failed(let cause):
                 guard let wait = try await recover(cause) else {
                     let limit = configuration.supervision.restarts
                     return await finish(
@@ -167,13 +169,22 @@ public actor RunSupervisor {
         }
     }
 
+    private func launchAndWatch(_ adopted: MPILaunch?) async throws(CommandFailure) -> LaunchEnd {
+        if let adopted { return await watch(adopted) }
+        guard stopRequests == 0 else { return .notLaunched }
+        if let obstacle = LaunchObstacle.beforeLaunch() { return .failed(obstacle.cause) }
+        guard let launch = try await start() else { return .notLaunched }
+        return await watch(launch)
+    }
+
     private func finish(_ phase: RunStatus.State, code: Int32, _ reason: String) async -> RunStatus.Exit {
         // Also after an end in good order, nothing may be left.
         do { try await killAll() } catch { log("warning: \(error)") }
         self.phase = phase
         let exit = RunStatus.Exit(code: code, reason: reason)
         state.exit = exit
-        state.ended = Date().timeIntervalSince1970
+        state.wantedSeconds = state.wantedSeconds(until: .now)
+        state.wantedSince = nil
         detector = nil
         refresh(force: true)
         await checkpoints.settle(seconds: 10)
@@ -183,97 +194,13 @@ public actor RunSupervisor {
     }
 
     /// Waits, unless a stop is asked for.
-    func pause(_ seconds: Double, _ what: String = "restarting") async {
+    func pause(_ seconds: Double, _ what: String? = "restarting") async {
         let end = MonotonicTime.seconds + seconds
-        if seconds > 0 { log("\(what) in \(Int(seconds.rounded(.up))) s") }
+        if seconds > 0, let what { log("\(what) in \(Int(seconds.rounded(.up))) s") }
         while MonotonicTime.seconds < end, stopRequests == 0 {
             refresh()
             try? await Task.sleep(for: Self.tick)
         }
-    }
-
-    // MARK: Launching
-
-    /// - Returns: nil when the run shall stop before there are hosts for it.
-    private func start() async throws(CommandFailure) -> MPILaunch? {
-        guard let layout = try await chooseLayout() else { return nil }
-        state.launches += 1
-        let record = LaunchRecord(
-            id: "\(state.identity).\(state.launches)", number: state.launches, pid: 0, hosts: layout.ranksOnHosts,
-            data: layout.data,
-            tensor: layout.tensor)
-        state.launch = record
-        save()
-        Heartbeat.removeStale(in: directory.heartbeats, ranks: 0)
-        metrics.restart()
-        var overrides: [String] = []
-        if let wanted = configuration.parallel.data, wanted != layout.data {
-            overrides = ["--set", "parallel.data=\(layout.data)"]
-        }
-        let command = MPICommandLine(
-            record, request: request, files: files, hosts: hosts, extra: overrides)
-        let places = layout.ranksOnHosts.map { "\($0.slots) on \($0.name)" }.joined(separator: ", ")
-        log("launch \(record.number): \(layout.ranks) ranks (data \(layout.data) × tensor \(layout.tensor)): \(places)")
-        beginWatching(record, as: .starting)
-        let launch = MPILaunch(
-            arguments: command.arguments, environment: command.environment, directory: request.workingDirectory,
-            log: files.log(ofLaunch: record.number))
-        // Until there is a process there is nothing that the next coordinator could find.
-        while launch.pid == nil, launch.end == nil { try? await Task.sleep(for: .milliseconds(5)) }
-        state.launch?.pid = launch.pid ?? 0
-        save()
-        updateRecovery { $0.relaunched = $1 }
-        return launch
-    }
-
-    /// When the status was written for the last time, by this coordinator or the one before it; in seconds since 1970.
-    private var lastStatusTime: Double {
-        let attributes = try? FileManager.default.attributesOfItem(atPath: files.status)
-        return (attributes?[.modificationDate] as? Date)?.timeIntervalSince1970 ?? 0
-    }
-
-    /// Finds the processes that an earlier coordinator left: goes on with them if mpirun lives, else ends them.
-    private func adoptLaunch() async throws(CommandFailure) -> MPILaunch? {
-        guard let record = state.launch else { return nil }
-        let processes = ProcessTable.processes(ofRun: state.identity)
-        guard record.pid > 0, processes.contains(record.pid) else {
-            log("the coordinator was ended in launch \(record.number), of which no mpirun is left")
-            let cause = FailureCause(
-                .coordinator, summary: "the coordinator was ended in launch \(record.number), and mpirun as well")
-            _ = try await recover(cause)
-            return nil
-        }
-        log("taking over launch \(record.number), which went on when the coordinator was ended")
-        // What it does without may be left out for a reason that is forgotten.
-        hosts.leave(Set(hosts.remoteNames).subtracting(record.hosts.map(\.name)))
-        let lastStatusTime = lastStatusTime
-        beginWatching(record, as: .running)
-        for heartbeat in Heartbeat.readAll(in: directory.heartbeats) {
-            detector?.receive(heartbeat, at: MonotonicTime.seconds)
-        }
-        // Nothing was lost but the watch over the run.
-        let now = Date().timeIntervalSince1970
-        var recovery = RunStatus.Recovery(
-            time: now, launch: record.number,
-            cause: FailureCause(
-                .coordinator, summary: "the coordinator was ended; launch \(record.number) went on and was taken over"),
-            detected: max(0, now - lastStatusTime))
-        recovery.loaded = recovery.detected
-        recovery.firstStep = recovery.detected
-        recovery.lostSteps = 0
-        state.recoveries.append(recovery)
-        save()
-        return MPILaunch(adopting: record.pid)
-    }
-
-    private func beginWatching(_ record: LaunchRecord, as phase: RunStatus.State) {
-        self.phase = phase
-        detector = FailureDetector(ranks: record.ranks, bounds: configuration.supervision, at: MonotonicTime.seconds)
-        lastSeen = [:]
-        resumedStep = nil
-        stopDeadline = nil
-        isGrowing = false
-        refresh(force: true)
     }
 
     // MARK: Watching
@@ -286,9 +213,9 @@ public actor RunSupervisor {
         case endedAtOnce
         /// The run has no directory any more.
         case lostDirectory(String)
-        /// It failed, and would fail in the same way again.
-        case refused(FailureCause)
         case failed(FailureCause)
+        /// Nobody wanted it any more.
+        case notLaunched
     }
 
     private func watch(_ launch: MPILaunch) async -> LaunchEnd {
@@ -303,6 +230,10 @@ public actor RunSupervisor {
             if stopRequests > sentRequests {
                 sentRequests = stopRequests
                 await passOnStop(launch)
+            }
+            // Ranks that wait to save lose their step if they are ended.
+            if stopDeadline != nil, detector?.obstacle != nil {
+                stopDeadline = now + configuration.supervision.saveTimeout
             }
             if let stopDeadline, now > stopDeadline {
                 guard stopRequests > 0 else {
@@ -352,6 +283,7 @@ public actor RunSupervisor {
     private func advance() {
         guard let detector, let step = detector.step else { return }
         if detector.hasStarted {
+            if obstacle?.isOver(checkpoint: checkpoints.step) == true { obstacle = nil }
             if resumedStep == nil {
                 resumedStep = step
                 metrics.restart()
@@ -375,7 +307,7 @@ public actor RunSupervisor {
         do {
             try files.write(state, to: files.state, durable: true)
         } catch {
-            log("warning: \(error)")
+            warn(of: error)
         }
     }
 
@@ -397,9 +329,17 @@ public actor RunSupervisor {
         guard claim.findLoss() == nil else { return }
         do {
             try files.write(status(), to: files.status, durable: false)
+            lastFileWarning = nil
         } catch {
-            log("warning: \(error)")
+            warn(of: error)
         }
+    }
+
+    /// Once: a disk that is full refuses every status.
+    private func warn(of error: any Error) {
+        let warning = "warning: \(error)"
+        if warning != lastFileWarning { log(warning) }
+        lastFileWarning = warning
     }
 
     /// The name of a rank's host, as in the list of hosts; that of this host, as ranks see it.

@@ -12,8 +12,8 @@ public final class ThreadPool {
     private let region: Region
     private var workers: [pthread_t] = []
 
-    /// - Parameter threads: How many threads run a region, the caller included; by default one for each CPU that this
-    ///   process may run on (`sched_getaffinity`).
+    /// - Parameter threads: How many threads run a region, the caller included; by default as many as
+    ///   `availableCPUCount`.
     public init(threads: Int? = nil) {
         let count = threads ?? Self.availableCPUCount
         precondition(count >= 1, "a thread pool needs at least one thread, not \(count)")
@@ -45,8 +45,13 @@ public final class ThreadPool {
         for worker in workers { pthread_join(worker, nil) }
     }
 
-    /// How many CPUs the affinity mask of this process holds.
-    public static var availableCPUCount: Int { Int(tf_available_cpus()) }
+    /// How many CPUs this process may keep busy: those of its affinity mask, or fewer where the quota of a container is less.
+    public static var availableCPUCount: Int { availableCPUCount(quota: ProcessorQuota.processors()) }
+
+    static func availableCPUCount(quota: Double?) -> Int {
+        let allowed = Int(tf_available_cpus())
+        return quota.map { max(1, min(allowed, Int(min($0, Double(allowed))))) } ?? allowed
+    }
 
     /// Which thread of this pool runs the caller: 0 for the owner, `1 ..< threadCount` for workers.
     public var currentThread: Int { region.currentThread }

@@ -148,5 +148,5 @@ private struct Patience {
         return true
     }
 
-    private static let processors = Int(tf_available_cpus())
+    private static let processors = ThreadPool.availableCPUCount
 }

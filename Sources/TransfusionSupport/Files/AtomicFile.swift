@@ -51,20 +51,29 @@ public enum AtomicFile {
 }
 
 /// Why a file could not be used.
-public struct FileFailure: Error, Equatable, CustomStringConvertible {
+public struct FileFailure: RecordedError, Equatable, CustomStringConvertible {
     public let path: String
     /// As in `cannot write: No space left on device`.
     public let reason: String
+    /// The `errno` value, where the operating system said no.
+    public let code: Int32?
 
     /// From the error number of the C call that failed last.
     public init(_ action: String, _ path: String) {
-        self.init(path, because: "cannot \(action): " + String(cString: strerror(errno)))
+        self.init(path, because: "cannot \(action): " + String(cString: strerror(errno)), code: errno)
     }
 
     public init(_ path: String, because reason: String) {
+        self.init(path, because: reason, code: nil)
+    }
+
+    private init(_ path: String, because reason: String, code: Int32?) {
         self.path = path
         self.reason = reason
+        self.code = code
     }
+
+    public var record: FailureRecord? { code.map { FailureRecord(errno: $0, file: path) } }
 
     public var description: String { "\(path): \(reason)" }
 }
