@@ -104,7 +104,7 @@ extension ValueForm where Value == Double {
             else { throw UnsuitableValue(message: "must be a \(description), not \(node.quoted)") }
             return value
         } write: {
-            $0.short
+            YAMLText.number($0)
         }
     }
 }
@@ -175,15 +175,18 @@ extension ValueForm {
     /// The form of an optional value whose absence has a name, as in `auto` or `off`.
     static func either<Wrapped>(_ word: String, or form: ValueForm<Wrapped>) -> ValueForm where Value == Wrapped? {
         let description = "\(word), or \(form.description)"
+        // In quotes where YAML 1.1 takes the word for something else; in others, quotes make it a text.
+        let written = YAMLText.quoted(word)
         return ValueForm(description: description) { node throws(UnsuitableValue) in
-            guard node.plainText != word else { return nil }
+            guard node.plainText != word, written == word || node.scalar?.string != word else { return nil }
             do {
                 return try form.read(node)
             } catch {
                 throw UnsuitableValue(message: "must be \(description), not \(node.quoted)")
             }
         } write: {
-            $0.map(form.write) ?? word
+            guard let text = $0.map(form.write) else { return written }
+            return text == word ? YAMLText.escaped(word) : text
         }
     }
 }

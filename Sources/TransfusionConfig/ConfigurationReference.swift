@@ -9,7 +9,8 @@ extension ConfigurationKey {
                 text += "\n### \(heading)\n\n| key | values | default | on resume | meaning |\n|---|---|---|---|---|\n"
                 section = heading
             }
-            let defaultValue = key.defaultValue.map { $0.contains(" ") ? $0 : "`\($0)`" } ?? "needed"
+            let defaultValue =
+                key.defaultValue.map { $0.contains(" ") ? $0 : "`\($0.replacing("\"", with: ""))`" } ?? "needed"
             let values = key.values.replacing("|", with: "\\|")
             text += "| `\(key.path)` | \(values) | \(defaultValue) | \(key.mayChangeOnResume ? "may change" : "fixed") "
             text += "| \(key.summary) |\n"

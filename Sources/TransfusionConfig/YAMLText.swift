@@ -9,6 +9,14 @@ enum YAMLText {
         return isPlain ? text : escaped(text)
     }
 
+    /// The shortest decimal that every YAML reader takes as this number: to YAML 1.1, one with an exponent and no point is
+    /// text.
+    static func number(_ value: Double) -> String {
+        let text = value.short
+        guard !text.contains("."), let exponent = text.firstIndex(of: "e") else { return text }
+        return "\(text[..<exponent]).0\(text[exponent...])"
+    }
+
     /// The text in double quotes, on one line; what is not printable is escaped.
     static func escaped(_ text: some StringProtocol) -> String {
         var result = "\""

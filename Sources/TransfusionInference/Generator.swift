@@ -19,16 +19,23 @@ public final class Generator {
     public let contextLength: Int
     /// Bytes of cache and activations that images drawn together may take.
     private let memoryLimit: Int
+    /// What errors call the model.
+    private let name: String
 
     /// - Parameters:
     ///   - context: Must not be recording.
     ///   - contextLength: Rows of the longest sequence that the model was trained on.
     ///   - memoryLimit: Bounds how many images are drawn in one batch; one always is.
-    public init(_ model: TransfusionModel, _ context: Context, contextLength: Int, memoryLimit: Int = 1 << 30) {
+    ///   - name: What errors call the model.
+    public init(
+        _ model: TransfusionModel, _ context: Context, contextLength: Int, memoryLimit: Int = 1 << 30,
+        name: String = "the model"
+    ) {
         self.model = model
         self.context = context
         self.contextLength = contextLength
         self.memoryLimit = memoryLimit
+        self.name = name
     }
 
     private var configuration: ModelConfiguration { model.configuration }
@@ -133,7 +140,9 @@ public final class Generator {
         let sampler = TokenSampler(settings.text, seed: seed)
         while writer.tokens < settings.text.maximumTokens, batch.room(of: 0) > 0 {
             let mayDraw = writer.images < settings.maximumImages && batch.room(of: 0) >= imageRows
-            let token = try sampler.choose(from: batch.lastLogits(rows)[0], at: batch.count(of: 0)) {
+            let logits = try batch.lastLogits(rows)[0]
+            try requireFinite(logits)
+            let token = sampler.choose(from: logits, at: batch.count(of: 0)) {
                 // BOS begins and EOI ends what the model does not write itself.
                 $0 != configuration.beginOfText && $0 != configuration.endOfImage
                     && (mayDraw || $0 != configuration.beginOfImage)
@@ -234,10 +243,21 @@ public final class Generator {
                     return without + scale * (both[i] - without)
                 }
             }
+            try requireFinite(noise)
             sampler.advance(&images, predictedNoise: noise, step: step) { fill($0, drawing: step + 1) }
             progress(step + 1)
         }
         return images
+    }
+
+    /// Refuses to go on with what the model has computed when it is no number.
+    private func requireFinite(_ values: [Float]) throws {
+        guard let value = values.first(where: { !$0.isFinite }) else { return }
+        let broken = model.parameters.parameters.first { !$0.value.floats().allSatisfy(\.isFinite) }
+        throw CommandFailure(
+            "\(name): the model computes \(value) where a number belongs"
+                + (broken.map { ", as \($0.name) holds values that are no numbers" } ?? "")
+                + "; take a checkpoint from before it diverged")
     }
 
     private func requireRoom(for rows: Int) throws {

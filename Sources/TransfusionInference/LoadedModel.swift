@@ -47,7 +47,8 @@ public final class LoadedModel {
         model.pack(context)
         generator = Generator(
             model, context,
-            contextLength: archive.contextLength ?? run?.batch.sequenceLength ?? Self.paperContextLength)
+            contextLength: archive.contextLength ?? run?.batch.sequenceLength ?? Self.paperContextLength,
+            name: archive.path)
     }
 
     private static let paperContextLength = 4096

@@ -37,7 +37,7 @@ public struct PrometheusMetrics: Sendable {
         if let record = latest {
             text.family("train_step", "gauge", "Steps done.", Double(record.step))
             text.family(
-                "train_loss", "gauge", "Losses of the last logged step.",
+                "train_loss", "gauge", "Mean losses of the last logged steps.",
                 [
                     (["modality": "text"], record.lossText), (["modality": "image"], record.lossImage),
                     (["modality": "total"], record.loss),
@@ -47,9 +47,14 @@ public struct PrometheusMetrics: Sendable {
             text.family(
                 "train_tokens_total", "counter", "Tokens and patches trained on.", Double(record.tokens))
             text.family("train_images_total", "counter", "Images trained on.", Double(record.images))
-            text.family(
-                "train_mfu_ratio", "gauge", "Share of the processors' floating-point rate.",
-                record.modelFLOPsUtilization)
+            if let utilization = record.modelFLOPsUtilization {
+                text.family(
+                    "train_mfu_ratio", "gauge", "Share of the processors' floating-point rate.", utilization)
+            }
+            if let share = record.othersShare {
+                text.family(
+                    "train_others_ratio", "gauge", "Share of the processors that others took.", share)
+            }
             text.histogram(
                 "train_step_duration_seconds", "Seconds of logged steps.", bounds: Self.bounds, counts: stepCounts,
                 sum: stepSeconds)

@@ -34,7 +34,10 @@ public struct StepConsole: Sendable {
         ]
         parts.append(
             "[" + shares.map { "\($0.0) \(percent($0.1, of: record.stepSeconds))" }.joined(separator: " ") + "]")
-        if record.modelFLOPsUtilization > 0 { parts.append("mfu \(percent(record.modelFLOPsUtilization, of: 1))") }
+        if let utilization = record.modelFLOPsUtilization { parts.append("mfu \(percent(utilization, of: 1))") }
+        if let share = record.othersShare, share > ProcessorUse.quietShare {
+            parts.append("others \(percent(share, of: 1))")
+        }
         parts.append(String(format: "mem %.1fG", Double(record.memoryBytes) / 1e9))
         let remaining = Double(max(0, totalSteps - record.step)) * typicalSeconds(with: record)
         parts.append("eta " + (remaining.isFinite && remaining < 1e12 ? Duration.seconds(remaining).brief : "?"))

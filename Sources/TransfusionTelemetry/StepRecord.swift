@@ -10,19 +10,23 @@ public struct StepRecord: Sendable, Equatable {
     public var tokens: Int
     /// Images trained on since the beginning of the run.
     public var images: Int
-    /// Text loss + λ · image loss.
+    /// Text loss + λ · image loss. Losses are means over the steps since the record before.
     public var loss: Double
-    /// Mean cross entropy of the targets, in nats.
+    /// Mean cross entropy of all targets of these steps, in nats.
     public var lossText: Double
-    /// Mean squared error of the predicted noise.
+    /// Mean squared error of the predicted noise, over all images of these steps.
     public var lossImage: Double
-    /// Before clipping.
+    /// Before clipping; the mean of these steps.
     public var gradientNorm: Double
     public var learningRate: Double
     public var stepSeconds: Double
     public var tokensPerSecond: Double
-    /// Floating-point operations of the model per second, as a share of what the processors can do; 0 when not known.
-    public var modelFLOPsUtilization: Double
+    /// Floating-point operations of the model per second, as a share of what the processors can do; nil while that could
+    /// not be measured without others using them.
+    public var modelFLOPsUtilization: Double?
+    /// The share of all ranks' processors that other processes, and other guests of the machine, took; nil where the kernel
+    /// does not say.
+    public var othersShare: Double?
     public var dataSeconds: Double
     public var communicationSeconds: Double
     public var waitSeconds: Double
@@ -31,8 +35,9 @@ public struct StepRecord: Sendable, Equatable {
 
     public init(
         step: Int, tokens: Int, images: Int, loss: Double, lossText: Double, lossImage: Double, gradientNorm: Double,
-        learningRate: Double, stepSeconds: Double, tokensPerSecond: Double, modelFLOPsUtilization: Double,
-        dataSeconds: Double, communicationSeconds: Double, waitSeconds: Double, memoryBytes: Int
+        learningRate: Double, stepSeconds: Double, tokensPerSecond: Double, modelFLOPsUtilization: Double?,
+        othersShare: Double? = nil, dataSeconds: Double, communicationSeconds: Double, waitSeconds: Double,
+        memoryBytes: Int
     ) {
         self.step = step
         self.tokens = tokens
@@ -45,6 +50,7 @@ public struct StepRecord: Sendable, Equatable {
         self.stepSeconds = stepSeconds
         self.tokensPerSecond = tokensPerSecond
         self.modelFLOPsUtilization = modelFLOPsUtilization
+        self.othersShare = othersShare
         self.dataSeconds = dataSeconds
         self.communicationSeconds = communicationSeconds
         self.waitSeconds = waitSeconds
@@ -62,6 +68,7 @@ extension StepRecord: Decodable {
         case stepSeconds = "step_seconds"
         case tokensPerSecond = "tokens_per_second"
         case modelFLOPsUtilization = "mfu"
+        case othersShare = "others_share"
         case dataSeconds = "data_seconds"
         case communicationSeconds = "communication_seconds"
         case waitSeconds = "wait_seconds"
@@ -71,13 +78,14 @@ extension StepRecord: Decodable {
     /// The record as one line of JSON, without the newline. Numbers have the fewest digits that read back as the same
     /// bits; those that are not finite, which JSON lacks, become null.
     public var json: String {
-        func number(_ value: Double) -> String { value.isFinite ? value.description : "null" }
+        func number(_ value: Double?) -> String { value.flatMap { $0.isFinite ? $0.description : nil } ?? "null" }
         let fields: [(CodingKeys, String)] = [
             (.step, "\(step)"), (.tokens, "\(tokens)"), (.images, "\(images)"), (.loss, number(loss)),
             (.lossText, number(lossText)), (.lossImage, number(lossImage)), (.gradientNorm, number(gradientNorm)),
             (.learningRate, number(learningRate)), (.stepSeconds, number(stepSeconds)),
             (.tokensPerSecond, number(tokensPerSecond)), (.modelFLOPsUtilization, number(modelFLOPsUtilization)),
-            (.dataSeconds, number(dataSeconds)), (.communicationSeconds, number(communicationSeconds)),
+            (.othersShare, number(othersShare)), (.dataSeconds, number(dataSeconds)),
+            (.communicationSeconds, number(communicationSeconds)),
             (.waitSeconds, number(waitSeconds)), (.memoryBytes, "\(memoryBytes)"),
         ]
         return "{" + fields.map { "\"\($0.0.rawValue)\":\($0.1)" }.joined(separator: ",") + "}"
@@ -98,7 +106,9 @@ extension StepRecord: Decodable {
             lossText: try number(.lossText), lossImage: try number(.lossImage),
             gradientNorm: try number(.gradientNorm), learningRate: try number(.learningRate),
             stepSeconds: try number(.stepSeconds), tokensPerSecond: try number(.tokensPerSecond),
-            modelFLOPsUtilization: try number(.modelFLOPsUtilization), dataSeconds: try number(.dataSeconds),
+            modelFLOPsUtilization: try values.decode(Double?.self, forKey: .modelFLOPsUtilization),
+            othersShare: try values.decodeIfPresent(Double.self, forKey: .othersShare),
+            dataSeconds: try number(.dataSeconds),
             communicationSeconds: try number(.communicationSeconds), waitSeconds: try number(.waitSeconds),
             memoryBytes: try values.decode(Int.self, forKey: .memoryBytes))
     }

@@ -55,14 +55,14 @@ public struct TensorBoardEvents: ~Copyable {
 
 extension StepRecord {
     var scalars: [(tag: String, value: Float)] {
-        [
-            ("loss/total", Float(loss)), ("loss/text", Float(lossText)), ("loss/image", Float(lossImage)),
-            ("optim/lr", Float(learningRate)), ("optim/grad_norm", Float(gradientNorm)),
-            ("perf/tokens_per_s", Float(tokensPerSecond)), ("perf/mfu", Float(modelFLOPsUtilization)),
-            ("perf/memory_bytes", Float(memoryBytes)), ("time/step", Float(stepSeconds)),
-            ("time/data", Float(dataSeconds)), ("time/comm", Float(communicationSeconds)),
-            ("time/wait", Float(waitSeconds)),
+        let values: [(tag: String, value: Double?)] = [
+            ("loss/total", loss), ("loss/text", lossText), ("loss/image", lossImage), ("optim/lr", learningRate),
+            ("optim/grad_norm", gradientNorm), ("perf/tokens_per_s", tokensPerSecond),
+            ("perf/mfu", modelFLOPsUtilization), ("perf/others_share", othersShare),
+            ("perf/memory_bytes", Double(memoryBytes)), ("time/step", stepSeconds), ("time/data", dataSeconds),
+            ("time/comm", communicationSeconds), ("time/wait", waitSeconds),
         ]
+        return values.compactMap { entry in entry.value.map { (entry.tag, Float($0)) } }
     }
 }
 

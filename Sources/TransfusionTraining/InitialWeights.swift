@@ -25,18 +25,17 @@ struct InitialWeights {
         }
         var problems = Self.differences(weights.configuration, model)
         if let theirs = weights.tokenizer, theirs != tokenizer {
-            problems.append("the tokenizer \(theirs.prefix(12))…, the data set \(tokenizer.prefix(12))…")
+            problems.append(
+                "the tokenizer \(theirs.prefix(12))…, the data set \(tokenizer.prefix(12))…\(Self.otherData)")
         }
         guard problems.isEmpty else {
-            throw CommandFailure(
-                problems.map {
-                    "model.initial_weights: \(path) has \($0); set the key to its value, or choose other weights or data"
-                }, .wrongUse)
+            throw CommandFailure(problems.map { "model.initial_weights: \(path) has \($0)" }, .wrongUse)
         }
-        let drawn = weights.drawn
+        let drawn = weights.drawn, passedOver = weights.passedOver
         report =
             "starting from the weights of \(path)"
             + (drawn.isEmpty ? "" : "; it lacks these, which are drawn from the seed: " + drawn.joined(separator: ", "))
+            + (passedOver.isEmpty ? "" : "; not read: " + passedOver.joined(separator: ", "))
     }
 
     /// Fills this rank's part of every parameter.
@@ -51,14 +50,28 @@ struct InitialWeights {
             guard theirs[keyPath: value] != ours[keyPath: value] else { return nil }
             return "\(key) \(theirs[keyPath: value]), the run \(ours[keyPath: value])"
         }
-        return [
+        let keys = [
             compare("model.layers", \.layers), compare("model.width", \.width), compare("model.heads", \.heads),
             compare("model.ffn", \.feedForward), compare("model.patch", \.patchSize),
             compare("model.norm_epsilon", \.rmsNormEpsilon), compare("model.rope_base", \.ropeBase),
             compare("model.timestep_after_projection", \.timestepAfterProjection),
+        ].compactMap(\.self).map { $0 + "; set the key to its value, or choose other weights" }
+        guard theirs.vocabulary <= ours.vocabulary else {
+            // BOI and EOI come after the vocabulary: they differ too, and need no line of their own.
+            let pieces = ours.vocabulary - 2
+            return keys + [
+                "\(theirs.vocabulary - 2) rows of text embeddings, the run's tokenizer \(pieces) pieces; choose data made with "
+                    + "the model's own tokenizer, or, if the other rows are padding, cut them off: in transformers, "
+                    + "model.resize_token_embeddings(\(pieces))"
+            ]
+        }
+        let tokens = [
             compare("a vocabulary of", \.vocabulary), compare("image channels", \.imageChannels),
             compare("the begin-of-text token", \.beginOfText), compare("the end-of-text token", \.endOfText),
             compare("the begin-of-image token", \.beginOfImage), compare("the end-of-image token", \.endOfImage),
         ].compactMap(\.self)
+        return keys + tokens.map { $0 + otherData }
     }
+
+    private static let otherData = "; choose other weights, or data made with the model's tokenizer"
 }

@@ -9,7 +9,7 @@ public struct KernelBenchmark {
         /// 10⁹ floating-point operations (`GFLOP/s`) or bytes (`GB/s`) per second.
         public var rate: Double
         public var unit: String
-        /// Of the machine's measured peak in that unit.
+        /// Of the rate of large products, measured just before.
         public var shareOfPeak: Double
     }
 
@@ -40,7 +40,6 @@ public struct KernelBenchmark {
         let peaks = [ElementType.f32, .bf16].map {
             Context(pool: context.pool, type: $0).measuredPeakRate() / 1e9
         }
-        let peak = context.type == .bf16 ? peaks[1] : peaks[0]
         let bandwidth = copyBandwidth()
         var rates: [Rate] = []
         let sizes = preset.sizes, rows = 1024
@@ -48,7 +47,7 @@ public struct KernelBenchmark {
             ("q, k, v", sizes.width, 3 * sizes.width), ("o", sizes.width, sizes.width),
             ("gate, up", sizes.width, 2 * sizes.feedForward), ("down", sizes.feedForward, sizes.width),
         ] {
-            let operations = 2.0 * Double(rows * inputs * outputs)
+            let operations = 2.0 * Double(rows * inputs * outputs), peak = context.measuredPeakRate() / 1e9
             for (product, seconds) in products(rows: rows, inputs: inputs, outputs: outputs) {
                 rates.append(
                     Rate(
@@ -59,7 +58,7 @@ public struct KernelBenchmark {
         for (name, layout) in Self.attentionLayouts {
             // 2 products forward, 5 backward: the scores are computed again.
             let pairs = Double(zip(layout.start, layout.end).reduce(0) { $0 + Int($1.1 - $1.0) })
-            let seconds = attention(layout)
+            let peak = context.measuredPeakRate() / 1e9, seconds = attention(layout)
             for (pass, products, seconds) in [("forward", 2.0, seconds.forward), ("backward", 5.0, seconds.backward)] {
                 let rate = products * 2 * pairs * Double(sizes.width) / seconds / 1e9
                 rates.append(

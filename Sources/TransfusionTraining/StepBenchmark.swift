@@ -53,9 +53,12 @@ public final class StepBenchmark {
         public var tokensPerSecond: Double
         /// Floating-point operations of the model per second.
         public var operationsPerSecond: Double
-        /// The rate of large matrix products, measured before the steps.
+        /// The rate of large matrix products, measured before each step; the median.
         public var peakOperationsPerSecond: Double
+        /// The median of each step's share of the rate that was measured just before it.
         public var utilization: Double
+        /// The share of the processors that others took during the measurement; nil where the kernel does not say.
+        public var othersShare: Double?
         /// Seconds of the median step by part, on rank 0.
         public var parts: [String: Double]
         /// The least seconds of each part in any step: what the rest of the machine disturbed least.
@@ -82,7 +85,7 @@ public final class StepBenchmark {
     /// What weights and optimizer state take of the allocator.
     private let stateBytes: Int
     private let batch: (latents: [Float], noise: [Float], timesteps: [Int32])
-    private let peakRate: Double
+    private let use: JobProcessorUse
 
     /// - Parameter group: All ranks; each makes one.
     /// - Throws: `RowLayoutError` when the images do not fit into the sequence, `MeshError` when the ranks cannot be
@@ -96,8 +99,7 @@ public final class StepBenchmark {
         context = Context(
             pool: ThreadPool(threads: settings.threads ?? max(1, CPUReport().cpuCount / ranksOnHost)),
             type: settings.type, tensorParallel: mesh.tensor, sequenceParallel: settings.sequenceParallel)
-        try group.barrier(site: "peak rate")
-        peakRate = try group.sum([context.measuredPeakRate()], site: "peak rate")[0]
+        use = try JobProcessorUse(group)
         state = try TrainingState(
             configuration, context, mesh, recomputation: settings.recomputation, settings: AdamW.Settings(),
             order: settings.order)
@@ -116,10 +118,14 @@ public final class StepBenchmark {
     public func run(steps: Int, warmup: Int, between: () throws -> Void = {}) throws -> Result {
         for _ in 0..<warmup { try step(PhaseTimer()) }
         context.allocator.resetPeak()
-        var measured: [(seconds: Double, parts: [Phase: Double], products: Double, attention: Double)] = []
+        var measured: [MeasuredStep] = []
+        _ = try use.take()
         var operations = 0.0
         for _ in 0..<steps {
             try between()
+            // In each round, because machines that others use too are not always as fast.
+            try mesh.world.barrier(site: "peak rate")
+            let peakRate = try mesh.world.sum([context.measuredPeakRate()], site: "peak rate")[0]
             try mesh.world.barrier(site: "begin of step")
             let timer = PhaseTimer()
             let before = context.kernelSeconds, workBefore = context.work
@@ -129,13 +135,24 @@ public final class StepBenchmark {
             let seconds = (.now - start) / .seconds(1), after = context.kernelSeconds
             operations = (context.work.operations - workBefore.operations) * Double(mesh.shape.data)
             measured.append(
-                (
-                    seconds, timer.takeSeconds(), after.products - before.products,
-                    after.attention - before.attention
-                ))
+                MeasuredStep(
+                    seconds: seconds, peakRate: peakRate, parts: timer.takeSeconds(),
+                    products: after.products - before.products, attention: after.attention - before.attention))
         }
-        measured.sort { $0.seconds < $1.seconds }
-        let median = measured[measured.count / 2]
+        return result(measured, operations: operations, othersShare: try use.take().othersShare)
+    }
+
+    private struct MeasuredStep {
+        let seconds: Double
+        let peakRate: Double
+        let parts: [Phase: Double]
+        let products: Double
+        let attention: Double
+    }
+
+    private func result(_ measured: [MeasuredStep], operations: Double, othersShare: Double?) -> Result {
+        func median(_ value: (MeasuredStep) -> Double) -> Double { measured.map(value).sorted()[measured.count / 2] }
+        let typical = measured.sorted { $0.seconds < $1.seconds }[measured.count / 2]
         let sequences = settings.microBatches * mesh.shape.data
         let tokens = layout.count * sequences
         let store = state.model.parameters
@@ -145,17 +162,16 @@ public final class StepBenchmark {
         return Result(
             model: settings.name, parameters: store.globalCount, type: settings.type.rawValue,
             layout: "\(mesh.shape)", threads: context.pool.threadCount, tokensPerStep: tokens,
-            secondsPerStep: median.seconds,
-            tokensPerSecond: Double(tokens) / median.seconds,
-            operationsPerSecond: operations / median.seconds, peakOperationsPerSecond: peakRate,
-            utilization: operations / median.seconds / peakRate,
-            parts: Dictionary(uniqueKeysWithValues: median.parts.map { ($0.key.rawValue, $0.value) }),
+            secondsPerStep: typical.seconds, tokensPerSecond: Double(tokens) / typical.seconds,
+            operationsPerSecond: operations / typical.seconds, peakOperationsPerSecond: median(\.peakRate),
+            utilization: median { operations / $0.seconds / $0.peakRate }, othersShare: othersShare,
+            parts: Dictionary(uniqueKeysWithValues: typical.parts.map { ($0.key.rawValue, $0.value) }),
             leastParts: measured.reduce(into: [:]) { least, step in
                 for (phase, seconds) in step.parts {
                     least[phase.rawValue] = min(seconds, least[phase.rawValue] ?? seconds)
                 }
             },
-            productSeconds: median.products, attentionSeconds: median.attention,
+            productSeconds: typical.products, attentionSeconds: typical.attention,
             weightBytes: weights, gradientBytes: gradients, optimizerBytes: optimizer,
             activationBytes: context.allocator.peakBytes - stateBytes,
             peakResidentBytes: ProcessMemory.peakBytes, sharedBytesOfOthers: ProcessMemory.sharedBytesOfOthers)

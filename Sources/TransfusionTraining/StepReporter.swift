@@ -48,26 +48,35 @@ final class StepReporter {
         }
     }
 
-    /// Reports a step that is done. Records cover the steps since the record before.
-    func report(_ summary: StepSummary, tokens: Int, images: Int, tokensPerStep: Int, peakRate: Double) {
+    /// Reports a step that is done; all ranks call it. Records cover the steps since the record before, which the state then
+    /// begins to count anew.
+    /// - Parameter keeping: Whether rank 0 may write them: not when the run's directory is another's.
+    func report(
+        _ summary: StepSummary, _ state: TrainingState, tokensPerStep: Int, _ utilization: Utilization, keeping: Bool
+    ) throws {
         stepsSinceReport += 1
         operationsSinceReport += summary.operations
         let isLast = summary.step + 1 == configuration.schedule.steps
         guard (summary.step + 1) % configuration.telemetry.logEverySteps == 0 || isLast else { return }
-        let now = ContinuousClock.now
-        let seconds = (now - lastReport) / .seconds(1) / Double(stepsSinceReport)
+        let interval = (.now - lastReport) / .seconds(1), logged = state.logged
+        let seconds = interval / Double(stepsSinceReport)
         let spent = timer.takeSeconds().mapValues { $0 / Double(stepsSinceReport) }
+        let processors = try utilization.take(rate: operationsSinceReport / interval, seconds: interval)
         let record = StepRecord(
-            step: summary.step + 1, tokens: tokens, images: images, loss: summary.loss, lossText: summary.lossText,
-            lossImage: summary.lossImage, gradientNorm: summary.gradientNorm, learningRate: summary.learningRate,
+            step: summary.step + 1, tokens: state.tokens, images: state.images,
+            loss: logged.meanTextLoss + summary.imageLossWeight * logged.meanImageLoss, lossText: logged.meanTextLoss,
+            lossImage: logged.meanImageLoss, gradientNorm: logged.meanGradientNorm, learningRate: summary.learningRate,
             stepSeconds: seconds, tokensPerSecond: Double(tokensPerStep) / seconds,
-            modelFLOPsUtilization: operationsSinceReport / Double(stepsSinceReport) / seconds / peakRate,
+            modelFLOPsUtilization: processors.utilization, othersShare: processors.othersShare,
             dataSeconds: spent[.data] ?? 0, communicationSeconds: spent[.communication] ?? 0,
             waitSeconds: spent[.wait] ?? 0, memoryBytes: ProcessMemory.residentBytes)
-        lastReport = now
+        // Measuring is no part of a step.
+        _ = timer.takeSeconds()
+        lastReport = .now
+        state.logged = LoggedInterval()
         stepsSinceReport = 0
         operationsSinceReport = 0
-        guard rank == 0 else { return }
+        guard rank == 0, keeping else { return }
         prometheus.observe(record)
         attempt(directory.metrics) { try metrics?.append(record) }
         attempt(directory.events) { try events?.append(record) }

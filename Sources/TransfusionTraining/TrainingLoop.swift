@@ -174,11 +174,8 @@ public final class TrainingLoop {
         while state.step < lastStep {
             let step = try trainOneStep()
             let isInPlace = group.rank != 0 || claim.isInPlace
-            if isInPlace {
-                reporter.report(
-                    step, tokens: state.tokens, images: state.images, tokensPerStep: tokensPerStep,
-                    peakRate: setup.peakRate)
-            }
+            try reporter.report(
+                step, state, tokensPerStep: tokensPerStep, setup.utilization, keeping: isInPlace)
             try timer.measure(.sampling) { try drawSamplesIfDue(keeping: isInPlace) }
             let isAskedToStop = try group.any(
                 StopSignal.isRequested || !isInPlace || !claim.isHeld, site: "stop request")
@@ -214,6 +211,7 @@ public final class TrainingLoop {
         state.step += 1
         state.tokens += tokensPerStep
         state.images += counts.images
+        state.logged.add(step)
         return step
     }
 
@@ -284,8 +282,7 @@ public final class TrainingLoop {
     ) throws -> StepSummary {
         let sums = try setup.mesh.data.sum([local.losses.text, local.losses.image, local.operations], site: "losses")
         return StepSummary(
-            step: state.step, lossText: sums[0] / Double(max(1, counts.targets)),
-            lossImage: sums[1] / Double(max(1, counts.images)),
+            step: state.step, textLoss: sums[0], targets: counts.targets, imageLoss: sums[1], images: counts.images,
             imageLossWeight: configuration.objective.imageLossWeight,
             gradientNorm: norm, learningRate: schedule.learningRate(state.step), operations: sums[2])
     }
@@ -350,16 +347,22 @@ struct LocalStep {
 }
 
 /// A step of all ranks, before its update.
-struct StepSummary {
+struct StepSummary: Sendable {
     /// From 0.
     let step: Int
-    let lossText: Double
-    let lossImage: Double
+    /// Over all targets.
+    let textLoss: Double
+    let targets: Int
+    /// Over all images.
+    let imageLoss: Double
+    let images: Int
     let imageLossWeight: Double
     let gradientNorm: Double
     let learningRate: Double
     /// Floating-point operations of the model, over all ranks.
     let operations: Double
 
-    var loss: Double { lossText + imageLossWeight * lossImage }
+    var loss: Double {
+        textLoss / Double(max(1, targets)) + imageLossWeight * (imageLoss / Double(max(1, images)))
+    }
 }

@@ -17,8 +17,7 @@ struct TrainingSetup {
     let seed: UInt64
     /// The path of a model that the run starts from, when it does not start from the seed.
     let initialWeights: String?
-    /// Floating-point operations per second that all ranks together can do, as measured.
-    let peakRate: Double
+    let utilization: Utilization
     /// What this rank holds in memory once it has done a step and a checkpoint.
     let memory: MemoryPlan
     /// What a person should know at the start, a line each.
@@ -65,8 +64,7 @@ struct TrainingSetup {
                 weightDecay: Float(settings.weightDecay)),
             order: ReductionOrder(configuration.parallel.reduction))
 
-        try group.barrier(site: "peak rate")
-        peakRate = try group.sum([context.measuredPeakRate()], site: "peak rate")[0]
+        utilization = try Utilization(group, context)
         // All of the state has been written by now; what else is resident is the program.
         let parameters = state.model.parameters
         let stateBytes =
@@ -78,7 +76,7 @@ struct TrainingSetup {
             ownedElements: state.optimizer.optimizer.ownedRanges.reduce(0) { $0 + $1.count })
         report = Self.report(
             model: state.model, memory: memory, dataset: source.dataset, context: context, cpu: cpu, mesh: mesh,
-            ranksOnHost: ranksOnHost, peakRate: peakRate)
+            ranksOnHost: ranksOnHost, utilization: utilization)
     }
 
     /// The data of a configuration, and the model that fits it.
@@ -143,7 +141,7 @@ struct TrainingSetup {
 
     private static func report(
         model: TransfusionModel, memory: MemoryPlan, dataset: PackedDataset, context: Context, cpu: CPUReport,
-        mesh: ProcessMesh, ranksOnHost: Int, peakRate: Double
+        mesh: ProcessMesh, ranksOnHost: Int, utilization: Utilization
     ) -> [String] {
         func megabytes(_ bytes: Int) -> String { String(format: "%.1f MB", Double(bytes) / 1e6) }
         let configuration = model.configuration
@@ -155,7 +153,8 @@ struct TrainingSetup {
             "data: \(dataset.path), digest \(dataset.manifest.digest.prefix(12))",
             "processor: \(cpu.summary)",
             "compute: \(context.type.rawValue), \(mesh.world.size) \(mesh.world.size == 1 ? "rank" : "ranks") (\(mesh.shape)) × "
-                + "\(context.pool.threadCount) threads, matrix products at \(Int(peakRate / 1e9)) GFLOP/s together",
+                + "\(context.pool.threadCount) threads, matrix products at \(Int(utilization.peakRate / 1e9)) GFLOP/s together"
+                + busyNote(utilization),
             "memory per rank: "
                 + memory.classes.map { "\($0.name) \(megabytes($0.bytes))" }.joined(separator: ", ")
                 + "; together \(megabytes(memory.total))",
@@ -166,6 +165,15 @@ struct TrainingSetup {
                     + "set parallel.threads or start fewer ranks")
         }
         return lines
+    }
+
+    /// Why the rate of matrix products is not what utilisation can be a share of.
+    private static func busyNote(_ utilization: Utilization) -> String {
+        guard !utilization.isPeakQuiet else { return "" }
+        guard let share = utilization.othersShareAtPeak else {
+            return " (no mfu: /proc/stat does not say who else computes)"
+        }
+        return String(format: " while others used %.0f %% of the processors (no mfu until that is less)", 100 * share)
     }
 }
 

@@ -16,6 +16,8 @@ final class TrainingState {
     /// Tokens trained on, patches included.
     var tokens = 0
     var images = 0
+    /// What is not in metrics.jsonl yet.
+    var logged = LoggedInterval()
 
     /// A model without values and an optimizer with zero moments, shared out over the ranks of `mesh`.
     init(
@@ -39,10 +41,15 @@ final class TrainingState {
     }
 
     private static let momentPrefix = "optimizer."
+    private static let loggedName = "since_record"
 
     /// The numbers that go on with the step, as a checkpoint stores them.
     var counters: [String: JSONValue] {
-        ["step": .number(Double(step)), "tokens": .number(Double(tokens)), "images": .number(Double(images))]
+        var counters: [String: JSONValue] = [
+            "step": .number(Double(step)), "tokens": .number(Double(tokens)), "images": .number(Double(images)),
+        ]
+        if logged.steps > 0 { counters[Self.loggedName] = logged.json }
+        return counters
     }
 
     /// This rank's share of the state: the master weights and moments of what its optimizer owns.
@@ -106,6 +113,7 @@ final class TrainingState {
         step = try counter("step")
         tokens = try counter("tokens")
         images = try counter("images")
+        logged = LoggedInterval(json: checkpoint.metadata.scalars[Self.loggedName])
     }
 
     /// Elements of a weight that are held as f32 at once while loading.

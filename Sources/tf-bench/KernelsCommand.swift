@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import TransfusionConfig
 import TransfusionCore
+import TransfusionTelemetry
 import TransfusionTraining
 
 struct KernelsCommand: ParsableCommand {
@@ -35,9 +36,11 @@ struct KernelsCommand: ParsableCommand {
 
     func run() throws {
         CPUReport.reexecuteIfSlowKernels()
+        let processors = ProcessorUse.allowedProcessors, before = ProcessorUse(of: processors)
         let report = KernelBenchmark(
             preset: measured.model, type: measured.precision.type(), threads: threads, repetitions: repetitions
         ).run()
+        warnIfBusy((ProcessorUse(of: processors) - before).othersShare)
         if json { return try printJSON(report) }
         print(
             String(

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import TransfusionConfig
 import TransfusionCore
+import TransfusionTelemetry
 import TransfusionTraining
 
 struct RatesCommand: ParsableCommand {
@@ -42,11 +43,13 @@ struct RatesCommand: ParsableCommand {
         settings.threads = threads
         var progress = ProgressLine("measuring", total: 0)
         var done = 0
+        let processors = ProcessorUse.allowedProcessors, before = ProcessorUse(of: processors)
         let rates = try RatesBenchmark.run(settings) {
             done += 1
             progress.update(done, $0)
         }
         progress.clear()
+        warnIfBusy((ProcessorUse(of: processors) - before).othersShare)
         json ? try printJSON(rates) : printTable(rates)
     }
 

@@ -3,6 +3,7 @@ import Foundation
 import TransfusionConfig
 import TransfusionCore
 import TransfusionInference
+import TransfusionTelemetry
 
 struct SampleCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -77,18 +78,24 @@ struct SampleCommand: ParsableCommand {
         settings.threads = threads
         var progress = ProgressLine("measuring rounds", total: rounds)
         var baselines: [Baseline] = [], started = 0
+        let processors = ProcessorUse.allowedProcessors, before = ProcessorUse(of: processors)
         let result = try SampleBenchmark(settings).run(rounds: rounds) {
             if let against { baselines.append(try runBaseline(against, printing: "text_tokens_per_s")) }
             progress.update(started)
             started += 1
         }
         progress.clear()
+        let othersShare = (ProcessorUse(of: processors) - before).othersShare
         let comparison = baselines.isEmpty ? nil : Comparison(result, baselines)
-        json ? try printJSON(Output(sample: result, against: comparison)) : printTable(result, comparison)
+        json
+            ? try printJSON(Output(sample: result, othersShare: othersShare, against: comparison))
+            : printTable(result, comparison, busyMark(othersShare))
     }
 
     private struct Output: Encodable {
         let sample: SampleBenchmark.Result
+        /// The share of the processors that others took meanwhile.
+        let othersShare: Double?
         let against: Comparison?
     }
 
@@ -120,25 +127,25 @@ struct SampleCommand: ParsableCommand {
         }
     }
 
-    private func printTable(_ result: SampleBenchmark.Result, _ comparison: Comparison?) {
+    private func printTable(_ result: SampleBenchmark.Result, _ comparison: Comparison?, _ mark: String) {
         func number(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }
         print("\(result.model), \(result.parameters) parameters, \(result.type), threads \(result.threads)")
         print(
             "text          \(number(result.textTokensPerSecond, 1)) tokens/s, each reads "
                 + "\(number(Double(result.weightBytesPerToken) / 1e6, 1)) MB of weights: "
-                + "\(number(result.textBandwidthShare * 100, 1)) % of \(number(result.readBytesPerSecond / 1e9, 1)) GB/s"
+                + "\(number(result.textBandwidthShare * 100, 1)) % of \(number(result.readBytesPerSecond / 1e9, 1)) GB/s\(mark)"
         )
         print(
             "denoising     \(number(result.secondsPerDenoisingStep, 4)) s a step, "
                 + "\(number(result.denoisingOperationsPerSecond / 1e9, 0)) GFLOP/s: "
                 + "\(number(result.denoisingUtilization * 100, 1)) % of "
-                + "\(number(result.peakOperationsPerSecond / 1e9, 0)) GFLOP/s")
+                + "\(number(result.peakOperationsPerSecond / 1e9, 0)) GFLOP/s\(mark)")
         if let comparison {
             print(
                 "against       \(number(comparison.textTokensPerSecond, 1)) tokens/s, "
                     + "\(number(comparison.secondsPerDenoisingStep, 4)) s a step; ratios "
                     + "\(number(comparison.textRatio, 2)) and \(number(comparison.denoisingRatio, 2)) "
-                    + "(medians of \(comparison.runs))")
+                    + "(medians of \(comparison.runs))\(mark)")
         }
     }
 }

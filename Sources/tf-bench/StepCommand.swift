@@ -163,7 +163,7 @@ struct StepCommand: ParsableCommand {
                 + "\(number(result.tokensPerSecond, 1)) tokens/s")
         print(
             "utilisation   \(number(result.utilization * 100, 1)) % of \(number(result.peakOperationsPerSecond / 1e9, 0)) "
-                + "GFLOP/s, the measured rate of large products")
+                + "GFLOP/s, the rate of large products measured before each step" + busyMark(result.othersShare))
         let rest = result.secondsPerStep - result.productSeconds - result.attentionSeconds
         for (name, seconds) in [
             ("products", result.productSeconds), ("attention", result.attentionSeconds), ("all other", rest),
@@ -179,7 +179,8 @@ struct StepCommand: ParsableCommand {
         if let comparison {
             print(
                 "against       \(number(comparison.tokensPerSecond, 1)) tokens/s; "
-                    + "ratio \(number(comparison.speedRatio, 2)) (median of \(comparison.runs))")
+                    + "ratio \(number(comparison.speedRatio, 2)) (median of \(comparison.runs))"
+                    + busyMark(result.othersShare))
             if let memoryRatio = comparison.memoryRatio {
                 print("              memory ratio \(number(memoryRatio, 2))")
             }

@@ -172,6 +172,10 @@ struct StepSweep {
             }
             line(row.point, cells)
         }
+        for row in rows {
+            let mark = busyMark(row.step?.othersShare)
+            if !mark.isEmpty { print("\(row.point)\(mark)") }
+        }
     }
 
     private func percent(_ share: Double) -> String { String(format: "%.1f %%", 100 * share) }

@@ -1,5 +1,6 @@
 public import ArgumentParser
 public import TransfusionCheckpoint
+import TransfusionConfig
 import TransfusionCore
 
 extension WeightFormat: ExpressibleByArgument {}
@@ -86,12 +87,14 @@ struct Convert: ParsableCommand {
             patchSize: patchSize, channels: imageChannels, height: imageHeight, width: imageWidth,
             timestepAfterProjection: timestepAfterProjection, seed: seed)
         let weights = try from.open(source, images: images)
-        try to.write(
+        let warnings = try to.write(
             weights, to: destination, type: to == .checkpoint ? .f32 : type.element,
             shardBytes: shardMegabytes * 1_000_000)
         let parameters = weights.tensors.values.reduce(0) { $0 + $1.shape.reduce(1, *) }
         print("\(destination): \(weights.tensors.count) tensors, \(parameters) parameters")
         if !weights.drawn.isEmpty { print("drawn anew: \(weights.drawn.joined(separator: ", "))") }
+        if !weights.passedOver.isEmpty { print("not read: \(weights.passedOver.joined(separator: ", "))") }
+        warn(warnings, of: destination)
     }
 }
 
@@ -114,7 +117,12 @@ struct ExportWeights: ParsableCommand {
 
     func run() throws {
         let weights = try WeightFormat.checkpoint.open(source)
-        try WeightFormat.checkpoint.write(weights, to: destination)
+        let warnings = try WeightFormat.checkpoint.write(weights, to: destination)
         print("\(destination): step \(weights.step), \(weights.tensors.count) tensors")
+        warn(warnings, of: destination)
     }
+}
+
+private func warn(_ lines: [String], of destination: String) {
+    for line in lines { StandardStream.error.write("warning: \(destination): \(line)\n") }
 }

@@ -97,6 +97,41 @@ struct SampleCommandTests {
             ["text", "--checkpoint", model.path, "--prompt", long], code: 2, "the model was trained on 20")
     }
 
+    @Test(arguments: [("model.norm.weight", Float.nan), ("lm_head.weight", .infinity)])
+    func weightsThatAreNoNumbersGiveNoText(_ name: String, _ value: Float) throws {
+        try model.write(
+            tensors: model.tensors().map { tensor in
+                (tensor.name, tensor.shape, tensor.name == name ? tensor.values.map { _ in value } : tensor.values)
+            })
+        let hint = "as \(name) holds values that are no numbers; take a checkpoint from before it diverged"
+        for temperature in ["0", "1"] {
+            let arguments = ["text", "--checkpoint", model.path, "--prompt", "red", "--temperature", temperature]
+            try expectRefusal(arguments, code: 1, "error: \(model.path): the model computes ")
+            try expectRefusal(arguments, code: 1, hint)
+        }
+        guard name == "model.norm.weight" else { return }
+        let out = directory.file("x.png")
+        try expectRefusal(
+            ["image", "--checkpoint", model.path, "--prompt", "red", "--out", out, "--steps", "2"], code: 1, hint)
+        #expect(!FileManager.default.fileExists(atPath: out))
+    }
+
+    @Test func argumentsThatAreNoTextAreRefused() throws {
+        func refusal(_ arguments: String) throws -> String {
+            let result = try Command(path: "/bin/sh").run(
+                ["-c", "cd \"$1\" && exec \"$0\" \(arguments)", command.path, directory.path])
+            #expect(result.status == 2, "\(result.errors)")
+            return result.errors
+        }
+        let name = "\"$(printf 'pict\\377ure')\""
+        #expect(
+            try refusal("image --checkpoint \(model.path) --prompt red --out \(name)")
+                == "error: --out: 'pict\u{FFFD}ure' is not UTF-8 text; rename the file or directory\n")
+        #expect(try refusal("image --out=\(name)").hasPrefix("error: --out: '--out=pict\u{FFFD}ure' is not UTF-8"))
+        #expect(try refusal("caption \(name)").hasPrefix("error: argument: 'pict\u{FFFD}ure' is not UTF-8"))
+        #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path).isEmpty)
+    }
+
     @Test func whatIsThereIsNotOverwritten() throws {
         let out = directory.file("old.png")
         try Data("kept".utf8).write(to: URL(filePath: out))

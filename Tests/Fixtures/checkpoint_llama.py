@@ -1,22 +1,28 @@
 """A random Llama of transformers: the fixture for conversions, and a check of whole conversions with transformers.
 
-Run from the top of the repository with a Python that has torch, transformers and safetensors:
+Run from the top of the repository with a Python that has torch, transformers (5 or later), safetensors and sentencepiece:
 
     python Tests/Fixtures/checkpoint_llama.py            writes Tests/Fixtures/checkpoint/llama*
     python Tests/Fixtures/checkpoint_llama.py --compare A B    loads two directories and compares every tensor and logits
     python Tests/Fixtures/checkpoint_llama.py --check DIRECTORY
-        sends a new random Llama through tf-ckpt convert and tf-eval forward, whose executables are in DIRECTORY, and back
+        sends a new random Llama through tf-ckpt convert and tf-eval forward, whose executables are in DIRECTORY, and back;
+        then has transformers write greedy text with an exported Llama and its tokenizer, as tf-sample does
 """
 
+import json
+import logging
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers.utils import logging as transformers_logging
 
 FOLDER = "Tests/Fixtures/checkpoint/"
 
@@ -70,6 +76,62 @@ def compare(first, second):
     print(f"transformers loads both: {len(a.state_dict())} tensors and the logits are bit-equal")
 
 
+class Lines(logging.Handler):
+    """Keeps what transformers logs as a warning."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.lines = []
+
+    def emit(self, record):
+        self.lines.append(record.getMessage())
+
+
+def check_text(commands):
+    """Greedy text of an exported Llama: transformers by itself against tf-sample."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        model = random_llama(
+            11, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, vocab_size=400)
+        model.save_pretrained(folder / "llama")
+        (folder / "llama/generation_config.json").unlink()
+        shutil.copy("Tests/Fixtures/tokenizer/small.model", folder / "llama/tokenizer.model")
+        for arguments in [["llama", "run", "--from", "hf-llama"], ["run", "exported", "--to", "hf-llama"]]:
+            source, destination, *options = arguments
+            subprocess.run(
+                [f"{commands}/tf-ckpt", "convert", folder / source, folder / destination, *options], check=True)
+
+        handler = Lines()
+        transformers_logging.get_logger().addHandler(handler)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            tokenizer = AutoTokenizer.from_pretrained(folder / "exported")
+            model = AutoModelForCausalLM.from_pretrained(folder / "exported", dtype=torch.float32)
+            prompt = tokenizer("red circle", return_tensors="pt")
+            written = model.generate(**prompt, max_new_tokens=24, do_sample=False)[0, prompt.input_ids.shape[1]:]
+        messages = handler.lines + [str(warning.message) for warning in caught]
+        assert not messages, messages
+
+        vectors = json.loads(pathlib.Path("Tests/Fixtures/tokenizer/vectors.json").read_text())
+        # What transformers reads differently, whoever wrote the files: a space at the beginning (it keeps one of two), and
+        # special tokens written out.
+        plain = [v for v in vectors if not v["text"].startswith((" ", "\u2581")) and "<s>" not in v["text"]]
+        assert len(plain) >= 15
+        for vector in plain:
+            ids = tokenizer(vector["text"]).input_ids
+            assert ids == [1] + vector["ids"], (vector, ids)
+            assert tokenizer.decode(ids, skip_special_tokens=True) == vector["decoded"], vector
+
+        ours = subprocess.run(
+            [f"{commands}/tf-sample", "text", "--checkpoint", folder / "run", "--prompt", "red circle", "--max-tokens", "24",
+             "--precision", "f32", "--json"], check=True, capture_output=True, text=True).stdout
+        text = "".join(part["text"] for part in json.loads(ours)["parts"])
+        ids = [1] + tokenizer("red circle").input_ids[1:] + written.tolist()
+        theirs = tokenizer.decode(ids, skip_special_tokens=True).removeprefix("red circle")
+        assert text == theirs, (text, theirs)
+        print(f"AutoTokenizer gives BOS and the ids of {len(plain)} texts; greedy text is ours: {text!r}; no warning")
+
+
 def check(commands):
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -113,5 +175,6 @@ if len(sys.argv) == 1:
     write()
 elif sys.argv[1] == "--check":
     check(sys.argv[2])
+    check_text(sys.argv[2])
 else:
     compare(sys.argv[2], sys.argv[3])

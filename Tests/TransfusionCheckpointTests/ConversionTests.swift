@@ -48,7 +48,7 @@ import _TestUtilities
         try WeightFormat.huggingFaceLlama.write(weights, to: back)
         #expect(
             try POSIXFileSystem().list(back).sorted() == [
-                "config.json", "model.safetensors", "transfusion.safetensors",
+                "config.json", "generation_config.json", "model.safetensors", "transfusion.safetensors",
             ])
         let file = try SafetensorsFile(back + "/model.safetensors")
         var count = 0

@@ -77,7 +77,8 @@ import _TestUtilities
             #"{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,4]}}"#, 4,
             "tensor a has an impossible shape"
         ),
-        (#"{"a":{"dtype":"F77","shape":[1],"data_offsets":[0,4]}}"#, 4, "tensor a has elements of F77"),
+        (#"{"a":{"dtype":"F77","shape":[1],"data_offsets":[0,5]}}"#, 4, "tensor a lies outside"),
+        (#"{"a":{"dtype":"F77","shape":[1],"data_offsets":[1,4]}}"#, 4, "tensor a leaves a gap"),
         (#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}"#, 2, "tensor a leaves a gap"),
         (
             #"{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"#

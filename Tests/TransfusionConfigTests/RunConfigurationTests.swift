@@ -96,6 +96,28 @@ struct RunConfigurationTests {
         #expect(try RunConfiguration(yaml: base.resolved) == base)
     }
 
+    /// A reader of YAML 1.1 takes 2e-05 for a text, as it has no point, and off for false.
+    @Test func numbersAndWordsAreWhatTheyAreToOlderReadersToo() throws {
+        var configuration = try RunConfiguration(yaml: minimal)
+        for (value, text) in [
+            (2e-5, "2.0e-05"), (1.5e-5, "1.5e-05"), (1e-8, "1.0e-08"), (0.5, "0.5"), (3, "3"), (1e-300, "1.0e-300"),
+        ] {
+            configuration.schedule.learningRate = value
+            #expect(configuration.resolved.contains("\n  learning_rate: \(text)\n"))
+            #expect(try RunConfiguration(yaml: configuration.resolved) == configuration)
+        }
+        configuration.checkpoint.everySteps = nil
+        #expect(configuration.resolved.contains("\n  every_steps: \"off\"\n"))
+        #expect(try RunConfiguration(yaml: configuration.resolved) == configuration)
+        // Elsewhere quotes make a text of a word.
+        configuration.model.initialWeights = "none"
+        #expect(try RunConfiguration(yaml: configuration.resolved) == configuration)
+        for line in configuration.resolved.split(separator: "\n") {
+            let value = line.split(separator: " ").last ?? ""
+            #expect(!["off", "on", "yes", "no"].contains(value) && value.firstMatch(of: /^\de[-+]/) == nil, "\(line)")
+        }
+    }
+
     @Test func allProblemsAreReportedWithTheirLines() {
         let file = """
             model:

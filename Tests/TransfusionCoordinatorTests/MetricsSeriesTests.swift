@@ -40,6 +40,17 @@ import _TestUtilities
         #expect(series.columns.gradientNorm.count { $0.isNaN } == 1)
     }
 
+    @Test func aShareOfThePeakThatIsNotKnownIsLeftOutOfTheMean() {
+        var series = MetricsSeries()
+        for step in 1...MetricsSeries.limit {
+            var record = record(step, loss: 1)
+            record.modelFLOPsUtilization = step <= 2 || step % 2 == 0 ? nil : 0.5
+            series.add(record)
+        }
+        #expect(series.columns.recordsPerPoint == 2)
+        #expect(series.columns.mfu[0].isNaN && series.columns.mfu[1...].allSatisfy { $0 == 0.5 })
+    }
+
     @Test func aLogLongerThanAPieceIsReadWhole() throws {
         let directory = try TemporaryDirectory(), path = directory.file("metrics.jsonl")
         let text = (1...10_000).map { record($0, loss: 1).json + "\n" }.joined()

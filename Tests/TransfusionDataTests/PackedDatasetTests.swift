@@ -144,6 +144,16 @@ import _TestUtilities
     }
 
     @Test func aMissingDatasetSaysHowToMakeOne() {
-        #expect { try PackedDataset("/nowhere") } throws: { "\($0)".contains("tf-data emoji --out /nowhere") }
+        #expect {
+            try PackedDataset("/nowhere")
+        } throws: {
+            "\($0)".contains("tf-data emoji --out /nowhere") && "\($0)".contains("tf-data import --out /nowhere")
+        }
+        let pictures = directory.file("pictures"), texts = directory.file("texts.jsonl")
+        try FileManager.default.createDirectory(atPath: pictures, withIntermediateDirectories: true)
+        #expect { try PackedDataset(pictures) } throws: { "\($0)".contains("make one elsewhere with 'tf-data import'") }
+        for file in [pictures + "/metadata.jsonl", texts] { try Data("{}".utf8).write(to: URL(filePath: file)) }
+        #expect { try PackedDataset(pictures) } throws: { "\($0)".contains("tf-data import --folder \(pictures)'") }
+        #expect { try PackedDataset(texts) } throws: { "\($0)".contains("tf-data import --jsonl \(texts)'") }
     }
 }

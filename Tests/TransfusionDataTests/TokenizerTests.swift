@@ -62,6 +62,14 @@ import Testing
                 try SentencePieceTokenizer(model: bytes, name: "some.model")
             } throws: { "\($0)".hasPrefix("some.model: ") }
         }
+        for (contents, problem) in [
+            ("{\"version\": \"1.0\"}", "is JSON, as a tokenizer.json is; give the SentencePiece model beside it"),
+            ("\u{8}\u{8}", "is not a SentencePiece model"), ("", "is empty; a SentencePiece model is expected"),
+        ] {
+            #expect {
+                try SentencePieceTokenizer(model: Array(contents.utf8), name: "some.model")
+            } throws: { "\($0)".hasPrefix("some.model: \(problem)") }
+        }
         #expect { try SentencePieceTokenizer(path: "/nowhere.model") } throws: { "\($0)".hasPrefix("/nowhere.model: ") }
     }
 }

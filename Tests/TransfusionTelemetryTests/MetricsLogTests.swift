@@ -28,8 +28,23 @@ struct MetricsLogTests {
             record(120).json == """
                 {"step":120,"tokens":61440,"images":2880,"loss":2.31,"loss_text":1.9,"loss_image":0.082,\
                 "grad_norm":0.71,"learning_rate":0.0003,"step_seconds":2.1,"tokens_per_second":5120.0,"mfu":0.41,\
-                "data_seconds":0.021,"communication_seconds":0.189,"wait_seconds":0.084,"memory_bytes":3100000000}
+                "others_share":0.02,"data_seconds":0.021,"communication_seconds":0.189,"wait_seconds":0.084,"memory_bytes":3100000000}
                 """)
+    }
+
+    @Test func aShareOfThePeakThatIsNotKnownIsNull() throws {
+        var unknown = record(1)
+        unknown.modelFLOPsUtilization = nil
+        unknown.othersShare = 0.5
+        #expect(unknown.json.contains("\"mfu\":null,\"others_share\":0.5,"))
+        #expect(StepRecord(json: Data(unknown.json.utf8)) == unknown)
+        #expect(!unknown.scalars.contains { $0.tag == "perf/mfu" })
+        // As it was before there was such a share.
+        let old = record(1).json.replacing("\"others_share\":0.02,", with: "")
+        #expect(StepRecord(json: Data(old.utf8))?.othersShare == .some(nil))
+        var metrics = PrometheusMetrics()
+        metrics.observe(unknown)
+        #expect(!metrics.text.contains("mfu") && metrics.text.contains("transfusion_train_others_ratio 0.5\n"))
     }
 
     @Test func lossesKeepTheirBits() throws {

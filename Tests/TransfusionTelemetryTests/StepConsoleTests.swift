@@ -13,6 +13,15 @@ struct StepConsoleTests {
                 """)
     }
 
+    @Test func aBusyMachineStandsWhereItsShareOfThePeakWould() {
+        var console = StepConsole(totalSteps: 2000), busy = record(1)
+        busy.modelFLOPsUtilization = nil
+        busy.othersShare = 0.34
+        #expect(console.line(busy).contains("wait 4%] others 34% mem"))
+        busy.modelFLOPsUtilization = 0.4
+        #expect(console.line(busy).contains("wait 4%] mfu 40% others 34% mem"))
+    }
+
     @Test func theFirstStepIsNoMeasureOfTheOthers() {
         var console = StepConsole(totalSteps: 100)
         var slow = record(1)

@@ -120,6 +120,19 @@ import _TestUtilities
         #expect(try refusal("model.layers=3", "model.ffn=64").contains("has model.ffn 48, the run 64;"))
         #expect(try refusal("model.rope_base=10000").contains("has model.rope_base 50000.0, the run 10000.0;"))
         #expect(try refusal("model.initial_weights=/nowhere").contains("model.initial_weights: /nowhere"))
+        let padded = try ModelOnDisk { model in
+            model.vocabulary = 434
+            model.beginOfImage = 432
+            model.endOfImage = 433
+        }
+        let lines = try refusal("model.initial_weights=\(padded.path)").split(separator: "\n")
+        #expect(
+            lines.filter { !$0.contains("; set the key to its value") }.map { String($0) } == [
+                "model.initial_weights: \(padded.path) has 432 rows of text embeddings, the run's tokenizer 400 pieces; choose "
+                    + "data made with the model's own tokenizer, or, if the other rows are padding, cut them off: in "
+                    + "transformers, model.resize_token_embeddings(400)"
+            ])
+        #expect(lines.allSatisfy { !$0.contains("the key") || $0.contains(" has model.") }, "\(lines)")
         try Data([1]).write(to: URL(filePath: llama + "/tokenizer.model"))
         #expect(try refusal().contains("the tokenizer "))
         #expect(!FileManager.default.fileExists(atPath: run.path("refused").configuration), "a run was begun")

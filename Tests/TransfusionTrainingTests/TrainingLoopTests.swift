@@ -39,6 +39,41 @@ import _TestUtilities
         #expect(try run.records("parts").map(\.tokens) == run.records("whole").map(\.tokens))
     }
 
+    @Test(.timeLimit(.minutes(5))) func aRecordIsTheMeanOfTheStepsSinceTheOneBefore() throws {
+        let run = try TrainingRun()
+        let configuration = try run.configuration([]), directory = run.path("steps")
+        let steps = try ThreadGroup.run(ranks: 1) { group in
+            let loop = try TrainingLoop(
+                configuration, directory: directory, group: group, ranksOnHost: 1, log: { _ in })
+            loop.state.model.parameters.initialize(seed: loop.setup.seed)
+            return try (0..<20).map { _ in try loop.trainOneStep() }
+        }[0]
+        // So that a plain mean of the steps' losses is something else.
+        #expect(Set(steps.map(\.targets)).count > 1)
+        try run.train("each")
+        try run.train("seventh", set: ["telemetry.log_every_steps=7"])
+        #expect(try run.losses("each") == steps.map(\.loss))
+        let records = try run.records("seventh")
+        #expect(records.map(\.step) == [7, 14, 20])
+        for (record, range) in zip(records, [0..<7, 7..<14, 14..<20]) {
+            func sum(_ value: (StepSummary) -> Double) -> Double { steps[range].map(value).reduce(0, +) }
+            let text = sum(\.textLoss) / sum { Double($0.targets) }
+            let image = sum(\.imageLoss) / sum { Double($0.images) }
+            #expect(record.lossText == text && record.lossImage == image && record.loss == text + 5 * image)
+            #expect(record.gradientNorm == sum(\.gradientNorm) / Double(range.count))
+        }
+    }
+
+    @Test(.timeLimit(.minutes(5))) func aResumedRunLogsTheMeansOfOneThatWasNeverStopped() throws {
+        let run = try TrainingRun(), set = ["telemetry.log_every_steps=7"]
+        try run.train("whole", set: set)
+        for last in [3, 10, 14, 20] { try run.train("parts", lastStep: last, set: set) }
+        func logged(_ name: String) throws -> [[Double]] {
+            try run.records(name).map { [$0.loss, $0.lossText, $0.lossImage, $0.gradientNorm] }
+        }
+        #expect(try logged("parts") == logged("whole") && logged("whole").count == 3)
+    }
+
     @Test func aCheckpointSaysHowLongItsSequencesWere() throws {
         let run = try TrainingRun()
         try run.train("run", lastStep: 1)

@@ -159,6 +159,8 @@ extension LlamaDescription {
 
     static func decode<Value: Decodable>(_ path: String) throws -> Value {
         let json = try POSIXFileSystem().contents(path, limit: 1 << 20)
+        guard !json.isEmpty else { throw CheckpointError(path, "is empty") }
+        guard String(validating: json, as: UTF8.self) != nil else { throw CheckpointError(path, "is not UTF-8 text") }
         do {
             return try JSONDecoder().decode(Value.self, from: Data(json))
         } catch {

@@ -65,12 +65,13 @@ enum LlamaFormat {
             let file = try SafetensorsFile(sidePath)
             let side = try sideDescription(file)
             weights = ModelWeights(
-                side.configuration, try extended(llama, by: SafetensorsDirectory.tensors(of: file), sidePath))
+                side.configuration,
+                try extended(llama, at: directory, by: SafetensorsDirectory.tensors(of: file), sidePath))
             weights.contextLength = side.contextLength ?? description.contextLength
         } else {
             let configuration = description.configuration(images)
             let new = newTensors(configuration, seed: images.seed)
-            weights = ModelWeights(configuration, try extended(llama, by: new, directory))
+            weights = ModelWeights(configuration, try extended(llama, at: directory, by: new, directory))
             weights.contextLength = description.contextLength
             weights.drawn = new.keys.map {
                 $0.hasPrefix(addedPrefix) ? "the rows of BOI and EOI in \($0.dropFirst(addedPrefix.count))" : $0
@@ -96,21 +97,29 @@ enum LlamaFormat {
     }
 
     private static func extended(
-        _ llama: [String: SourceTensor], by rest: [String: SourceTensor], _ path: String
+        _ llama: [String: SourceTensor], at llamaPath: String, by rest: [String: SourceTensor], _ path: String
     ) throws -> [String: SourceTensor] {
         var (tensors, rest) = (llama, rest)
         for name in tables {
             guard let added = rest.removeValue(forKey: addedPrefix + name) else { continue }
-            guard let table = tensors[name] else { throw CheckpointError(path, "has rows for a missing \(name)") }
+            guard let table = tensors[name] else { throw CheckpointError(llamaPath, missing(name)) }
             guard table.shape.count == 2, added.shape == [addedTokens, table.shape[1]], table.type.isFloat,
                 added.type.isFloat
             else { throw CheckpointError(path, "tensor \(addedPrefix)\(name) does not fit to \(table.shape)") }
-            tensors[name] = table.followed(by: added.converted(to: table.type))
+            // The wider of both types: no number is rounded here.
+            let type = table.type == added.type ? table.type : .f32
+            tensors[name] = table.converted(to: type).followed(by: added.converted(to: type))
         }
         if let known = rest.keys.filter({ tensors[$0] != nil }).min() {
             throw CheckpointError(path, "has \(known), which no Llama has; a Transfusion model's format is safetensors")
         }
         return tensors.merging(rest) { $1 }
+    }
+
+    private static func missing(_ table: String) -> String {
+        "has no tensor \(table)"
+            + (table == "lm_head.weight"
+                ? "; of a Llama whose head is its embedding, config.json says \"tie_word_embeddings\": true" : "")
     }
 
     /// Writes the side file: the rest, and the whole model's description.

@@ -24,6 +24,9 @@ enum MetaLlamaNames {
         }
     }
 
+    /// Meta's names of all tensors of a model with this many layers.
+    static func all(layers: Int) -> [String] { Array(names(layers: layers).values) }
+
     static func toMeta(_ tensors: [String: SourceTensor], _ configuration: ModelConfiguration) -> [String: SourceTensor]
     {
         let names = names(layers: configuration.layers)

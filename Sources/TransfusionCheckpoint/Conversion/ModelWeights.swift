@@ -15,8 +15,10 @@ public struct ModelWeights: Sendable {
     public var tokenizerFiles: [String] = []
     /// What the source does not hold and has its initial values: names of parameters, or some of their rows in words.
     public var drawn: [String] = []
+    /// What lies beside the weights and was not read, in words.
+    public var passedOver: [String] = []
 
-    private static let tokenizerModel = "tokenizer.model"
+    static let tokenizerModel = "tokenizer.model"
     private static let tokenizerNames = [
         tokenizerModel, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     ]

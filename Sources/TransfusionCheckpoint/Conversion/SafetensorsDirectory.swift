@@ -13,6 +13,10 @@ struct SafetensorsDirectory {
 
     let path: String
     let tensors: [String: SourceTensor]
+    /// What is there and no part of the model: tensors of types that no weights have, and other files.
+    private(set) var passedOver: [String]
+    /// The files of tensors with elements that are not read here.
+    private let unreadable: [String: SafetensorsFile]
 
     private struct Index: Codable {
         var metadata: [String: Int] = [:]
@@ -33,50 +37,81 @@ struct SafetensorsDirectory {
         }
     }
 
-    /// Opens a file, or a directory with an index or a single file.
-    init(_ path: String) throws {
-        self.path = path
+    /// Opens a file, or a directory with a single file or an index.
+    /// - Parameter single: What the file is called that holds all of a model; others beside it are not the model's.
+    init(_ path: String, single: String = Self.singleName) throws {
         if path.hasSuffix(".safetensors") {
-            tensors = Self.tensors(of: try SafetensorsFile(path))
+            self.init(path, files: [try SafetensorsFile(path)])
             return
         }
-        let fileSystem = POSIXFileSystem()
-        let names = Set(try fileSystem.list(path))
-        guard names.contains(Self.indexName) else {
-            let files = names.filter { $0.hasSuffix(".safetensors") && $0 != LlamaFormat.sideFileName }.sorted()
-            guard let file = files.contains(Self.singleName) ? Self.singleName : files.first, files.count == 1 else {
-                let pickles = names.contains { $0.hasSuffix(".bin") || $0.hasSuffix(".pth") || $0.hasSuffix(".pt") }
-                throw CheckpointError(
-                    path,
-                    files.isEmpty
-                        ? (pickles
-                            ? "holds pickled weights, which can run code; convert them with safetensors.torch.save_file"
-                            : "holds no .safetensors file")
-                        : "holds several .safetensors files but no \(Self.indexName)")
-            }
-            tensors = Self.tensors(of: try SafetensorsFile(Path.join(path, file)))
+        let names = Set(try POSIXFileSystem().list(path))
+        guard names.contains(single) || !names.contains(Self.indexName) else {
+            try self.init(path, indexedIn: names)
             return
         }
+        let files = names.filter { $0.hasSuffix(".safetensors") && $0 != LlamaFormat.sideFileName }
+        let models = files.filter { !Self.isAdapter($0) }
+        guard let file = files.contains(single) ? single : models.first, files.contains(single) || models.count == 1
+        else { throw CheckpointError(path, Self.problem(files: files, models: models, names)) }
+        self.init(path, files: [try SafetensorsFile(Path.join(path, file))])
+        passedOver += files.subtracting([file]).sorted()
+    }
+
+    private init(_ path: String, files: [SafetensorsFile]) {
+        self.path = path
+        tensors = files.reduce(into: [:]) { $0.merge(Self.tensors(of: $1)) { $1 } }
+        unreadable = files.reduce(into: [:]) { all, file in
+            for name in file.unreadable.keys { all[name] = file }
+        }
+        passedOver = unreadable.sorted { $0.key < $1.key }.map { name, file in
+            "the tensor \(name) (\(file.unreadable[name] ?? ""))"
+        }
+    }
+
+    private init(_ path: String, indexedIn names: Set<String>) throws {
         let indexPath = Path.join(path, Self.indexName)
         let index: Index
         do {
-            let json = try fileSystem.contents(indexPath, limit: Self.jsonLimit)
+            let json = try POSIXFileSystem().contents(indexPath, limit: Self.jsonLimit)
             index = try JSONDecoder().decode(Index.self, from: Data(json))
         } catch let error as DecodingError {
             throw CheckpointError(indexPath, "cannot be understood: \(JSONProblem(error))")
         }
-        var tensors: [String: SourceTensor] = [:]
-        for name in Set(index.weights.values).sorted() {
+        let files = try Set(index.weights.values).sorted().map { name in
             guard !name.contains("/"), names.contains(name) else {
                 throw CheckpointError(indexPath, "names the file '\(name)', which is not there")
             }
-            tensors.merge(Self.tensors(of: try SafetensorsFile(Path.join(path, name)))) { $1 }
+            return try SafetensorsFile(Path.join(path, name))
         }
-        for name in index.weights.keys.sorted() where tensors[name] == nil {
+        self.init(path, files: files)
+        for name in index.weights.keys.sorted() where tensors[name] == nil && unreadable[name] == nil {
             throw CheckpointError(indexPath, "names the tensor \(name), which no file holds")
         }
-        self.tensors = tensors
     }
+
+    /// What PEFT calls the weights that it trains beside a model's.
+    private static func isAdapter(_ name: String) -> Bool { name.hasPrefix("adapter_") }
+
+    /// Why none of the files of a directory is the model.
+    private static func problem(files: Set<String>, models: Set<String>, _ names: Set<String>) -> String {
+        if models.count > 1 { return "holds several .safetensors files but no \(indexName)" }
+        if let adapter = files.first {
+            return "holds only \(adapter), which is no model but an adapter; merge it into its model with PEFT's "
+                + "merge_and_unload and save that"
+        }
+        if names.contains(where: { $0.hasSuffix(".bin") || $0.hasSuffix(".pth") || $0.hasSuffix(".pt") }) {
+            return "holds pickled weights, which can run code; convert them with safetensors.torch.save_file"
+        }
+        return "holds no .safetensors file"
+    }
+
+    /// Refuses a tensor that is there, but of a type that is not read here.
+    func requireReadable(_ names: some Sequence<String>) throws {
+        for name in names.sorted() { try unreadable[name]?.requireReadable(name) }
+    }
+
+    /// Refuses tensors of types that are not read here.
+    func requireAllReadable() throws { try requireReadable(unreadable.keys) }
 
     static func tensors(of file: SafetensorsFile) -> [String: SourceTensor] {
         Dictionary(uniqueKeysWithValues: file.entries.map { ($0.name, SourceTensor($0, of: file)) })

@@ -35,7 +35,7 @@ public struct SourceTensor: Sendable {
         read = { range, buffer in try file.read(entry, at: range.lowerBound, into: buffer) }
     }
 
-    private init(
+    init(
         _ type: ElementType, _ shape: [Int],
         read: @escaping @Sendable (Range<Int>, UnsafeMutableRawBufferPointer) throws -> Void
     ) {
@@ -58,20 +58,6 @@ public struct SourceTensor: Sendable {
             case .normal(let deviation):
                 philox.fillNormal(floats, offset: range.lowerBound / 4, standardDeviation: deviation)
             }
-        }
-    }
-
-    /// The same numbers in another type, rounded to nearest where it is narrower.
-    func converted(to target: ElementType) -> SourceTensor {
-        guard target != type, type.isFloat, target.isFloat else { return self }
-        return SourceTensor(target, shape) { range, buffer in
-            let elements = range.lowerBound / target.byteCount..<range.upperBound / target.byteCount
-            let source = UnsafeMutableRawBufferPointer.allocate(
-                byteCount: max(1, elements.count * type.byteCount), alignment: 16)
-            defer { source.deallocate() }
-            let used = UnsafeMutableRawBufferPointer(rebasing: source[..<(elements.count * type.byteCount)])
-            try read(elements.lowerBound * type.byteCount..<elements.upperBound * type.byteCount, used)
-            Self.convert(UnsafeRawBufferPointer(used), type, into: buffer, target, count: elements.count)
         }
     }
 
@@ -131,25 +117,6 @@ public struct SourceTensor: Sendable {
                 }
                 try bytes.withUnsafeBytes(body)
                 if isLast { bytes = [] }
-            }
-        }
-    }
-
-    private static func convert(
-        _ source: UnsafeRawBufferPointer, _ from: ElementType, into target: UnsafeMutableRawBufferPointer,
-        _ to: ElementType, count: Int
-    ) {
-        for index in 0..<count {
-            let value =
-                switch from {
-                case .f32: source.loadUnaligned(fromByteOffset: index &* 4, as: Float.self)
-                case .bf16: BFloat16(bits: source.loadUnaligned(fromByteOffset: index &* 2, as: UInt16.self)).float
-                default: Float(source.loadUnaligned(fromByteOffset: index &* 2, as: Float16.self))
-                }
-            switch to {
-            case .f32: target.storeBytes(of: value, toByteOffset: index &* 4, as: Float.self)
-            case .bf16: target.storeBytes(of: BFloat16(value).bits, toByteOffset: index &* 2, as: UInt16.self)
-            default: target.storeBytes(of: Float16(value), toByteOffset: index &* 2, as: Float16.self)
             }
         }
     }

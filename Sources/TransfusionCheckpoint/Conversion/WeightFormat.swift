@@ -23,17 +23,30 @@ public enum WeightFormat: String, Sendable, CaseIterable {
         let names = Set(try fileSystem.list(directory))
         if directory == path, CheckpointLocation.isLocation(names) {
             self = .checkpoint
-        } else if names.contains(Self.parametersName) {
+        } else if names.contains(Self.parametersName), !Self.holdsHuggingFaceWeights(names) {
             self = .metaLlama
         } else if names.contains(Self.configurationName) {
-            struct Description: Decodable {
-                let patch_size: Int?
-            }
-            let description: Description = try LlamaDescription.decode(Path.join(directory, Self.configurationName))
-            self = description.patch_size == nil ? .huggingFaceLlama : .safetensors
+            self =
+                try Self.describesImages(Path.join(directory, Self.configurationName))
+                ? .safetensors : .huggingFaceLlama
         } else {
             throw CheckpointError(path, "is no model; give a run, a checkpoint, or a directory with config.json")
         }
+    }
+
+    /// Whether a `config.json` is that of a Transfusion model rather than of a Llama.
+    private static func describesImages(_ path: String) throws -> Bool {
+        struct Description: Decodable {
+            let patch_size: Int?
+        }
+        let description: Description = try LlamaDescription.decode(path)
+        return description.patch_size != nil
+    }
+
+    /// Whether a directory holds a model as Hugging Face keeps it, whatever else is beside it.
+    private static func holdsHuggingFaceWeights(_ names: Set<String>) -> Bool {
+        names.contains(configurationName)
+            && (names.contains(SafetensorsDirectory.singleName) || names.contains(SafetensorsDirectory.indexName))
     }
 }
 
@@ -51,29 +64,39 @@ extension WeightFormat {
         case .checkpoint:
             return try ModelWeights(CheckpointLocation(path, options: options).newest())
         case .safetensors:
-            let description: ModelDescription = try LlamaDescription.decode(
-                Path.join(directory, Self.configurationName))
-            weights = try ModelWeights(description.configuration, try SafetensorsDirectory(path).tensors).validated(
-                from: path)
+            let file = Path.join(directory, Self.configurationName)
+            guard try Self.describesImages(file) else {
+                throw CheckpointError(file, "describes no images, as of a Llama; give --from hf-llama")
+            }
+            let description: ModelDescription = try LlamaDescription.decode(file)
+            let files = try SafetensorsDirectory(path)
+            try files.requireReadable(description.configuration.parameterShapes.keys)
+            weights = try ModelWeights(description.configuration, files.tensors).validated(from: path)
             weights.contextLength = description.contextLength
+            weights.passedOver = files.passedOver
         case .huggingFaceLlama:
             let description = try LlamaDescription(huggingFace: Path.join(directory, Self.configurationName))
-            var tensors = try SafetensorsDirectory(path).tensors
+            let files = try SafetensorsDirectory(path)
+            try files.requireReadable(description.configuration(images).parameterShapes.keys)
+            var tensors = files.tensors
             if description.hasTiedEmbeddings { tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"] }
             // A table that old versions stored and that follows from the sizes.
             tensors = tensors.filter { !$0.key.hasSuffix(".rotary_emb.inv_freq") }
             weights = try LlamaFormat.join(tensors, description, directory: directory, images: images)
+            weights.passedOver = files.passedOver
         case .metaLlama:
-            let tensors = try SafetensorsDirectory(path).tensors
+            let files = try SafetensorsDirectory(path, single: Self.metaFileName), tensors = files.tensors
             guard let gate = tensors["layers.0.feed_forward.w1.weight"]?.shape.first,
                 let vocabulary = tensors["tok_embeddings.weight"]?.shape.first
             else { throw CheckpointError(path, "has no tensors with the names of Meta's Llama") }
             let description = try LlamaDescription(
                 meta: Path.join(directory, Self.parametersName), feedForward: gate, vocabulary: vocabulary)
+            try files.requireReadable(MetaLlamaNames.all(layers: description.layers))
             weights = try LlamaFormat.join(
                 try MetaLlamaNames.fromMeta(
                     tensors, layers: description.layers, headWidth: description.width / description.heads, path: path),
                 description, directory: directory, images: images)
+            weights.passedOver = files.passedOver
         }
         try weights.takeTokenizer(from: directory)
         return weights
@@ -83,18 +106,26 @@ extension WeightFormat {
     /// - Parameters:
     ///   - type: The type of the elements; checkpoints always have f32.
     ///   - shardBytes: The most bytes of one safetensors file.
+    /// - Returns: A line for each tensor that holds numbers which are not finite.
+    /// - Throws: Also when a number is too large for `type`.
+    @discardableResult
     public func write(
         _ weights: ModelWeights, to path: String, type: ElementType = .f32, shardBytes: Int = 5_000_000_000
-    ) throws {
+    ) throws -> [String] {
         let fileSystem = POSIXFileSystem()
         guard !fileSystem.exists(Path.name(of: path), in: Path.parent(of: path)) else {
             throw CheckpointError(path, "already exists; choose another place or remove it")
         }
         var weights = weights
-        weights.tensors = weights.tensors.mapValues { $0.converted(to: type) }
+        let findings = NonFiniteFindings()
+        for (name, tensor) in weights.tensors {
+            weights.tensors[name] = tensor.converted(
+                to: type, watchedBy: NumberWatch(name: name, path: path, findings: findings))
+        }
         if self == .safetensors, path.hasSuffix(".safetensors") {
-            return try SafetensorsWriter().write(
+            try SafetensorsWriter().write(
                 SafetensorsDirectory.sorted(weights.tensors), metadata: ["format": "pt"], to: path)
+            return findings.lines
         }
         let partial = path + ".partial"
         try? fileSystem.removeConversion(partial)
@@ -112,6 +143,7 @@ extension WeightFormat {
             try? fileSystem.removeConversion(partial)
             throw error
         }
+        return findings.lines
     }
 
     private func writeContents(
@@ -133,6 +165,9 @@ extension WeightFormat {
             try fileSystem.write(
                 try LlamaDescription.huggingFace(configuration, contextLength: weights.contextLength, type: type),
                 to: Path.join(directory, Self.configurationName))
+            for (name, contents) in try LlamaCompanions(configuration, weights).files() {
+                try fileSystem.write(contents, to: Path.join(directory, name))
+            }
         case .metaLlama:
             let (configuration, llama, rest) = LlamaFormat.split(weights)
             try SafetensorsWriter().write(

@@ -299,12 +299,26 @@ struct JSONProblem: CustomStringConvertible {
         description =
             switch error {
             case DecodingError.keyNotFound(let key, let context): "'\(key.stringValue)' is missing\(place(context))"
-            case DecodingError.valueNotFound(_, let context): "null\(place(context))"
-            case DecodingError.typeMismatch(let type, let context): "no \(type)\(place(context))"
+            case DecodingError.valueNotFound(let type, let context):
+                "null and no \(Self.kind(of: type))\(place(context))"
+            case DecodingError.typeMismatch(let type, let context):
+                "no \(Self.kind(of: type))\(place(context))"
             case DecodingError.dataCorrupted(let context) where !context.codingPath.isEmpty:
                 "an impossible value\(place(context))"
             case is DecodingError: "it is not JSON"
             default: "\(error)"
             }
+    }
+
+    /// What JSON calls that which a Swift type is read from.
+    private static func kind(of type: any Any.Type) -> String {
+        switch type {
+        case is String.Type: "text"
+        case is Bool.Type: "boolean"
+        case is any BinaryInteger.Type: "integer"
+        case is any BinaryFloatingPoint.Type: "number"
+        case is [Any].Type: "list"
+        default: "object"
+        }
     }
 }

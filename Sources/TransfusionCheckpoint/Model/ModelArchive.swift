@@ -85,6 +85,11 @@ public struct ModelArchive: Sendable {
             let described = try JSONDecoder().decode(ModelDescription.self, from: description)
             configuration = described.configuration
             contextLength = described.contextLength
+        } catch DecodingError.keyNotFound(let key, _) where key.stringValue == "patch_size" {
+            throw CheckpointError(
+                file,
+                "describes no images, as of a Llama; make a Transfusion model of it with 'tf-ckpt convert … --from hf-llama'"
+            )
         } catch {
             throw CheckpointError(file, "describes no Transfusion model: \(JSONProblem(error))")
         }

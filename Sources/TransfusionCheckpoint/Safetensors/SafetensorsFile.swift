@@ -5,8 +5,10 @@ public import TransfusionCore
 /// The file is read, not mapped: when another process shortens it meanwhile, that is an error and no crash.
 public struct SafetensorsFile: Sendable {
     public let path: String
-    /// In the order of the file.
+    /// In the order of the file, but for `unreadable`.
     public let entries: [SafetensorsEntry]
+    /// Names and types of tensors with elements that are not read here, such as BOOL: no matter unless one is needed.
+    public let unreadable: [String: String]
     /// The free text that the writer put in.
     public let metadata: [String: String]
     private let index: [String: Int]
@@ -34,6 +36,7 @@ public struct SafetensorsFile: Sendable {
         dataOffset = 8 + headerBytes
         let header = try SafetensorsHeader(decoding: json, dataBytes: file.byteCount - dataOffset, path: path)
         entries = header.entries
+        unreadable = header.unreadable
         metadata = header.metadata
         index = Dictionary(uniqueKeysWithValues: header.entries.enumerated().map { ($1.name, $0) })
     }
@@ -42,8 +45,18 @@ public struct SafetensorsFile: Sendable {
 
     /// - Throws: `CheckpointError` when there is no such tensor.
     public func entry(_ name: String) throws -> SafetensorsEntry {
-        guard let entry = self[name] else { throw CheckpointError(path, "has no tensor \(name)") }
+        guard let entry = self[name] else {
+            try requireReadable(name)
+            throw CheckpointError(path, "has no tensor \(name)")
+        }
         return entry
+    }
+
+    /// - Throws: `CheckpointError` when there is such a tensor, but of a type that is not read here.
+    func requireReadable(_ name: String) throws {
+        guard let type = unreadable[name] else { return }
+        throw CheckpointError(
+            path, "tensor \(name) has elements of \(type), which are not read; store it as F32, BF16 or F16")
     }
 
     /// Fills `memory` with the bytes of a tensor that begin at `offset`.

@@ -21,8 +21,10 @@ struct SafetensorsHeader {
     static let byteLimit = 100_000_000
     private static let rankLimit = 8
 
-    /// In the order of the file.
+    /// In the order of the file, but for `unreadable`.
     let entries: [SafetensorsEntry]
+    /// The types of tensors with elements that are not read here, by name.
+    let unreadable: [String: String]
     let metadata: [String: String]
 
     /// - Parameter dataBytes: Bytes of the file after the header.
@@ -35,33 +37,43 @@ struct SafetensorsHeader {
             throw CheckpointError(path, "has a header that cannot be understood: \(JSONProblem(error))")
         }
         metadata = table.metadata
-        entries = try table.tensors
-            .map { name, fields in try Self.entry(name, fields, dataBytes, path) }
+        let places = try table.tensors
+            .map { name, fields in (name: name, range: try Self.range(name, fields, dataBytes, path)) }
             .sorted {
                 ($0.range.lowerBound, $0.range.upperBound, $0.name) < (
                     $1.range.lowerBound, $1.range.upperBound, $1.name
                 )
             }
         var end = 0
-        for entry in entries {
-            guard entry.range.lowerBound == end else {
-                let problem = entry.range.lowerBound < end ? "overlaps the tensor before it" : "leaves a gap before it"
-                throw CheckpointError(path, "tensor \(entry.name) \(problem)")
+        for (name, range) in places {
+            guard range.lowerBound == end else {
+                let problem = range.lowerBound < end ? "overlaps the tensor before it" : "leaves a gap before it"
+                throw CheckpointError(path, "tensor \(name) \(problem)")
             }
-            end = entry.range.upperBound
+            end = range.upperBound
         }
         guard end == dataBytes else {
             throw CheckpointError(path, "holds \(dataBytes) bytes of data, its header describes \(end)")
         }
+        var entries: [SafetensorsEntry] = []
+        var unreadable: [String: String] = [:]
+        for (name, range) in places {
+            guard let fields = table.tensors[name] else { continue }
+            if let type = ElementType(safetensorsName: fields.dtype) {
+                entries.append(SafetensorsEntry(name: name, type: type, shape: fields.shape, range: range))
+            } else {
+                unreadable[name] = String(fields.dtype.prefix(16))
+            }
+        }
+        self.entries = entries
+        self.unreadable = unreadable
     }
 
-    private static func entry(
+    /// Where a tensor's bytes lie, once they fit to its shape and to the file.
+    private static func range(
         _ name: String, _ fields: Table.Fields, _ dataBytes: Int, _ path: String
-    ) throws -> SafetensorsEntry {
+    ) throws -> Range<Int> {
         func fail(_ problem: String) -> CheckpointError { CheckpointError(path, "tensor \(name) \(problem)") }
-        guard let type = ElementType(safetensorsName: fields.dtype) else {
-            throw fail("has elements of \(fields.dtype.prefix(16)), which are not supported")
-        }
         guard fields.shape.count <= rankLimit, let count = Manifest.count(of: fields.shape) else {
             throw fail("has an impossible shape")
         }
@@ -69,10 +81,11 @@ struct SafetensorsHeader {
             fields.offsets[1] <= dataBytes
         else { throw fail("lies outside of the file, which may have been cut off") }
         let range = fields.offsets[0]..<fields.offsets[1]
-        guard range.count == count * type.byteCount else {
+        // How large an element of an unknown type is, only its maker knows.
+        if let type = ElementType(safetensorsName: fields.dtype), range.count != count * type.byteCount {
             throw fail("has \(range.count) bytes for the shape \(fields.shape) of \(type)")
         }
-        return SafetensorsEntry(name: name, type: type, shape: fields.shape, range: range)
+        return range
     }
 
     /// The header for tensors that will follow each other in the given order, padded to a multiple of 8 bytes.

@@ -43,7 +43,9 @@ public struct TensorComparison: Codable, Sendable {
     private static func tensors(_ path: String) throws -> [String: SourceTensor] {
         let names = path.hasSuffix(".safetensors") ? [] : try POSIXFileSystem().list(path)
         if path.hasSuffix(".safetensors") || names.contains(where: { $0.hasSuffix(".safetensors") }) {
-            return try SafetensorsDirectory(path).tensors
+            let directory = try SafetensorsDirectory(path)
+            try directory.requireAllReadable()
+            return directory.tensors
         }
         let checkpoint = try CheckpointLocation(path).newest()
         return checkpoint.tensors.mapValues { SourceTensor($0, of: checkpoint) }

@@ -14,6 +14,7 @@ extension TransfusionCommand {
 
     public static func main(_ arguments: [String]) {
         do {
+            try requireText(CommandLine.unsafeArgv, count: Int(CommandLine.argc))
             var command = try parseAsRoot(arguments)
             try command.run()
             // What was printed is the result: half of it must not look like all of it.
@@ -22,6 +23,22 @@ extension TransfusionCommand {
             }
         } catch {
             leave(error)
+        }
+    }
+
+    /// Refuses arguments that are not UTF-8: a text holds other bytes in their place, and would name another file.
+    private static func requireText(
+        _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>, count: Int
+    ) throws {
+        var option: String?
+        for case let argument? in (1..<max(1, count)).map({ arguments[$0] }) {
+            guard let text = String(validatingCString: argument) else {
+                let shown = String(cString: argument)
+                let name: Substring? = shown.hasPrefix("--") ? shown.prefix { $0 != "=" } : option.map { $0[...] }
+                throw CommandFailure(
+                    "\(name ?? "argument"): '\(shown)' is not UTF-8 text; rename the file or directory", .wrongUse)
+            }
+            option = text.hasPrefix("-") ? text : nil
         }
     }
 

@@ -33,7 +33,8 @@ struct MetricsSeries {
         return MetricsColumns(
             recordsPerPoint: stride, step: all.map(\.step), loss: mean(\.loss), lossText: mean(\.lossText),
             lossImage: mean(\.lossImage), gradientNorm: all.map { Float($0.gradientNorm) },
-            learningRate: mean(\.learningRate), tokensPerSecond: mean(\.tokensPerSecond), mfu: mean(\.mfu))
+            learningRate: mean(\.learningRate), tokensPerSecond: mean(\.tokensPerSecond),
+            mfu: all.map { $0.recordsWithMFU > 0 ? Float($0.mfu / Double($0.recordsWithMFU)) : .nan })
     }
 
     private struct Point {
@@ -47,7 +48,9 @@ struct MetricsSeries {
         var gradientNorm: Double
         var learningRate: Double
         var tokensPerSecond: Double
+        /// Of the records that have one.
         var mfu: Double
+        var recordsWithMFU: Int
 
         init(_ record: StepRecord) {
             step = record.step
@@ -57,7 +60,8 @@ struct MetricsSeries {
             gradientNorm = record.gradientNorm
             learningRate = record.learningRate
             tokensPerSecond = record.tokensPerSecond
-            mfu = record.modelFLOPsUtilization
+            mfu = record.modelFLOPsUtilization ?? 0
+            recordsWithMFU = record.modelFLOPsUtilization == nil ? 0 : 1
         }
 
         static func + (a: Point, b: Point) -> Point {
@@ -71,6 +75,7 @@ struct MetricsSeries {
             sum.learningRate += a.learningRate
             sum.tokensPerSecond += a.tokensPerSecond
             sum.mfu += a.mfu
+            sum.recordsWithMFU += a.recordsWithMFU
             return sum
         }
     }
@@ -87,5 +92,6 @@ public struct MetricsColumns: Codable, Sendable, Equatable {
     public var gradientNorm: [Float]
     public var learningRate: [Float]
     public var tokensPerSecond: [Float]
+    /// NaN where no record has one.
     public var mfu: [Float]
 }

@@ -44,9 +44,7 @@ public final class PackedDataset: Sendable {
     public init(_ path: String) throws(DataError) {
         self.path = path
         guard !Files.isMissing(path + "/" + DatasetManifest.fileName) else {
-            throw DataError(
-                path,
-                "is no data set (it has no \(DatasetManifest.fileName)); make one with 'tf-data emoji --out \(path)'")
+            throw DataError(path, Self.absence(at: path))
         }
         let manifest = try DatasetManifest.read(path + "/" + DatasetManifest.fileName)
         try Self.checkShape(manifest, path)
@@ -75,6 +73,21 @@ public final class PackedDataset: Sendable {
         keyLines = try unstructured(FileName.keys)
         tokenizer = try SentencePieceTokenizer(path: path + "/" + FileName.tokenizer)
         try checkTokenizer(tokenizer)
+    }
+
+    /// Why there is no data set at a path, and how one comes about, by what lies there.
+    private static func absence(at path: String) -> String {
+        guard Files.exists(path) else {
+            return
+                "is no data set, as nothing is there; 'tf-data import --out \(path)' makes one of pictures and texts, "
+                + "'tf-data emoji --out \(path)' the one of the examples"
+        }
+        let problem = "is no data set (it has no \(DatasetManifest.fileName)); "
+        if path.hasSuffix(".jsonl") { return problem + "make one of it with 'tf-data import --jsonl \(path)'" }
+        return problem
+            + (Files.exists(path + "/metadata.jsonl")
+                ? "make one of it with 'tf-data import --folder \(path)'"
+                : "make one elsewhere with 'tf-data import' (pictures and texts) or 'tf-data emoji' (the examples)")
     }
 
     /// Refuses a tokenizer that is not the one the data set was made with.

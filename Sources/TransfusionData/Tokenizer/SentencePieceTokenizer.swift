@@ -38,12 +38,16 @@ public final class SentencePieceTokenizer: @unchecked Sendable {
     ///   - name: What errors call it.
     public init(model: [UInt8], name: String) throws(DataError) {
         var loaded: OpaquePointer?
-        try Self.check(name) { error in
-            model.withUnsafeBytes { bytes in
-                tf_sp_load(bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count, &loaded, error)
+        do {
+            try Self.check(name) { error in
+                model.withUnsafeBytes { bytes in
+                    tf_sp_load(bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count, &loaded, error)
+                }
             }
+        } catch {
+            throw DataError(name, Self.refusal(of: model))
         }
-        guard let loaded else { throw DataError(name, "is not a SentencePiece model") }
+        guard let loaded else { throw DataError(name, Self.refusal(of: model)) }
         let beginOfText = tf_sp_bos_id(loaded)
         let endOfText = tf_sp_eos_id(loaded)
         guard beginOfText >= 0, endOfText >= 0 else {
@@ -60,6 +64,16 @@ public final class SentencePieceTokenizer: @unchecked Sendable {
     }
 
     deinit { tf_sp_free(handle) }
+
+    /// Why a file that the library does not load is no model, by what it looks like.
+    private static func refusal(of contents: [UInt8]) -> String {
+        if contents.first(where: { $0 > 32 }) == UInt8(ascii: "{") {
+            return "is JSON, as a tokenizer.json is; give the SentencePiece model beside it, tokenizer.model"
+        }
+        return contents.isEmpty
+            ? "is empty; a SentencePiece model is expected, as in tokenizer.model"
+            : "is not a SentencePiece model, such as Llama 2's tokenizer.model or what 'tf-data tokenizer train' makes"
+    }
 
     /// The ids of a text, without BOS and EOS.
     /// - Parameter parseSpecials: Read `<s>`, `</s>`, `<boi>` and `<eoi>` as the special tokens instead of as letters.
