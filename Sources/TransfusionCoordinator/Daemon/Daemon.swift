@@ -26,6 +26,7 @@ public struct Daemon: Sendable {
         log: @escaping RunSupervisor.Log, onListening: @escaping @Sendable (DashboardLink) -> Void,
         stopRequests: @escaping @Sendable () -> Int
     ) async throws -> Int {
+        Descriptors.raiseLimit()
         try files.make()
         let lock = try files.lock()
         defer { try? lock.close() }

@@ -218,7 +218,7 @@ public actor RunSupervisor {
     /// Finds the processes that an earlier coordinator left: goes on with them if mpirun lives, else ends them.
     private func adoptLaunch() async throws(CommandFailure) -> MPILaunch? {
         guard let record = state.launch else { return nil }
-        let processes = ProcessTable.processes(ofRun: state.identity)
+        let processes = await processesLeft()
         guard record.pid > 0, processes.contains(record.pid) else {
             log("the coordinator was ended in launch \(record.number), of which no mpirun is left")
             let cause = FailureCause(
@@ -310,19 +310,7 @@ public actor RunSupervisor {
             log("stopping: the ranks save at the end of their step; once more ends them at once")
         } else {
             log("ending the ranks at once")
-            ProcessTable.signal(ProcessTable.processes(ofRun: state.identity), SIGKILL)
-        }
-    }
-
-    /// Notices ranks of this host whose process has gone, long before their heartbeats are missed.
-    private func lookAtProcesses(_ now: Double) {
-        guard let detector, let record = state.launch else { return }
-        for (heartbeat, _) in detector.heartbeats(at: now) where record.host(of: heartbeat.rank)?.isLocal == true {
-            if ProcessTable.isAlive(heartbeat.pid) {
-                lastSeen[heartbeat.rank] = now
-            } else {
-                self.detector?.processEnded(rank: heartbeat.rank, at: now)
-            }
+            ProcessTable.signal(ProcessTable.survey(ofRun: state.identity).processes, SIGKILL)
         }
     }
 
