@@ -23,6 +23,7 @@ public struct ForegroundRun: Sendable {
         progress: @escaping @Sendable (RunStatus) -> Void,
         stopRequests: @escaping @Sendable () -> Int
     ) async throws -> RunStatus.Exit {
+        Descriptors.raiseLimit()
         let workerToken = AccessTokens.generate(), controlToken = AccessTokens.generate()
         let viewerToken = AccessTokens.generate()
         let name = try request.decodedConfiguration().name

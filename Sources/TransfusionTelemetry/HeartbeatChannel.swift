@@ -4,6 +4,13 @@ internal import TransfusionSupport
 /// Sends heartbeats to the coordinator over one HTTP connection, which is made again when it breaks. Blocks for at most a
 /// few seconds. For one thread.
 final class HeartbeatChannel {
+    struct Answer {
+        let status: Int
+        let body: Data
+        /// Whether the coordinator takes another request over the same connection.
+        let staysOpen: Bool
+    }
+
     private let endpointFile: String
     private let launch: String
     private var endpoint: HeartbeatEndpoint?
@@ -20,17 +27,17 @@ final class HeartbeatChannel {
     /// - Returns: What the coordinator wants.
     func send(_ heartbeat: Data) throws(FileFailure) -> HeartbeatAnswer {
         // The coordinator may have closed a connection that was idle: that is no failure yet.
-        if let socket, let endpoint, let answer = try? exchange(heartbeat, socket, endpoint) { return answer }
-        socket = nil
+        if let socket, let endpoint {
+            self.socket = nil
+            if let answer = try? exchange(heartbeat, socket, endpoint) { return answer }
+        }
         // Read anew: a coordinator that was started again listens elsewhere.
         let endpoint = try HeartbeatEndpoint(file: endpointFile)
         self.endpoint = endpoint
         do {
             let socket = try HeartbeatSocket(
                 host: endpoint.host, port: endpoint.port, certificate: endpoint.certificate)
-            let answer = try exchange(heartbeat, socket, endpoint)
-            self.socket = socket
-            return answer
+            return try exchange(heartbeat, socket, endpoint)
         } catch {
             throw FileFailure(
                 "\(endpoint.host):\(endpoint.port)",
@@ -38,7 +45,7 @@ final class HeartbeatChannel {
         }
     }
 
-    /// Posts the heartbeat and reads the answer.
+    /// Posts the heartbeat and reads the answer. Keeps the socket for the next unless the coordinator has no place for it.
     private func exchange(
         _ heartbeat: Data, _ socket: HeartbeatSocket, _ endpoint: HeartbeatEndpoint
     ) throws(HeartbeatSocket.Failure) -> HeartbeatAnswer {
@@ -61,13 +68,14 @@ final class HeartbeatChannel {
         guard let content = try? JSONDecoder().decode(HeartbeatAnswer.self, from: answer.body) else {
             throw HeartbeatSocket.Failure(reason: "its answer makes no sense")
         }
+        if answer.staysOpen { self.socket = socket }
         return content
     }
 
     /// Reads a whole answer, so that the next finds the connection empty.
     private static func readAnswer(
         _ socket: HeartbeatSocket
-    ) throws(HeartbeatSocket.Failure) -> (status: Int, body: Data) {
+    ) throws(HeartbeatSocket.Failure) -> Answer {
         var answer: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 4096)
         while answer.count < 64 << 10 {
@@ -78,19 +86,24 @@ final class HeartbeatChannel {
     }
 
     /// The parts of an answer; nil as long as it is not complete.
-    static func parse(_ answer: [UInt8]) -> (status: Int, body: Data)? {
+    static func parse(_ answer: [UInt8]) -> Answer? {
         let separator = Array("\r\n\r\n".utf8)
         guard let end = answer.indices.first(where: { answer[$0...].starts(with: separator) }) else { return nil }
         let lines = String(decoding: answer[..<end], as: UTF8.self).components(separatedBy: "\r\n")
-        let lengths = lines.dropFirst().compactMap { line -> Int? in
-            let parts = line.split(separator: ":", maxSplits: 1)
-            guard parts.count == 2, parts[0].lowercased() == "content-length" else { return nil }
-            return Int(parts[1].trimmingCharacters(in: .whitespaces))
+        func header(_ name: String) -> String? {
+            for line in lines.dropFirst() {
+                let parts = line.split(separator: ":", maxSplits: 1)
+                guard parts.count == 2, parts[0].lowercased() == name else { continue }
+                return parts[1].trimmingCharacters(in: .whitespaces)
+            }
+            return nil
         }
         let body = answer[(end + separator.count)...]
-        let length = max(0, lengths.first ?? 0)
+        let length = max(0, header("content-length").flatMap { Int($0) } ?? 0)
         guard body.count >= length else { return nil }
         let words = lines[0].split(separator: " ")
-        return (words.count > 1 ? Int(words[1]) ?? 0 : 0, Data(body.prefix(length)))
+        return Answer(
+            status: words.count > 1 ? Int(words[1]) ?? 0 : 0, body: Data(body.prefix(length)),
+            staysOpen: header("connection")?.lowercased() != "close")
     }
 }

@@ -24,7 +24,13 @@ struct ServerOptions: ParsableArguments {
             else {
                 throw CommandFailure("--listen \(listen): must be ADDRESS:PORT, as in 127.0.0.1:7700", .wrongUse)
             }
-            settings.host = String(listen[..<colon].trimmingPrefix("[").prefix { $0 != "]" })
+            let address = listen[..<colon]
+            let isBracketed = address.hasPrefix("[") && address.hasSuffix("]")
+            guard isBracketed || !address.contains(":") else {
+                throw CommandFailure(
+                    "--listen \(listen): an address with colons must be in brackets, as in [::1]:7700", .wrongUse)
+            }
+            settings.host = String(isBracketed ? address.dropFirst().dropLast() : address)
             settings.port = port
             return settings
         }

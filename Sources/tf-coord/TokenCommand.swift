@@ -7,7 +7,8 @@ struct TokenCommand: ParsableCommand {
         commandName: "token",
         abstract: "Makes a token that may look at all runs of the daemon, for Prometheus as an example.",
         discussion: """
-            The token is shown once; the daemon keeps only its digest.
+            Needs a daemon, 'tf-coord serve'. The token is shown once; the daemon keeps
+            only its digest.
 
             EXAMPLES
               tf-coord token prometheus > transfusion.token
@@ -23,7 +24,12 @@ struct TokenCommand: ParsableCommand {
     @OptionGroup var place: RunRoot
 
     func run() throws {
-        let client = CoordinatorClient(try place.daemon)
+        guard let daemon = place.locator.daemon else {
+            throw CommandFailure(
+                "no daemon serves the runs below \(place.root ?? RunLocator.root), and only a daemon keeps tokens; start one "
+                    + "with 'tf-coord serve', or open the link of 'tf-coord dashboard' for a run of 'tf-coord run'")
+        }
+        let client = CoordinatorClient(daemon)
         let name = name
         if revoke {
             try waitFor { try await client.revokeTokens(name) }

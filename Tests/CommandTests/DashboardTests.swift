@@ -84,6 +84,32 @@ struct DashboardTests {
         }
     }
 
+    /// As jupyter-server-proxy and Open OnDemand show it.
+    @Test func worksBelowAPathOfAProxy() throws {
+        let temporary = try TemporaryDirectory(), dataset = try SmallDataset()
+        let run = try SupervisedRun(
+            "proxied", in: temporary, dataset: dataset,
+            adding: "samples: {every_steps: 50, prompts: [red circle], diffusion_steps: 2}")
+        try run.start(Self.endless)
+        _ = try run.wait("ten steps") { $0.step >= 10 && $0.losses != nil }
+        let link = try Command("tf-coord").run("dashboard", run.directory).output
+        let address = try #require(URL(string: link.trimmingCharacters(in: .whitespacesAndNewlines)))
+        let proxy = try PathProxy(to: try #require(address.port), below: "/user/anna/proxy/7700/")
+        defer { proxy.stop() }
+        let browser = try Browser()
+        let fragment = try #require(address.fragment())
+        try browser.open("http://127.0.0.1:\(proxy.port)/user/anna/proxy/7700/#\(fragment)")
+        try browser.wait("!document.getElementById('run').hidden")
+        try browser.wait("document.querySelectorAll('#ranks tbody tr').length === 2")
+        try browser.wait("document.querySelectorAll('.chart path.line').length >= 6")
+        try browser.wait("document.querySelectorAll('#samples img').length >= 1", seconds: 120)
+        try browser.wait("[...document.querySelectorAll('#samples img')].every((picture) => picture.naturalWidth > 0)")
+        #expect(proxy.strays.filter { $0 != "/favicon.ico" } == [])
+        #expect(browser.complaints == [])
+        try run.stop(now: true)
+        _ = try run.finish()
+    }
+
     @Test func whoHasNoLinkSeesNothing() throws {
         let temporary = try TemporaryDirectory(), dataset = try SmallDataset()
         let run = try SupervisedRun("closed", in: temporary, dataset: dataset)

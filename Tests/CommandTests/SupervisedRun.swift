@@ -43,6 +43,12 @@ final class SupervisedRun {
         process = try Command("tf-coord").start(arguments, environment: environment, output: output)
     }
 
+    /// Starts it with few descriptors.
+    func start(descriptors: Int, _ more: [String] = []) throws {
+        let arguments = ["run", configuration, "--ranks", "2", "--run-dir", directory] + more
+        process = try Command("tf-coord").limited(toDescriptors: descriptors).start(arguments, output: output)
+    }
+
     /// The status as a script sees it; nil when there is none yet.
     var status: RunStatus? {
         guard let result = try? Command("tf-coord").run("status", directory, "--json"), result.status == 0 else {

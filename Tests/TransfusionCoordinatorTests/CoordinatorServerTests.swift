@@ -84,8 +84,9 @@ import _TestUtilities
             let session = try RawConnection.request("POST", "/v1/session", port: port, token: ExampleRuns.viewer)
             let cookie = session?.headers["set-cookie"] ?? ""
             #expect(session?.status == 204)
-            #expect(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict") && cookie.contains("Path=/"))
-            #expect(!cookie.contains("Domain"))
+            #expect(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"))
+            // It goes to what lies beside /v1/session, wherever a proxy puts that, and nowhere else.
+            #expect(!cookie.contains("Domain") && !cookie.contains("Path"))
             let headers = ["Cookie": String(cookie.prefix { $0 != ";" })]
             func status(_ method: String, _ path: String, _ headers: [String: String]) throws -> Int? {
                 try RawConnection.request(method, path, port: port, headers: headers)?.status
@@ -94,7 +95,7 @@ import _TestUtilities
             #expect(try status("GET", "/metrics", headers) == 200)
             #expect(try status("POST", "/v1/runs/demo/stop", headers) == 403)
             // A token of commands in a cookie is worth nothing: other pages could make a browser send it.
-            let stolen = ["Cookie": "tf-coord-\(port)=\(ExampleRuns.control)"]
+            let stolen = ["Cookie": "tf-coord-viewer-\(port)=\(ExampleRuns.control)"]
             #expect(try status("GET", "/v1/runs/demo", stolen) == 401)
             #expect(try status("POST", "/v1/runs/demo/stop", stolen) == 401)
         }
@@ -234,8 +235,75 @@ import _TestUtilities
         }
     }
 
+    /// Whoever fills the server drives out its own connections, and neither those of others nor those that have a token.
+    @Test(.timeLimit(.minutes(2))) func strangersMakeRoomForOthers() async throws {
+        let bounds = Connections.Bounds(all: min(CoordinatorServer.Limits.connections, Descriptors.forClients))
+        try await runs.serve { (port: Int) throws -> Void in
+            let request =
+                "GET /v1/runs/demo HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer \(ExampleRuns.viewer)\r\n\r\n"
+            let known = try RawConnection(port: port)
+            known.send(request)
+            #expect(known.answer()?.status == 200)
+            let first = try RawConnection(port: port), other = try RawConnection(port: port, from: "127.0.0.2")
+            let others = try (0..<bounds.strangers + 20).map { _ in try RawConnection(port: port) }
+            #expect(first.isClosed(within: 5))
+            #expect(!other.isClosed(within: 1) && others.last?.isClosed(within: 1) == false)
+            known.send(request)
+            #expect(known.answer()?.status == 200)
+            #expect(try RawConnection.request("GET", "/", port: port)?.status == 200)
+        }
+    }
+
+    @Test func mostPlacesAreForRanks() {
+        let bounds = Connections.Bounds(all: 768)
+        #expect(bounds.ranks == 576 && bounds.viewers == 384 && bounds.strangers == 144)
+        // Something is always left for what comes and goes.
+        for all in 16...5000 {
+            let bounds = Connections.Bounds(all: all)
+            #expect(bounds.ranks + bounds.strangers < all && bounds.viewers <= bounds.ranks)
+        }
+    }
+
+    /// An answer of any kind has a reason in it.
+    @Test func aStoreWithoutRoomSaysSo() async throws {
+        try await runs.serve { (port: Int) throws -> Void in
+            func submit() throws -> RawConnection.Answer? {
+                try RawConnection.request(
+                    "POST", "/v1/runs", port: port, token: ExampleRuns.control,
+                    body: "{\"configuration\": \"\", \"working_directory\": \"/\"}")
+            }
+            runs.submitFailure = RunStore.Failure("/runs.sqlite", because: "full", isOutOfRoom: true)
+            let full = try submit()
+            #expect(full?.status == 507 && full?.body.contains("make room on its disk") == true, "\(full?.body ?? "")")
+            runs.submitFailure = RunStore.Failure("/runs.sqlite", because: "disk I/O error", isOutOfRoom: false)
+            let broken = try submit()
+            #expect(broken?.status == 500 && broken?.body.contains("/runs.sqlite: the store of runs cannot") == true)
+            runs.submitFailure = CocoaError(.fileNoSuchFile)
+            #expect(try submit()?.body.isEmpty == false)
+        }
+    }
+
+    @Test(arguments: ["127.0.0.2", "::1", "::ffff:127.0.0.1"]) func listensAtEveryAddressOfThisHostAlone(
+        _ host: String
+    ) async throws {
+        var settings = CoordinatorServer.Settings()
+        settings.host = host
+        #expect(throws: CommandFailure.self) { try CoordinatorServer(runs, settings: settings) }
+        settings.port = Int.random(in: 20_000..<30_000)
+        let own = settings.port
+        #expect(settings.url(localPort: 1) == "http://\(host.contains(":") ? "[\(host)]" : host):\(own)")
+        try await runs.serve(settings) { (port: Int) throws -> Void in
+            #expect(port != own)
+            for (address, port) in [(host, own), ("127.0.0.1", port)] {
+                let connection = try RawConnection(port: port, host: address)
+                connection.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                #expect(connection.answer()?.status == 200)
+            }
+        }
+    }
+
     @Test func beyondThisHostOnlyWithTLS() async throws {
-        for host in ["0.0.0.0", "::", "10.0.0.1", "example.org"] {
+        for host in ["0.0.0.0", "::", "10.0.0.1", "example.org", "127.example.org", "::ffff:10.0.0.1", "128.0.0.1"] {
             var settings = CoordinatorServer.Settings()
             settings.host = host
             settings.port = 7700

@@ -16,6 +16,7 @@ final class ExampleRuns: RunControl {
     private let temporary: TemporaryDirectory
     private let tokens: AccessTokens
     private let noted = Mutex<[String]>([])
+    private let failure = Mutex<(any Error)?>(nil)
 
     private var run: RunDirectory { RunDirectory(temporary.file("demo")) }
     /// A file that no request may reach.
@@ -98,7 +99,14 @@ final class ExampleRuns: RunControl {
         return HeartbeatAnswer(stop: false)
     }
 
+    /// What submitting a run ends with, instead of a summary.
+    var submitFailure: (any Error)? {
+        get { failure.withLock(\.self) }
+        set { failure.withLock { $0 = newValue } }
+    }
+
     func submit(_ submission: RunSubmission) async throws -> RunSummary {
+        if let submitFailure { throw submitFailure }
         note("submit")
         return RunSummary(status)
     }

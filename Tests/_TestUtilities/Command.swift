@@ -36,6 +36,11 @@ public struct Command: Sendable {
         self.path = path
     }
 
+    /// The same with few descriptors: neither it nor what it starts can have more.
+    public func limited(toDescriptors count: Int) -> LimitedCommand {
+        LimitedCommand(command: self, descriptors: count)
+    }
+
     /// Starts the command; it goes on beside the test.
     /// - Parameters:
     ///   - environment: What differs from the environment of the tests; nil takes a variable away.
@@ -61,5 +66,21 @@ public struct Command: Sendable {
 
     public func run(_ arguments: String..., environment: [String: String?] = [:]) throws -> Result {
         try run(arguments, environment: environment)
+    }
+}
+
+/// A command that can have only so many descriptors.
+public struct LimitedCommand: Sendable {
+    let command: Command
+    let descriptors: Int
+
+    /// Starts the command; it goes on beside the test.
+    public func start(
+        _ arguments: [String], environment: [String: String?] = [:], output: String? = nil
+    ) throws -> RunningCommand {
+        // The shell becomes the command, with the same process number.
+        try Command(path: "/bin/sh").start(
+            ["-c", "ulimit -n \(descriptors) && exec \"$0\" \"$@\"", command.path] + arguments,
+            environment: environment, output: output)
     }
 }

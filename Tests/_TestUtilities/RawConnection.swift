@@ -10,20 +10,30 @@ public final class RawConnection {
 
     private let socket: Int32
 
-    public init(port: Int) throws {
-        socket = Foundation.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    /// - Parameters:
+    ///   - host: The server's address, of IP version 4 or 6.
+    ///   - source: The own address, for a server of IP version 4.
+    public init(port: Int, host: String = "127.0.0.1", from source: String? = nil) throws {
+        let family = host.contains(":") ? AF_INET6 : AF_INET
+        socket = Foundation.socket(family, Int32(SOCK_STREAM.rawValue), 0)
         var time = timeval(tv_sec: 30, tv_usec: 0)
         setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = in_port_t(port).bigEndian
-        address.sin_addr.s_addr = inet_addr("127.0.0.1")
-        let result = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
+        if let source { try Self.call(bind, socket, source, port: 0) }
+        try Self.call(connect, socket, host, port: port)
+    }
+
+    private static func call(
+        _ function: (Int32, UnsafePointer<sockaddr>, socklen_t) -> Int32, _ socket: Int32, _ host: String, port: Int
+    ) throws {
+        var hints = addrinfo(), list: UnsafeMutablePointer<addrinfo>?
+        hints.ai_flags = AI_NUMERICHOST
+        guard getaddrinfo(host, "\(port)", &hints, &list) == 0, let address = list?.pointee else {
+            throw POSIXError(.EINVAL)
         }
-        guard result == 0 else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
+        defer { freeaddrinfo(list) }
+        guard function(socket, address.ai_addr, address.ai_addrlen) == 0 else {
+            throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO)
+        }
     }
 
     deinit {
@@ -40,6 +50,23 @@ public final class RawConnection {
             rest = rest.dropFirst(count)
         }
         return true
+    }
+
+    /// Passes on everything that comes until the server hangs up.
+    func copy(to other: Int32) {
+        var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = recv(socket, &buffer, buffer.count, 0)
+            guard count > 0 else { return }
+            var rest = buffer[..<count]
+            while !rest.isEmpty {
+                let sent = rest.withUnsafeBytes {
+                    Foundation.send(other, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+                }
+                guard sent > 0 else { return }
+                rest = rest.dropFirst(sent)
+            }
+        }
     }
 
     /// Whether the server has hung up, after at most so many seconds.

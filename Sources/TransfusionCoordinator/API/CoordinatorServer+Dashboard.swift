@@ -25,10 +25,11 @@ extension CoordinatorServer {
                 throw HTTPError(.forbidden, message: "the dashboard takes a token of 'tf-coord dashboard'")
             }
             var response = Response(status: .noContent)
+            // Without a path it goes to what lies beside this address and nowhere else: behind a proxy that serves many
+            // users below paths of one name, not to the servers of others.
             response.setCookie(
                 Cookie(
-                    name: Self.cookie(context), value: token, path: "/", secure: isEncrypted, httpOnly: true,
-                    sameSite: .strict))
+                    name: Self.cookie(context), value: token, secure: isEncrypted, httpOnly: true, sameSite: .strict))
             return response
         }
     }

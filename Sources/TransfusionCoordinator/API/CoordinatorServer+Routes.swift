@@ -5,9 +5,12 @@ internal import TransfusionConfig
 internal import TransfusionTelemetry
 
 extension CoordinatorServer {
-    /// - Parameter isEncrypted: Whether requests come over TLS.
-    func router(isEncrypted: Bool) -> Router<CoordinatorContext> {
+    /// - Parameters:
+    ///   - isEncrypted: Whether requests come over TLS.
+    ///   - connections: Those over which requests come.
+    func router(isEncrypted: Bool, _ connections: Connections) -> Router<CoordinatorContext> {
         let router = Router(context: CoordinatorContext.self)
+        router.add(middleware: Places(connections: connections))
         router.add(middleware: Headers())
         router.add(middleware: PlainErrors())
         addDashboard(to: router, isEncrypted: isEncrypted)
@@ -157,7 +160,9 @@ extension CoordinatorServer {
 
     /// Throws unless the bearer of the request's token may do what it asks.
     func authorize(_ request: Request, _ context: CoordinatorContext, to intent: Intent) async throws {
-        switch (await access(request, context), intent) {
+        let access = await access(request, context)
+        if let access { context.connections?.know(context.channel, as: access) }
+        switch (access, intent) {
         case (.control, .look), (.control, .change), (.control, .beat):
             guard requests.allows("control") else { throw HTTPError(.tooManyRequests) }
         case (.viewer, .look):
@@ -189,7 +194,7 @@ extension CoordinatorServer {
     }
 
     /// Browsers send cookies to all ports of a host: each server has its own.
-    static func cookie(_ context: CoordinatorContext) -> String { "tf-coord-\(context.port)" }
+    static func cookie(_ context: CoordinatorContext) -> String { "tf-coord-viewer-\(context.port)" }
 }
 
 /// A token that is shown once.
@@ -200,6 +205,20 @@ struct IssuedToken: Codable {
 /// A link to the dashboard that signs a browser in.
 struct DashboardAddress: Codable {
     let url: String
+}
+
+/// Tells requests where their connections have their place.
+private struct Places: RouterMiddleware {
+    let connections: Connections
+
+    func handle(
+        _ request: Request, context: CoordinatorContext,
+        next: (Request, CoordinatorContext) async throws -> Response
+    ) async throws -> Response {
+        var context = context
+        context.connections = connections
+        return try await next(request, context)
+    }
 }
 
 /// What every answer says to browsers, errors included.
@@ -240,6 +259,13 @@ private struct PlainErrors: RouterMiddleware {
             case .conflict: HTTPError(.conflict, message: error.description)
             case .invalid: HTTPError(.badRequest, message: error.description)
             }
+        } catch let error as RunStore.Failure {
+            throw HTTPError(
+                error.isOutOfRoom ? .init(code: 507, reasonPhrase: "Insufficient Storage") : .internalServerError,
+                message: error.description)
+        } catch let error where !(error is any HTTPResponseError) {
+            // Never without the reason.
+            throw HTTPError(.internalServerError, message: CommandFailure(reporting: error).description)
         }
     }
 }

@@ -32,6 +32,10 @@ public struct CoordinatorServer: Sendable {
                     "--listen \(host): tokens would cross the network in the clear; give --tls-certificate and --tls-key, "
                         + "or listen on 127.0.0.1 and reach it from elsewhere through ssh -L", .wrongUse)
             }
+            guard !listensBeside || port > 0 else {
+                throw CommandFailure(
+                    "--listen \(host): give a port, as in \(host.contains(":") ? "[\(host)]" : host):7700", .wrongUse)
+            }
             guard certificate == nil || (!isLoopback && port > 0) else {
                 throw CommandFailure(
                     "--tls-certificate: is for listening beyond this host; give --listen with an address and a port, "
@@ -39,15 +43,18 @@ public struct CoordinatorServer: Sendable {
             }
         }
 
-        private var isLoopback: Bool { ["127.0.0.1", "localhost"].contains(host) }
+        private var isLoopback: Bool { host == "localhost" || LocalAddress.isLoopback(host) }
+
+        /// Whether an address of its own is listened on beside that of the host's ranks and commands.
+        var listensBeside: Bool { !["127.0.0.1", "localhost"].contains(host) }
 
         /// Where people find the server.
         /// - Parameter localPort: Where it listens on this host.
         func url(localPort: Int) -> String {
-            guard certificate != nil else { return "http://\(CoordinatorServer.local):\(localPort)" }
+            guard listensBeside else { return "http://\(CoordinatorServer.local):\(localPort)" }
             let isAny = ["0.0.0.0", "::"].contains(host)
             let name = isAny ? ProcessInfo.processInfo.hostName : host.contains(":") ? "[\(host)]" : host
-            return "https://\(name):\(port)"
+            return "\(certificate == nil ? "http" : "https")://\(name):\(port)"
         }
     }
 
@@ -59,6 +66,10 @@ public struct CoordinatorServer: Sendable {
         static let headerBytes = 16 << 10
         static let headerFields = 64
         static let connections = 4096
+        /// That wait to be accepted, as far as the kernel allows.
+        static let backlog = 1024
+        /// For a connection to show a valid token.
+        static let strangerSeconds: Int64 = 10
         /// Between requests, and until the head of a request is there.
         static let idleSeconds: Int64 = 30
         /// Until the body of a request is there.
@@ -151,20 +162,25 @@ public struct CoordinatorServer: Sendable {
         if let certificate = settings.certificate, let key = settings.privateKey {
             beyond = try Self.tls(certificate, key)
         }
+        let addresses = 1 + (ranks == nil ? 0 : 1) + (settings.listensBeside ? 1 : 0)
+        let bounds = Connections.Bounds(all: min(Limits.connections, Descriptors.forClients / addresses))
         try await withThrowingTaskGroup { [beyond] group in
             let (started, start) = AsyncStream.makeStream(of: Int.self)
             if let ranks {
                 group.addTask {
-                    try await listen(ranks.address, 0, tls: ranks.identity.serverConfiguration, listeners) {
+                    try await listen(ranks.address, 0, tls: ranks.identity.serverConfiguration, bounds, listeners) {
                         start.yield($0)
                     }
                 }
             }
-            if let beyond {
-                group.addTask { try await listen(settings.host, settings.port, tls: beyond, listeners) { _ in } }
+            if settings.listensBeside {
+                group.addTask {
+                    try await listen(settings.host, settings.port, tls: beyond, bounds, listeners) { _ in }
+                }
             }
             group.addTask {
-                try await listen(Self.local, beyond == nil ? settings.port : 0, tls: nil, listeners) { local in
+                let port = settings.listensBeside ? 0 : settings.port
+                try await listen(Self.local, port, tls: nil, bounds, listeners) { local in
                     let port = ranks == nil ? local : await started.first { _ in true }
                     if let port { await onStart(Ports(local: local, ranks: port)) }
                 }
@@ -175,7 +191,7 @@ public struct CoordinatorServer: Sendable {
     }
 
     private func listen(
-        _ host: String, _ port: Int, tls: TLSConfiguration?, _ listeners: Listeners,
+        _ host: String, _ port: Int, tls: TLSConfiguration?, _ bounds: Connections.Bounds, _ listeners: Listeners,
         onStart: @escaping @Sendable (_ port: Int) async -> Void
     ) async throws {
         var logger = Logger(label: "tf-coord")
@@ -183,18 +199,20 @@ public struct CoordinatorServer: Sendable {
         let decoder = HTTP1Channel.Configuration.DecoderConfiguration(
             maxHeaderFieldSize: Limits.headerBytes, maxHeaderListSize: Limits.headerBytes,
             maxHeaderFieldCount: Limits.headerFields)
+        let connections = Connections(bounds)
         var server = HTTPServerBuilder.http1(
             configuration: .init(
                 additionalChannelHandlers: [
-                    RequestDeadline(head: .seconds(Limits.idleSeconds), body: .seconds(Limits.requestSeconds))
+                    ConnectionAdmission(connections, patience: .seconds(Limits.strangerSeconds)),
+                    RequestDeadline(head: .seconds(Limits.idleSeconds), body: .seconds(Limits.requestSeconds)),
                 ],
                 idleTimeout: .seconds(Limits.idleSeconds), httpDecoderConfiguration: decoder))
         if let tls { server = try .tls(server, tlsConfiguration: tls) }
         let application = Application(
-            router: router(isEncrypted: tls != nil), server: server,
+            router: router(isEncrypted: tls != nil, connections), server: server,
             configuration: ApplicationConfiguration(
-                address: .hostname(host, port: port), serverName: "tf-coord",
-                availableConnectionsDelegate: MaximumAvailableConnections(Limits.connections)),
+                address: .hostname(host, port: port), serverName: "tf-coord", backlog: Limits.backlog,
+                availableConnectionsDelegate: MaximumAvailableConnections(bounds.all)),
             onServerRunning: { channel in
                 listeners.add(channel)
                 await onStart(channel.localAddress?.port ?? 0)
@@ -245,9 +263,13 @@ struct CoordinatorContext: RequestContext {
     var coreContext: CoreRequestContextStorage
     let peer: String
     let port: Int
+    let channel: any Channel
+    /// Where the connection has its place.
+    var connections: Connections?
 
     init(source: ApplicationRequestContextSource) {
         coreContext = .init(source: source)
+        channel = source.channel
         peer = source.channel.remoteAddress?.ipAddress ?? "?"
         port = source.channel.localAddress?.port ?? 0
     }

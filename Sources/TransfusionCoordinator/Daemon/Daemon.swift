@@ -27,6 +27,7 @@ public struct Daemon: Sendable {
         log: @escaping RunSupervisor.Log, onListening: @escaping @Sendable (DashboardLink) -> Void,
         stopRequests: @escaping @Sendable () -> Int
     ) async throws -> (unfinished: Int, unsaved: Int) {
+        Descriptors.raiseLimit()
         try files.make()
         let lock = try files.lock()
         defer { lock.release() }

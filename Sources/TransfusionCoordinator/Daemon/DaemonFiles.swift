@@ -19,11 +19,10 @@ public struct DaemonFiles: Sendable {
 
     func make() throws {
         do {
-            try Directories.make(directory)
+            try PrivateDirectory(directory).make()
         } catch {
-            throw CommandFailure("\(error); choose another --root", .wrongUse)
+            throw CommandFailure("\(error); or choose another --root", .wrongUse)
         }
-        chmod(directory, 0o700)
     }
 
     /// Makes this process the only daemon of the root, until it ends.
@@ -32,13 +31,15 @@ public struct DaemonFiles: Sendable {
         guard let lock = try FileLock.take(lockFile) else {
             throw CommandFailure("\(root): another tf-coord serves the runs there; see 'tf-coord status'", .wrongUse)
         }
+        PrivateDirectory(directory).removeLeftovers()
         return lock
     }
 
     /// Tells commands where the daemon is; also those that run elsewhere but in the same session of the user.
     func publish(_ endpoint: DaemonEndpoint) throws {
+        let content = try CoordinatorJSON.encode(endpoint, pretty: true)
         for path in [self.endpoint, Self.sessionFile].compactMap(\.self) {
-            try AtomicFile.write(CoordinatorJSON.encode(endpoint, pretty: true), to: path, mode: 0o600, durable: false)
+            try PrivateDirectory(Paths.parent(of: path)).write(content, to: Paths.name(of: path), durable: false)
         }
     }
 
@@ -68,9 +69,13 @@ public struct DaemonFiles: Sendable {
         }
     }
 
-    /// A file of the user's session, which the system keeps from other users; nil where there is no session.
+    /// A file of the user's session, which the system keeps from other users; nil where there is no session of this user,
+    /// as after `su`.
     private static var sessionFile: String? {
-        ProcessInfo.processInfo.environment["XDG_RUNTIME_DIR"].flatMap { $0.isEmpty ? nil : $0 + "/tf-coord.json" }
+        guard let directory = ProcessInfo.processInfo.environment["XDG_RUNTIME_DIR"], !directory.isEmpty,
+            PrivateDirectory(directory).isUsable
+        else { return nil }
+        return directory + "/tf-coord.json"
     }
 }
 

@@ -77,7 +77,7 @@ actor RunQueue: RunControl {
             let name = entry.record.name
             let refusal = self.refusal(of: entry)
             entries[name]?.refusal = refusal
-            if entry.record.state == .active, RunFiles(RunDirectory(entry.request.directory)).hasProcesses {
+            if entry.record.state == .active, RunFiles(RunDirectory(entry.request.directory)).mayHaveProcesses {
                 slots.hold(name, entry.request.hosts)
                 goingOn.append((name, slots.limited(entry.request, entry.configuration)))
             } else if let refusal {
@@ -197,7 +197,7 @@ actor RunQueue: RunControl {
         do {
             try store.update(record)
         } catch {
-            log("warning: \(name): the store of runs cannot be written (\(error))")
+            log("warning: \(name): \(error)")
         }
     }
 

@@ -40,6 +40,20 @@ final class RunStore: Sendable {
         func decodedRequest() throws -> RunRequest { try CoordinatorJSON.decode(RunRequest.self, from: request) }
     }
 
+    /// The store could not be written.
+    struct Failure: Error, CustomStringConvertible {
+        /// Whether room on its disk would help.
+        let isOutOfRoom: Bool
+        let description: String
+
+        init(_ path: String, because reason: String, isOutOfRoom: Bool) {
+            self.isOutOfRoom = isOutOfRoom
+            description =
+                "\(path): the store of runs cannot be written: \(reason)"
+                + (isOutOfRoom ? "; make room on its disk and try again" : "")
+        }
+    }
+
     private struct Token: Codable, FetchableRecord, PersistableRecord {
         static let databaseTableName = "viewer_token"
 
@@ -48,10 +62,12 @@ final class RunStore: Sendable {
         let expires: Double?
     }
 
+    private let path: String
     private let database: DatabaseQueue
 
     /// Opens the store, or makes it.
     init(_ path: String) throws {
+        self.path = path
         var configuration = Configuration()
         configuration.journalMode = .wal
         configuration.label = "tf-coord runs"
@@ -97,7 +113,7 @@ final class RunStore: Sendable {
     /// Puts a run at the end of the queue, in the place of an older one of its name.
     /// - Returns: The run with its place.
     func enqueue(_ record: Record) throws -> Record {
-        try database.write { database in
+        try write { database in
             var record = record
             record.state = .queued
             record.exit = nil
@@ -109,14 +125,14 @@ final class RunStore: Sendable {
 
     /// Keeps what has changed of a run.
     func update(_ record: Record) throws {
-        try database.write { try record.update($0) }
+        try write { try record.update($0) }
     }
 
     // MARK: Tokens
 
     /// The tokens that are still valid.
     func tokens(at time: Double = Date().timeIntervalSince1970) throws -> [AccessTokens.Entry] {
-        try database.write { database in
+        try write { database in
             try Token.filter(Column("expires") <= time).deleteAll(database)
             return try Token.fetchAll(database).map {
                 AccessTokens.Entry(digest: Array($0.digest), access: .viewer, name: $0.name, expires: $0.expires)
@@ -127,11 +143,21 @@ final class RunStore: Sendable {
     /// Keeps the digest of a viewer's token.
     func keep(_ entry: AccessTokens.Entry) throws {
         guard let name = entry.name else { preconditionFailure("a token that is kept has a name") }
-        try database.write { try Token(name: name, digest: Data(entry.digest), expires: entry.expires).insert($0) }
+        try write { try Token(name: name, digest: Data(entry.digest), expires: entry.expires).insert($0) }
     }
 
     /// - Returns: Whether there were tokens of that name.
     func forget(tokens name: String) throws -> Bool {
-        try database.write { try Token.filter(Column("name") == name).deleteAll($0) } > 0
+        try write { try Token.filter(Column("name") == name).deleteAll($0) } > 0
+    }
+
+    private func write<Value>(_ body: (Database) throws -> Value) throws(Failure) -> Value {
+        do {
+            return try database.write(body)
+        } catch {
+            let failure = error as? DatabaseError
+            throw Failure(
+                path, because: failure?.message ?? "\(error)", isOutOfRoom: failure?.resultCode == .SQLITE_FULL)
+        }
     }
 }

@@ -8,6 +8,7 @@ const page = { run: null, shown: null, charts: null, metricsStep: -1, samplesSte
 
 // MARK: What is asked
 
+// Every address is relative to the page: it may lie below a path of a proxy.
 async function ask(path) {
   const response = await fetch(path, { credentials: "same-origin", cache: "no-store", signal: AbortSignal.timeout(8000) });
   if (response.status === 401) throw new SignedOut();
@@ -22,20 +23,20 @@ async function signIn() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   if (!token) return;
   history.replaceState(null, "", location.pathname);
-  await fetch("/v1/session", { method: "POST", headers: { Authorization: `Bearer ${token}` } });
+  await fetch("v1/session", { method: "POST", headers: { Authorization: `Bearer ${token}` } });
 }
 
 async function refresh() {
-  const runs = await ask("/v1/runs");
+  const runs = await ask("v1/runs");
   page.count = runs.length;
   const named = location.hash.match(/^#\/run\/(.+)$/);
   const run = named ? decodeURIComponent(named[1]) : runs.length === 1 ? runs[0].run : null;
   if (run !== page.run) Object.assign(page, { run, metricsStep: -1, samplesStep: -1, showsAllRanks: false, log: null });
   if (run === null) {
-    showList(runs, await ask("/v1/hosts"));
+    showList(runs, await ask("v1/hosts"));
     return;
   }
-  const base = `/v1/runs/${encodeURIComponent(run)}`;
+  const base = `v1/runs/${encodeURIComponent(run)}`;
   const status = await ask(base);
   showRun(status);
   const progress = `${status.step}/${status.restarts.length}`;

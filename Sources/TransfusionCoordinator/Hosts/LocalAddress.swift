@@ -21,7 +21,15 @@ enum LocalAddress {
         return addresses(of: name).contains { isLoopback($0) || source(towards: $0) == $0 }
     }
 
-    private static func isLoopback(_ address: String) -> Bool { address.hasPrefix("127.") || address == "::1" }
+    /// Whether an address is one of this host alone: 127.0.0.0/8, as such or mapped into IP version 6, and ::1.
+    static func isLoopback(_ address: String) -> Bool {
+        var v4 = in_addr(), v6 = in6_addr()
+        if inet_pton(AF_INET, address, &v4) == 1 { return UInt32(bigEndian: v4.s_addr) >> 24 == 127 }
+        guard inet_pton(AF_INET6, address, &v6) == 1 else { return false }
+        let bytes = withUnsafeBytes(of: v6) { Array($0) }
+        let zeros = [UInt8](repeating: 0, count: 10)
+        return bytes == zeros + [0, 0, 0, 0, 0, 1] || bytes.starts(with: zeros + [0xff, 0xff, 127])
+    }
 
     /// The address from which packets to another one are sent.
     private static func source(towards address: String) -> String? {

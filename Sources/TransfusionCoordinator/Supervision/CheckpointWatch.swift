@@ -68,7 +68,8 @@ final class CheckpointWatch: Sendable {
 
     /// Looks for a newer checkpoint, and begins to verify it.
     func refresh() {
-        let steps = (try? store.steps()) ?? []
+        // A look that fails says nothing.
+        guard let steps = try? store.steps() else { return }
         guard let step = steps.last else {
             state.withLock { $0.newest = nil }
             return
@@ -90,6 +91,11 @@ final class CheckpointWatch: Sendable {
         state.withLock { state in
             state.isVerifying = false
             guard state.newest?.step == checkpoint.step else { return }
+            guard isWhole || Descriptors.shortage() == nil else {
+                // Nothing could be read: it is looked at again.
+                state.newest = nil
+                return
+            }
             // What is gone was pruned, which says nothing about its bytes.
             if isWhole || FileManager.default.fileExists(atPath: checkpoint.path) { state.newest?.verified = isWhole }
         }

@@ -32,7 +32,9 @@ final class MPILaunch: Sendable {
     /// How mpirun ended; nil while it runs.
     var end: End? {
         state.withLock { state in
-            if state.end == nil, adopted, let pid = state.pid, !ProcessTable.isAlive(pid) { state.end = .unobserved }
+            if state.end == nil, adopted, let pid = state.pid, ProcessTable.look(at: pid) == .gone {
+                state.end = .unobserved
+            }
             return state.end
         }
     }
@@ -87,6 +89,7 @@ final class MPILaunch: Sendable {
         do {
             let changes = environment.map { (Environment.Key(rawValue: $0.key), Optional($0.value)) }
             let block = "--block-signal=" + blockedSignals.map(\.name).joined(separator: ",")
+            try Descriptors.require()
             let result = try await Subprocess.run(
                 .name("env"), arguments: Arguments([block, "mpirun"] + arguments),
                 environment: .inherit.updating(

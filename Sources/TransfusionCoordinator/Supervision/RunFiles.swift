@@ -39,20 +39,23 @@ public struct RunFiles: Sendable {
     }
 
     func make() throws {
-        for path in [directory.coordinator, directory.logs, directory.heartbeats] {
-            do {
-                try Directories.make(path)
-            } catch {
-                throw CommandFailure("\(error); choose another --run-dir", .wrongUse)
-            }
+        do {
+            // Tokens lie here.
+            try secrets.make()
+            for path in [directory.logs, directory.heartbeats] { try Directories.make(path) }
+        } catch {
+            throw CommandFailure("\(error); or choose another --run-dir", .wrongUse)
         }
-        // Tokens lie here.
-        chmod(directory.coordinator, 0o700)
     }
 
-    /// Whether processes of the run are left on this host, as the last coordinator knew them.
-    var hasProcesses: Bool {
-        read(SupervisorState.self, from: state).map { !ProcessTable.processes(ofRun: $0.identity).isEmpty } ?? false
+    private var secrets: PrivateDirectory { PrivateDirectory(directory.coordinator) }
+
+    /// Removes what a coordinator left half written that was killed; for the one that supervises the run.
+    func removeLeftovers() { secrets.removeLeftovers() }
+
+    /// Whether processes of the run may be left on this host, as the last coordinator knew them.
+    var mayHaveProcesses: Bool {
+        read(SupervisorState.self, from: state).map { !ProcessTable.survey(ofRun: $0.identity).provesNone } ?? false
     }
 
     /// Whether a coordinator supervises the run now.
@@ -61,7 +64,7 @@ public struct RunFiles: Sendable {
     }
 
     func write(_ value: some Encodable, to path: String, durable: Bool) throws {
-        try AtomicFile.write(CoordinatorJSON.encode(value, pretty: true), to: path, mode: 0o600, durable: durable)
+        try secrets.write(CoordinatorJSON.encode(value, pretty: true), to: Paths.name(of: path), durable: durable)
     }
 
     func read<Value: Decodable>(_ type: Value.Type, from path: String) -> Value? {
@@ -69,7 +72,7 @@ public struct RunFiles: Sendable {
     }
 
     func writeEndpoint(_ endpoint: HeartbeatEndpoint) throws {
-        try AtomicFile.write(JSONEncoder().encode(endpoint), to: self.endpoint, mode: 0o600)
+        try secrets.write(JSONEncoder().encode(endpoint), to: Paths.name(of: self.endpoint))
     }
 }
 

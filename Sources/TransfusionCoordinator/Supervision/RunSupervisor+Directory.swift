@@ -36,7 +36,7 @@ extension RunSupervisor {
     static func requireNoOtherJob(_ claim: RunClaim, _ files: RunFiles, _ log: Log) throws {
         guard let warning = claim.warning else { return }
         log("warning: \(warning)")
-        guard !files.hasProcesses, let other = Heartbeat.ofOtherJob(in: files.directory.heartbeats) else { return }
+        guard !files.mayHaveProcesses, let other = Heartbeat.ofOtherJob(in: files.directory.heartbeats) else { return }
         throw CommandFailure(
             "\(files.directory.path): process \(other.pid) on \(other.host) trains this run already; stop it, or choose "
                 + "another --run-dir", .wrongUse)

@@ -51,7 +51,9 @@ extension RunSupervisor {
     /// Names the host when it is the one to blame: it does not answer any more.
     func blame(_ cause: FailureCause) async -> FailureCause {
         let kinds: [FailureCause.Kind] = [.signal, .exit, .hang, .launcher]
-        guard let record = state.launch, kinds.contains(cause.kind), !record.remoteHosts.isEmpty else { return cause }
+        guard let record = state.launch, kinds.contains(cause.kind), !record.remoteHosts.isEmpty,
+            Descriptors.shortage() == nil
+        else { return cause }
         let names = record.remoteHosts.map(\.name)
         let answering = await hosts.answering(names)
         let lost = names.filter { !answering.contains($0) }

@@ -52,7 +52,7 @@ extension RunSupervisor {
     /// Finds the processes that an earlier coordinator left: goes on with them if mpirun lives, else ends them.
     func adoptLaunch() async throws(CommandFailure) -> MPILaunch? {
         guard let record = state.launch else { return nil }
-        let processes = ProcessTable.processes(ofRun: state.identity)
+        let processes = await processesLeft()
         guard record.pid > 0, processes.contains(record.pid) else {
             log("the coordinator was ended in launch \(record.number), of which no mpirun is left")
             let cause = FailureCause(

@@ -180,30 +180,7 @@ extension RunSupervisor {
 
     /// Ends the ranks of this host but not mpirun, which then says how the first of them ended.
     private func endRanks(besides launch: MPILaunch) {
-        ProcessTable.signal(ProcessTable.processes(ofRun: state.identity).filter { $0 != launch.pid }, SIGKILL)
-    }
-
-    /// Ends every process of the launch on every host, and proves that none is left.
-    /// - Throws: `CommandFailure` when some are left after supervision.kill_timeout: beside them nothing may be launched.
-    func killAll() async throws(CommandFailure) {
-        guard let record = state.launch else { return }
-        let deadline = MonotonicTime.seconds + configuration.supervision.killTimeout
-        while true {
-            let left = ProcessTable.processes(ofRun: state.identity)
-            ProcessTable.signal(left, SIGKILL)
-            let remote = await hosts.killAll(run: state.identity, on: record.hosts.map(\.name))
-            if left.isEmpty, remote.isEmpty { break }
-            guard MonotonicTime.seconds < deadline else {
-                let names =
-                    left.map { "\($0) (state \(ProcessTable.state(of: $0).map(String.init) ?? "?"))" }
-                    + remote.sorted { $0.key < $1.key }.map { "\($0.value) on \($0.key)" }
-                throw CommandFailure(
-                    "launch \(record.number): processes were not ended by SIGKILL within supervision.kill_timeout: "
-                        + "\(names.joined(separator: ", ")); mostly they wait for a file system, state D; "
-                        + "'tf-coord resume' goes on when they have ended")
-            }
-            try? await Task.sleep(for: .milliseconds(50))
-        }
-        state.launch = nil
+        let processes = ProcessTable.survey(ofRun: state.identity).processes
+        ProcessTable.signal(processes.filter { $0 != launch.pid }, SIGKILL)
     }
 }

@@ -66,11 +66,12 @@ public actor RunSupervisor {
         try files.make()
         claim = RunClaim(directory)
         try claim.coordinate()
+        files.removeLeftovers()
         var state = try SupervisorState(files, run: configuration.name)
         try claim.announce(state.identity)
         try Self.requireNoOtherJob(claim, files, log)
         var request = request
-        if files.hasProcesses {
+        if files.mayHaveProcesses {
             // Ranks that went on by themselves were where it says already.
             request.resume = files.read(RunRequest.self, from: files.request)?.resume
         } else if request.resume != nil, request.resume != files.read(RunRequest.self, from: files.request)?.resume {
@@ -263,19 +264,7 @@ public actor RunSupervisor {
             log("stopping: the ranks save at the end of their step; once more ends them at once")
         } else {
             log("ending the ranks at once")
-            ProcessTable.signal(ProcessTable.processes(ofRun: state.identity), SIGKILL)
-        }
-    }
-
-    /// Notices ranks of this host whose process has gone, long before their heartbeats are missed.
-    private func lookAtProcesses(_ now: Double) {
-        guard let detector, let record = state.launch else { return }
-        for (heartbeat, _) in detector.heartbeats(at: now) where record.host(of: heartbeat.rank)?.isLocal == true {
-            if ProcessTable.isAlive(heartbeat.pid) {
-                lastSeen[heartbeat.rank] = now
-            } else {
-                self.detector?.processEnded(rank: heartbeat.rank, at: now)
-            }
+            ProcessTable.signal(ProcessTable.survey(ofRun: state.identity).processes, SIGKILL)
         }
     }
 

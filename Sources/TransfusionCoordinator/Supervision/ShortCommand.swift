@@ -10,10 +10,13 @@ enum ShortCommand {
     }
 
     /// Runs a program: a path, or a name to be found on the PATH.
-    /// - Returns: nil when there is none, or when the time was not enough.
+    /// - Returns: nil when there is none, or when the time was not enough; also for descriptors to be free.
     static func run(_ program: String, _ arguments: [String], within seconds: Double) async -> Result? {
         let executable: Executable = program.contains("/") ? .path(FilePath(program)) : .name(program)
         return await Deadline.run(within: seconds) {
+            while Descriptors.shortage() != nil {
+                do { try await Task.sleep(for: .milliseconds(50)) } catch { return nil }
+            }
             var options = PlatformOptions()
             options.createSession = true
             options.teardownSequence = [

@@ -1,0 +1,87 @@
+internal import Foundation
+internal import TransfusionConfig
+internal import TransfusionTelemetry
+
+/// What is left of launches, as far as it can be seen.
+extension RunSupervisor {
+    /// The processes of all launches of the run on this host. Waits until they can be looked at: to take them for gone
+    /// would launch the run beside itself.
+    func processesLeft() async -> [Int32] {
+        var waits = 0
+        while true {
+            let survey = ProcessTable.survey(ofRun: state.identity)
+            guard let obstacle = survey.obstacle, !isEndingAtOnce else { return survey.processes }
+            if waits == 0 { log("warning: \(obstacle); waiting until the processes of the run can be seen") }
+            waits += 1
+            try? await Task.sleep(for: .seconds(min(5, 0.1 * Double(waits))))
+        }
+    }
+
+    /// Notices ranks of this host whose process has gone, long before their heartbeats are missed.
+    func lookAtProcesses(_ now: Double) {
+        guard let detector, let record = state.launch else { return }
+        for (heartbeat, age) in detector.heartbeats(at: now) where record.host(of: heartbeat.rank)?.isLocal == true {
+            switch ProcessTable.look(at: heartbeat.pid) {
+            case .alive:
+                lastSeen[heartbeat.rank] = now
+                if age > configuration.supervision.heartbeatTimeout / 2 { readHeartbeat(after: heartbeat, now) }
+            case .gone: self.detector?.processEnded(rank: heartbeat.rank, at: now)
+            case .unknown: break
+            }
+        }
+    }
+
+    /// Takes the heartbeat of a rank of this host from its file, if that is newer than what came over its connection: what
+    /// cannot be heard need not be silent.
+    private func readHeartbeat(after last: Heartbeat, _ now: Double) {
+        guard let written = try? Heartbeat.read(Heartbeat.file(rank: last.rank, in: directory.heartbeats)),
+            written.pid == last.pid, written.time > last.time
+        else { return }
+        detector?.receive(written, at: now)
+    }
+
+    /// Ends every process of the launch on every host, and proves that none is left.
+    /// - Throws: `CommandFailure` when some are left after supervision.kill_timeout, or could not be looked for within
+    ///   supervision.start_timeout: beside them nothing may be launched.
+    func killAll() async throws(CommandFailure) {
+        guard let record = state.launch else { return }
+        let bounds = configuration.supervision, begin = MonotonicTime.seconds
+        var isTold = false
+        while true {
+            let survey = ProcessTable.survey(ofRun: state.identity)
+            ProcessTable.signal(survey.processes, SIGKILL)
+            // What cannot be asked would count as a host that does not answer.
+            let obstacle = survey.obstacle ?? Descriptors.shortage()
+            let remote =
+                obstacle == nil ? await hosts.killAll(run: state.identity, on: record.hosts.map(\.name)) : [:]
+            if survey.provesNone, obstacle == nil, remote.isEmpty { break }
+            let isBlind = survey.processes.isEmpty && remote.isEmpty
+            guard MonotonicTime.seconds - begin < (isBlind ? bounds.startTimeout : bounds.killTimeout) else {
+                throw Self.left(survey.processes, remote, obstacle, launch: record.number)
+            }
+            if isBlind, !isTold, let obstacle {
+                isTold = true
+                log("warning: \(obstacle); waiting until it is certain that nothing of launch \(record.number) is left")
+            }
+            try? await Task.sleep(for: .milliseconds(50))
+        }
+        state.launch = nil
+    }
+
+    private static func left(
+        _ processes: [Int32], _ remote: [String: Int], _ obstacle: String?, launch: Int
+    ) -> CommandFailure {
+        let names =
+            processes.map { "\($0) (state \(ProcessTable.state(of: $0).map(String.init) ?? "?"))" }
+            + remote.sorted { $0.key < $1.key }.map { "\($0.value) on \($0.key)" }
+        guard !names.isEmpty || obstacle == nil else {
+            return CommandFailure(
+                "launch \(launch): whether processes of it are left could not be seen within supervision.start_timeout: "
+                    + "\(obstacle ?? ""); 'tf-coord resume' looks again")
+        }
+        return CommandFailure(
+            "launch \(launch): processes were not ended by SIGKILL within supervision.kill_timeout: "
+                + "\(names.joined(separator: ", ")); mostly they wait for a file system, state D; "
+                + "'tf-coord resume' goes on when they have ended")
+    }
+}
