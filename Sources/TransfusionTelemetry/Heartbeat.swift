@@ -26,6 +26,22 @@ public struct Heartbeat: Sendable, Codable, Equatable {
     public var memoryBytes: Int
     /// What the limits of the process (`ulimit -v` and `-d`) leave of address space; nil without limits.
     public var memoryRoomBytes: Int?
+    /// The saves that failed one after the other; nil when the last one succeeded, or there was none.
+    public var failedSaves: FailedSaves?
+
+    public struct FailedSaves: Sendable, Codable, Equatable {
+        public var count: Int
+        /// The step of the last one.
+        public var step: Int
+        /// Why the last one failed: one line.
+        public var reason: String
+
+        public init(count: Int, step: Int, reason: String) {
+            self.count = count
+            self.step = step
+            self.reason = reason
+        }
+    }
 
     public init(
         rank: Int, host: String, pid: Int32, step: Int, phase: Phase, phaseSeconds: Double, time: Double,
@@ -50,6 +66,7 @@ public struct Heartbeat: Sendable, Codable, Equatable {
         case waitSeconds = "wait_seconds"
         case memoryBytes = "memory_bytes"
         case memoryRoomBytes = "memory_room_bytes"
+        case failedSaves = "failed_saves"
     }
 
     /// As JSON on one line.

@@ -27,6 +27,7 @@ public final class HeartbeatWriter: Sendable {
     private let onStopRequest: @Sendable () -> Void
     private let onFailure: @Sendable (FileFailure) -> Void
     private let bell = Bell()
+    private let failedSaves = Mutex<Heartbeat.FailedSaves?>(nil)
 
     /// - Parameters:
     ///   - directory: The run's heartbeat directory. Until somebody makes it, no files are written.
@@ -77,6 +78,18 @@ public final class HeartbeatWriter: Sendable {
         bell.ring()
     }
 
+    /// Takes note of a checkpoint that could not be saved: heartbeats tell of it until one can be again.
+    public func saveFailed(step: Int, reason: String) {
+        failedSaves.withLock {
+            $0 = Heartbeat.FailedSaves(count: ($0?.count ?? 0) + 1, step: step, reason: reason)
+        }
+    }
+
+    /// Takes note of a checkpoint that is safe.
+    public func saveSucceeded() {
+        failedSaves.withLock { $0 = nil }
+    }
+
     /// Where heartbeats go, and what the last attempt showed.
     private struct Outputs {
         let channel: HeartbeatChannel?
@@ -125,6 +138,7 @@ public final class HeartbeatWriter: Sendable {
             heartbeat.collectiveGroup = call.group
             heartbeat.collectiveSeconds = call.seconds
         }
+        heartbeat.failedSaves = failedSaves.withLock(\.self)
         heartbeat.memoryRoomBytes = ProcessMemory.roomBytes
         heartbeat.computeSeconds = meanSeconds[.compute] ?? 0
         heartbeat.waitSeconds = meanSeconds[.wait] ?? 0
