@@ -33,6 +33,22 @@ public struct Heartbeat: Sendable, Codable, Equatable {
     public var waitsFor: FailureRecord?
     /// Why the rank has ended, if it has failed.
     public var failure: CommandFailure?
+    /// The saves that failed one after the other; nil when the last one succeeded, or there was none.
+    public var failedSaves: FailedSaves?
+
+    public struct FailedSaves: Sendable, Codable, Equatable {
+        public var count: Int
+        /// The step of the last one.
+        public var step: Int
+        /// Why the last one failed: one line.
+        public var reason: String
+
+        public init(count: Int, step: Int, reason: String) {
+            self.count = count
+            self.step = step
+            self.reason = reason
+        }
+    }
 
     public init(
         rank: Int, host: String, pid: Int32, step: Int, phase: Phase, phaseSeconds: Double, time: Double,
@@ -58,6 +74,7 @@ public struct Heartbeat: Sendable, Codable, Equatable {
         case memoryBytes = "memory_bytes"
         case memoryRoomBytes = "memory_room_bytes"
         case waitsFor = "waits_for"
+        case failedSaves = "failed_saves"
     }
 
     /// As JSON on one line.

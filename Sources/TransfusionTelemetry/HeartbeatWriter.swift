@@ -29,6 +29,7 @@ public final class HeartbeatWriter: Sendable {
     private let onStopRequest: @Sendable () -> Void
     private let onFailure: @Sendable (FileFailure) -> Void
     private let bell = Bell()
+    private let failedSaves = Mutex<Heartbeat.FailedSaves?>(nil)
     private let report = Mutex(Report())
 
     /// What the rank says beside where it is.
@@ -100,6 +101,18 @@ public final class HeartbeatWriter: Sendable {
         bell.ring()
     }
 
+    /// Takes note of a checkpoint that could not be saved: heartbeats tell of it until one can be again.
+    public func saveFailed(step: Int, reason: String) {
+        failedSaves.withLock {
+            $0 = Heartbeat.FailedSaves(count: ($0?.count ?? 0) + 1, step: step, reason: reason)
+        }
+    }
+
+    /// Takes note of a checkpoint that is safe.
+    public func saveSucceeded() {
+        failedSaves.withLock { $0 = nil }
+    }
+
     /// Where heartbeats go, and what the last attempt showed.
     private struct Outputs {
         let channel: HeartbeatChannel?
@@ -149,6 +162,7 @@ public final class HeartbeatWriter: Sendable {
             heartbeat.collectiveGroup = call.group
             heartbeat.collectiveSeconds = call.seconds
         }
+        heartbeat.failedSaves = failedSaves.withLock(\.self)
         heartbeat.memoryRoomBytes = ProcessMemory.roomBytes
         let report = report.withLock { $0 }
         heartbeat.waitsFor = report.waitsFor

@@ -17,6 +17,8 @@ public struct TensorBoardEvents: ~Copyable {
     ///   steps.
     public init(directory: String, continuingAfter step: Int) throws(FileFailure) {
         let now = Date().timeIntervalSince1970
+        let hasEarlierFiles = ((try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? [])
+            .contains { $0.contains("tfevents") }
         let name = "events.out.tfevents.\(Int(now)).\(ProcessInfo.processInfo.hostName).\(getpid())"
         // Two starts in one second need two files.
         var number = 0
@@ -25,7 +27,7 @@ public struct TensorBoardEvents: ~Copyable {
         descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else { throw FileFailure("create", path) }
         try append(Self.fileVersion(time: now))
-        if step > 0 { try append(Self.restart(time: now, step: step + 1)) }
+        if step > 0 || hasEarlierFiles { try append(Self.restart(time: now, step: step + 1)) }
     }
 
     deinit {

@@ -10,6 +10,7 @@ internal import TransfusionTelemetry
 /// Decides when a run saves, saves, and finds what to continue from.
 final class CheckpointKeeper {
     private let settings: RunConfiguration.Checkpoint
+    private let directory: RunDirectory
     private let store: CheckpointStore
     private let saver: CheckpointSaver
     private let group: any Collectives
@@ -21,10 +22,11 @@ final class CheckpointKeeper {
 
     init(
         _ settings: RunConfiguration.Checkpoint, directory: RunDirectory, group: any Collectives,
-        log: @escaping (String) -> Void, onSave: @escaping (_ seconds: Double) -> Void,
-        onWait: @escaping (FailureRecord?) -> Void
+        log: @escaping (String) -> Void, onWait: @escaping (FailureRecord?) -> Void,
+        report: @escaping (SaveEvent) -> Void
     ) {
         self.settings = settings
+        self.directory = directory
         self.onWait = onWait
         self.group = group
         self.log = log
@@ -41,7 +43,7 @@ final class CheckpointKeeper {
             let line = Self.line(event)
             if line != lastLine { log(line) }
             lastLine = line
-            if case .saved(let report) = event { onSave(report.writeSeconds) }
+            report(event)
         }
     }
 
@@ -54,7 +56,7 @@ final class CheckpointKeeper {
                 return
             }
             guard try store.steps().isEmpty else { return }
-            _ = try initialWeights(setup)
+            _ = try initialWeights(setup.initialWeights, setup)
         }
     }
 
@@ -62,8 +64,9 @@ final class CheckpointKeeper {
     /// - Returns: What to tell a person, when weights come from elsewhere.
     func begin(_ state: TrainingState, _ setup: TrainingSetup) throws -> String? {
         var report: String?
+        let path = try setup.initialWeights.map(choose)
         try group.agree("initial weights") {
-            guard let weights = try initialWeights(setup) else {
+            guard let weights = try initialWeights(path, setup) else {
                 return state.model.parameters.initialize(seed: setup.seed)
             }
             try weights.load(into: state.model.parameters)
@@ -72,8 +75,8 @@ final class CheckpointKeeper {
         return report
     }
 
-    private func initialWeights(_ setup: TrainingSetup) throws -> InitialWeights? {
-        try setup.initialWeights.map {
+    private func initialWeights(_ path: String?, _ setup: TrainingSetup) throws -> InitialWeights? {
+        try path.map {
             try InitialWeights(
                 $0, for: setup.modelConfiguration, tokenizer: setup.source.dataset.manifest.tokens.tokenizer,
                 seed: setup.seed, options: store.options)
@@ -92,10 +95,17 @@ final class CheckpointKeeper {
         case .automatic:
             let checkpoint = try store.newestVerified(collectives: group) { log($0.description) }
             try group.agree("resume") {
-                guard checkpoint == nil, let damaged = try store.putAside().last else { return }
-                throw CommandFailure(
-                    "\(store.directory): every checkpoint of the run is damaged (the newest is now \(damaged)); to begin "
-                        + "anew, remove them or take another run directory")
+                guard checkpoint == nil else { return }
+                if let damaged = try store.damagedNames().last {
+                    throw CommandFailure(
+                        "\(store.directory): every checkpoint of the run is damaged (the newest is now \(damaged)); to begin "
+                            + "anew, remove them or take another run directory")
+                }
+                if let aside = try store.aside().last {
+                    throw CommandFailure(
+                        "\(store.directory): every checkpoint of the run was put aside; name the one to go on from, as in "
+                            + "--resume \(aside.path)")
+                }
             }
             return checkpoint
         case .never:
@@ -107,14 +117,27 @@ final class CheckpointKeeper {
             }
             return nil
         case .from(let path):
+            let chosen = try choose(path)
             var checkpoint: Checkpoint?
             try group.agree("resume") {
-                let opened = try CheckpointLocation(path, options: store.options).newest()
+                let opened = try CheckpointLocation(chosen, options: store.options).newest()
                 try opened.verify()
                 checkpoint = opened
             }
             return checkpoint
         }
+    }
+
+    /// The one checkpoint that is meant where a run is named, the same for all ranks: each by itself might find another while
+    /// that run goes on.
+    private func choose(_ path: String) throws -> String {
+        var chosen = path
+        try group.agree("newest checkpoint") {
+            guard group.rank == 0, try WeightFormat(detectedAt: path) == .checkpoint else { return }
+            chosen = try CheckpointLocation(path, options: store.options).newest().path
+        }
+        return String(
+            decoding: try group.broadcast(Array(chosen.utf8), root: 0, site: "newest checkpoint"), as: UTF8.self)
     }
 
     /// Fills the state from a checkpoint, after checking that the two belong together.
@@ -127,9 +150,8 @@ final class CheckpointKeeper {
                         + "compare with 'tf-ckpt inspect'", .wrongUse)
             }
             // A run's own data set may not change under it: the order of the samples follows from its digest.
-            let isOwn = checkpoint.path.hasPrefix(store.directory + "/")
             let digest = setup.source.dataset.manifest.digest
-            if isOwn, let data = checkpoint.metadata.data, data != digest {
+            if store.holds(checkpoint), let data = checkpoint.metadata.data, data != digest {
                 throw CommandFailure(
                     "\(setup.source.dataset.path): digest \(digest.prefix(12)) is not the \(data.prefix(12)) that the run "
                         + "was trained on until step \(checkpoint.step); give data.path that data set, or begin a new run",
@@ -140,6 +162,22 @@ final class CheckpointKeeper {
         resumedFrom = state.step
         lastAttempt = state.step
         lastSave = .now
+    }
+
+    /// Makes a checkpoint that was loaded the one that the run goes on from: what the run has done beyond it, or without it, is
+    /// put aside.
+    /// - Returns: The last step whose records belong to what the run goes on from.
+    func leaveOtherBranches(of checkpoint: Checkpoint) throws -> Int {
+        var lastStep = 0
+        try group.agree("going back") {
+            // Before anything is renamed.
+            lastStep = store.holds(checkpoint) ? checkpoint.step : 0
+            guard group.rank == 0 else { return }
+            if let branch = try LeftBranch(goingOnFrom: checkpoint, store: store, directory: directory) {
+                log(try branch.putAside())
+            }
+        }
+        return lastStep
     }
 
     /// Whether the configuration wants a checkpoint after this step. All ranks get the same answer.

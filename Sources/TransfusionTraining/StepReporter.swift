@@ -37,7 +37,7 @@ final class StepReporter {
         if rank == 0 { print(line) }
     }
 
-    /// Opens the logs of a run that has done `step` steps; records of later ones are dropped.
+    /// Opens the logs of a run; records of later steps than `step` are dropped, as these are done again.
     func begin(after step: Int) throws {
         lastReport = .now
         _ = timer.takeSeconds()

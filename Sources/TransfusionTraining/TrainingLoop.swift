@@ -110,7 +110,16 @@ public final class TrainingLoop {
         self.reporter = reporter
         checkpoints = CheckpointKeeper(
             configuration.checkpoint, directory: directory, group: group, log: reporter.log,
-            onSave: reporter.reportCheckpoint, onWait: heartbeats.waits)
+            onWait: heartbeats.waits
+        ) { event in
+            switch event {
+            case .saved(let report):
+                reporter.reportCheckpoint(seconds: report.writeSeconds)
+                heartbeats.saveSucceeded()
+            case .failed(let step, let error): heartbeats.saveFailed(step: step, reason: error.description)
+            case .skipped: break
+            }
+        }
         try checkpoints.check(options.resume, setup)
         try enterDirectory(tokenizer: setup.source.dataset.tokenizer.model)
         setup.report.forEach(reporter.log)
@@ -218,14 +227,18 @@ public final class TrainingLoop {
     /// Continues from a checkpoint, or begins with initial weights.
     private func resume() throws {
         let checkpoint = try checkpoints.find(options.resume)
+        var lastRecord = 0
         if let checkpoint {
             try checkpoints.load(checkpoint, into: state, setup)
             reporter.log("resuming from step \(state.step) (\(checkpoint.path))")
+            // Where there is nothing to do, nothing is changed.
+            guard state.step < lastStep else { return }
+            lastRecord = try checkpoints.leaveOtherBranches(of: checkpoint)
         } else if let report = try checkpoints.begin(state, setup) {
             reporter.log(report)
         }
         try checkpoints.prepare(for: state)
-        try reporter.begin(after: state.step)
+        try reporter.begin(after: lastRecord)
     }
 
     /// The micro-batches of a step that this rank computes: its share of the slots of the global batch, in order.

@@ -37,26 +37,12 @@ struct Verify: ParsableCommand {
     }
 
     func run() throws {
-        let paths = try CheckpointLocation(path).paths()
-        if paths.isEmpty { throw CommandFailure("\(path): holds no checkpoint to verify") }
-        let entries = paths.map { path in
-            do {
-                let checkpoint = try Checkpoint(path)
-                var line = ProgressLine("verifying step \(checkpoint.step)", total: 0)
-                defer { line.clear() }
-                var started = false
-                let problems = checkpoint.problems { done, total in
-                    if !started {
-                        line = ProgressLine("verifying step \(checkpoint.step)", total: total)
-                        started = true
-                    }
-                    line.update(done)
-                }
-                return Entry(path: path, problems: problems.map(\.description))
-            } catch {
-                return Entry(path: path, problems: ["\(error)"])
-            }
+        let location = try CheckpointLocation(path)
+        let entries = try location.examine { path in
+            let entry = verify(path, location)
+            return !entry.isGood && location.isGone(path) ? nil : entry
         }
+        if entries.isEmpty { throw CommandFailure("\(path): holds no checkpoint to verify") }
         if json {
             try printJSON(entries)
         } else {
@@ -64,5 +50,24 @@ struct Verify: ParsableCommand {
         }
         let problems = entries.flatMap(\.problems)
         guard problems.isEmpty else { throw CommandFailure(problems, .failure) }
+    }
+
+    private func verify(_ path: String, _ location: CheckpointLocation) -> Entry {
+        do {
+            let checkpoint = try location.open(path)
+            var line = ProgressLine("verifying step \(checkpoint.step)", total: 0)
+            defer { line.clear() }
+            var started = false
+            let problems = checkpoint.problems { done, total in
+                if !started {
+                    line = ProgressLine("verifying step \(checkpoint.step)", total: total)
+                    started = true
+                }
+                line.update(done)
+            }
+            return Entry(path: path, problems: problems.map(\.description))
+        } catch {
+            return Entry(path: path, problems: ["\(error)"])
+        }
     }
 }

@@ -53,6 +53,23 @@ import _TestUtilities
             try command.run("inspect", checkpoints + "/step-00000010", "--tensors").output.contains("lm_head.weight"))
     }
 
+    @Test func listsWhatWasPutAside() throws {
+        try CheckpointStore(checkpoints).putAside([20, 30], branch: 1)
+        struct Entry: Decodable, Equatable {
+            var step: Int
+            var aside: Int?
+        }
+        let list = try command.run("list", run, "--json")
+        #expect(
+            try JSONDecoder().decode([Entry].self, from: Data(list.output.utf8)) == [
+                Entry(step: 20, aside: 1), Entry(step: 30, aside: 1), Entry(step: 10, aside: nil),
+            ])
+        let lines = try command.run("list", run).output.split(separator: "\n")
+        #expect(lines.count == 4 && lines.filter { $0.hasSuffix("put aside") }.count == 2, "\(lines)")
+        #expect(try command.run("inspect", run).output.contains("step-00000010"))
+        #expect(try command.run("verify", checkpoints + "/step-00000030.aside-1").status == 0)
+    }
+
     @Test func verifyNamesTheChunk() throws {
         let good = try command.run("verify", run)
         #expect(good.status == 0)

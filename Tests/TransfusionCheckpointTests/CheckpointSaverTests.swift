@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import Testing
 import TransfusionCheckpoint
 import TransfusionCore
@@ -106,6 +107,69 @@ import _TestUtilities
         #expect(try store.steps() == [10, 20, 25, 30])
         #expect(events.lines.suffix(2) == ["saved 25 removed [15]", "saved 30 removed []"])
         #expect(try POSIXFileSystem().list(directory.path).count == 4)
+    }
+
+    /// However many are kept: ranks wait while retention looks.
+    @Test func retentionOpensNoCheckpoint() throws {
+        let opened = Mutex<[String]>([])
+        let files = HookedFileSystem(onOpen: { path in opened.withLock { $0.append(path) } })
+        let events = Events()
+        do {
+            let saver = CheckpointSaver(
+                CheckpointStore(directory.path, options: .init(threads: 1), fileSystem: files),
+                retention: .init(last: 2, every: 2), report: events.add)
+            for step in 1...20 {
+                try saver.save(step: step, metadata: exampleMetadata, pieces: SyntheticState.small.pieces())
+                try saver.finish()
+            }
+        }
+        #expect(events.lines.count == 20 && events.lines.allSatisfy { $0.hasPrefix("saved") })
+        #expect(try store.steps() == Array(stride(from: 2, through: 18, by: 2)) + [19, 20])
+        #expect(opened.withLock(\.self) == [])
+    }
+
+    /// Here the old checkpoint is slow to get out of the way, after everything was written.
+    @Test func theStallIsAllThatRanksWaitFor() throws {
+        let files = HookedFileSystem(onRename: { if $0.hasSuffix(".trash") { Thread.sleep(forTimeInterval: 0.2) } })
+        let stalls = Mutex<[Double]>([])
+        let saver = CheckpointSaver(
+            CheckpointStore(directory.path, fileSystem: files), retention: .init(last: 1)
+        ) { event in
+            if case .saved(let report) = event { stalls.withLock { $0.append(report.stallSeconds) } }
+        }
+        for step in [1, 2] {
+            try saver.save(step: step, metadata: exampleMetadata, pieces: SyntheticState.small.pieces())
+            try saver.finish()
+        }
+        #expect(stalls.withLock { $0.count == 2 && $0[1] >= 0.2 })
+    }
+
+    /// What is newer than what was just saved is not counted among those that make it outdated.
+    @Test func whatWasJustSavedStays() throws {
+        for step in [40, 50, 60] {
+            try store.save(step: step, metadata: exampleMetadata, pieces: SyntheticState.small.pieces())
+        }
+        let events = Events()
+        do {
+            let saver = CheckpointSaver(store, retention: .init(last: 1), report: events.add)
+            for step in [25, 30] {
+                try saver.save(step: step, metadata: exampleMetadata, pieces: SyntheticState.small.pieces())
+                try saver.finish()
+            }
+        }
+        #expect(events.lines == ["saved 25 removed []", "saved 30 removed [25]"])
+        #expect(try store.steps() == [30, 40, 50, 60])
+    }
+
+    /// After going back a step can be outdated for the second time while the trash of the first is still there.
+    @Test func aStepIsRemovedAgainAlthoughItsTrashIsThere() throws {
+        for _ in 0..<2 {
+            for step in [1, 2] {
+                try store.save(step: step, metadata: exampleMetadata, pieces: SyntheticState.small.pieces())
+            }
+            #expect(try store.removeOutdated(.init(last: 1)) == [1])
+        }
+        #expect(try store.steps() == [2])
     }
 
     @Test func theOnlyGoodCheckpointStays() throws {

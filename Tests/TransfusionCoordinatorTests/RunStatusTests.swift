@@ -47,7 +47,8 @@ import _TestUtilities
 
     /// What the files tell of a run of 5000 steps that no coordinator supervises.
     private func statusFromFiles(
-        step: Int, _ phase: Phase, heartbeatAge: Double, isSaved: Bool = false, isStartedByCoordinator: Bool = false
+        step: Int, _ phase: Phase, heartbeatAge: Double, isSaved: Bool = false, isStartedByCoordinator: Bool = false,
+        failedSaves: Heartbeat.FailedSaves? = nil
     ) throws -> RunStatus {
         let temporary = try TemporaryDirectory()
         let files = RunFiles(RunDirectory(temporary.file("run")))
@@ -61,9 +62,10 @@ import _TestUtilities
             waitSeconds: 0, memoryBytes: 1)
         try (record.json + "\n").write(toFile: files.directory.metrics, atomically: true, encoding: .utf8)
         for rank in 0..<2 {
-            let heartbeat = Heartbeat(
+            var heartbeat = Heartbeat(
                 rank: rank, host: "node01", pid: 42, step: step, phase: phase, phaseSeconds: 0,
                 time: Date().timeIntervalSince1970 - heartbeatAge, memoryBytes: 1)
+            heartbeat.failedSaves = failedSaves
             try heartbeat.json().write(
                 to: URL(filePath: Heartbeat.file(rank: rank, in: files.directory.heartbeats)))
         }
@@ -86,6 +88,13 @@ import _TestUtilities
             #expect(stopped.warnings == ["all ranks have ended, without a checkpoint of the last step"])
         }
         #expect(try statusFromFiles(step: 10, .compute, heartbeatAge: 100).state == .running)
+    }
+
+    @Test func filesTellOfSavesThatFail() throws {
+        let failed = Heartbeat.FailedSaves(count: 2, step: 8, reason: "the disk is full")
+        let warnings = try statusFromFiles(step: 10, .compute, heartbeatAge: 1, failedSaves: failed).warnings
+        #expect(
+            warnings.filter { $0.contains("the last 2 saves failed") && $0.contains("the disk is full") }.count == 1)
     }
 
     @Test func resumeIsAdvisedWhereItWouldWork() throws {

@@ -60,4 +60,32 @@ import _TestUtilities
         let warnings = await supervisor.status().warnings
         #expect(warnings.count == 1 && warnings[0].contains("less than supervision.free_disk"), "\(warnings)")
     }
+
+    private func heartbeat(_ rank: Int, failedSaves: Heartbeat.FailedSaves?) -> Heartbeat {
+        var heartbeat = Heartbeat(
+            rank: rank, host: "node01", pid: getpid(), step: 45, phase: .compute, phaseSeconds: 0, time: 0,
+            memoryBytes: 1)
+        heartbeat.failedSaves = failedSaves
+        return heartbeat
+    }
+
+    @Test func savesThatFailAreNamedUntilOneSucceeds() throws {
+        let failed = Heartbeat.FailedSaves(count: 3, step: 40, reason: "/run: cannot create: No space left on device")
+        let read = try Heartbeat(json: heartbeat(0, failedSaves: failed).json())
+        #expect(read.failedSaves == failed)
+        #expect(
+            SaveWarnings.failures([read, heartbeat(1, failedSaves: failed)]) == [
+                "the last 3 saves failed, of step 40 because of /run: cannot create: No space left on device; a restart would "
+                    + "lose what was done since"
+            ])
+        #expect(SaveWarnings.failures([heartbeat(0, failedSaves: nil)]).isEmpty)
+        // Heartbeats of a version that did not tell.
+        #expect(try !String(decoding: heartbeat(0, failedSaves: nil).json(), as: UTF8.self).contains("failed_saves"))
+    }
+
+    @Test func filesThatRunOutAreNamed() {
+        #expect(SaveWarnings.scarceFiles(free: 104, at: "/run", ranks: 1).isEmpty)
+        let warnings = SaveWarnings.scarceFiles(free: 103, at: "/run", ranks: 1)
+        #expect(warnings.count == 1 && warnings[0].contains("103 more files") && warnings[0].contains("df -i"))
+    }
 }

@@ -49,6 +49,20 @@ struct TensorBoardEventsTests {
         #expect(bytes.count == 2 * (12 + 248 + 4))
     }
 
+    /// Or TensorBoard would show the steps of both starts.
+    @Test func aStartAfterOneThatSavedNothingTakesItsStepsBack() throws {
+        let directory = try TemporaryDirectory()
+        do {
+            let first = try TensorBoardEvents(directory: directory.path, continuingAfter: 0)
+            try first.append(record(1))
+        }
+        let second = try TensorBoardEvents(directory: directory.path, continuingAfter: 0)
+        let bytes = [UInt8](try Data(contentsOf: URL(filePath: second.path)))
+        #expect(try lengths(second.path).count == 2)
+        // A session that starts, at step 1.
+        #expect(hexadecimal(Array(bytes[(24 + 16)...])).contains("10013a020801"))
+    }
+
     @Test func everyStartHasItsFile() throws {
         let directory = try TemporaryDirectory()
         let first = try TensorBoardEvents(directory: directory.path, continuingAfter: 0)
@@ -75,7 +89,9 @@ struct TensorBoardEventsTests {
             signal(SIGXFSZ, SIG_IGN)
             var limit = rlimit(rlim_cur: rlim_t(before.count + 10), rlim_max: .max)
             #expect(setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0)
-            #expect(throws: FileFailure.self) { try events.append(record(2)) }
+            #expect(throws: FileFailure(events.path, because: "cannot append to: File too large")) {
+                try events.append(record(2))
+            }
             #expect(try Data(contentsOf: URL(filePath: events.path)) == before)
             limit.rlim_cur = .max
             #expect(setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0)

@@ -204,6 +204,27 @@ import _TestUtilities
         #expect(try run.losses("run").count == 20)
     }
 
+    @Test func savesThatFailAreInTheHeartbeatsUntilOneSucceeds() throws {
+        let run = try TrainingRun()
+        let set = ["checkpoint.every_steps=1"]
+        try run.train("run", lastStep: 2, set: set)
+        func failed(_ rank: Int) throws -> Heartbeat.FailedSaves? {
+            try Heartbeat.read(Heartbeat.file(rank: rank, in: run.path("run").heartbeats)).failedSaves
+        }
+        #expect(try failed(0) == nil)
+        // What an interrupted save left cannot be removed.
+        let left = run.path("run").checkpoints + "/step-00000099.partial"
+        try FileManager.default.createDirectory(atPath: left + "/in the way", withIntermediateDirectories: true)
+        #expect(throws: (any Error).self) { try run.train("run", ranks: 2, lastStep: 5, set: set) }
+        for rank in 0..<2 {
+            let failed = try #require(try failed(rank))
+            #expect(failed.count == 3 && failed.step == 5 && failed.reason.contains(left), "\(failed)")
+        }
+        try FileManager.default.removeItem(atPath: left)
+        try run.train("run", ranks: 2, lastStep: 5, set: set)
+        for rank in 0..<2 { #expect(try failed(rank) == nil) }
+    }
+
     @Test func aChangedDataSetIsRefused() throws {
         let run = try TrainingRun()
         try run.train("run", lastStep: 2)

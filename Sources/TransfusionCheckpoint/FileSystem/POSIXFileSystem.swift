@@ -64,7 +64,16 @@ public struct POSIXFileSystem: FileSystem {
 
 extension FileSystemError {
     public init(_ operation: String, _ path: String, _ code: Int32) {
-        self.init(operation: operation, path: path, code: code, reason: String(cString: strerror(code)))
+        var reason = String(cString: strerror(code))
+        if code == ENOSPC, Self.hasNoFilesLeft(Path.parent(of: path)) {
+            reason += " for another file: all inodes of the file system are used, as 'df -i' shows"
+        }
+        self.init(operation: operation, path: path, code: code, reason: reason)
+    }
+
+    private static func hasNoFilesLeft(_ directory: String) -> Bool {
+        var status = statvfs()
+        return statvfs(directory, &status) == 0 && status.f_files > 0 && status.f_favail == 0
     }
 
     public var isMissing: Bool { code == ENOENT }

@@ -7,6 +7,8 @@ public struct Checkpoint: Sendable {
     let manifest: Manifest
     let options: CheckpointOptions
     let fileSystem: any FileSystem
+    /// The shard files by name, when they are held open.
+    private(set) var held: [String: any ReadableFile] = [:]
 
     init(_ path: String, options: CheckpointOptions, fileSystem: any FileSystem) throws {
         self.path = path
@@ -18,6 +20,13 @@ public struct Checkpoint: Sendable {
     /// Opens a checkpoint directory.
     public init(_ path: String, options: CheckpointOptions = CheckpointOptions()) throws {
         try self.init(path, options: options, fileSystem: POSIXFileSystem())
+    }
+
+    /// The same with its files open, so that it can be read to its end even if retention removes it meanwhile.
+    func holdingFiles() throws -> Checkpoint {
+        var checkpoint = self
+        checkpoint.held = try openFiles(manifest.files.keys)
+        return checkpoint
     }
 
     public var step: Int { manifest.step }
@@ -116,6 +125,10 @@ extension Checkpoint {
     func openFiles(_ names: some Sequence<String>) throws -> [String: any ReadableFile] {
         var files: [String: any ReadableFile] = [:]
         for name in names {
+            if let file = held[name] {
+                files[name] = file
+                continue
+            }
             let path = Path.join(path, name)
             let file = try fileSystem.open(path)
             let expected = manifest.files[name] ?? 0

@@ -60,7 +60,14 @@ extension Checkpoint {
     }
 
     private func checkFileList() throws {
-        let present = Set(try fileSystem.list(path))
+        let present: Set<String>
+        do throws(FileSystemError) {
+            present = Set(try fileSystem.list(path))
+        } catch {
+            // What is held open can be read although retention has removed it.
+            if error.isMissing, !held.isEmpty { return }
+            throw error
+        }
         let expected = Set(manifest.files.keys).union([Manifest.fileName])
         if let missing = expected.subtracting(present).min() {
             throw CheckpointError(Path.join(path, missing), "is missing")

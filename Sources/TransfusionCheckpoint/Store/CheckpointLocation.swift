@@ -41,11 +41,51 @@ public struct CheckpointLocation: Sendable {
     }
 
     /// The checkpoint that the path names, or the newest whose manifest holds. Nothing is put aside.
+    ///
+    /// A run that goes on meanwhile may remove it: its files are held open, and one that is gone before that gives way to the
+    /// next.
     public func newest() throws -> Checkpoint {
-        var problem: (any Error)?
-        for path in try paths().reversed() {
-            do { return try Checkpoint(path, options: store.options) } catch { problem = problem ?? error }
+        listing: while true {
+            var problem: (any Error)?
+            for path in try paths().reversed() {
+                do { return try open(path) } catch {
+                    if isGone(path) { continue listing }
+                    problem = problem ?? error
+                }
+            }
+            throw problem ?? CheckpointError(store.directory, "holds no checkpoint yet")
         }
-        throw problem ?? CheckpointError(store.directory, "holds no checkpoint yet")
+    }
+
+    /// Opens one of `paths`, and holds its files open. Of a damaged one at least the manifest can be looked at.
+    public func open(_ path: String) throws -> Checkpoint {
+        let checkpoint = try Checkpoint(path, options: store.options)
+        do {
+            return try checkpoint.holdingFiles()
+        } catch {
+            if isGone(path) { throw error }
+            return checkpoint
+        }
+    }
+
+    /// Whether one of `paths` has been removed since, as a run does with old checkpoints.
+    public func isGone(_ path: String) -> Bool {
+        guard single == nil, let names = try? store.names() else { return false }
+        return !names.contains(Path.name(of: path))
+    }
+
+    /// What `body` makes of each checkpoint, oldest first; it gives nil for one that is gone. What a run has saved in its
+    /// place is looked at as well.
+    public func examine<Result>(_ body: (String) throws -> Result?) throws -> [Result] {
+        var results: [Result] = []
+        var seen: Set<String> = []
+        var isComplete = false
+        while !isComplete {
+            isComplete = true
+            for path in try paths() where seen.insert(path).inserted {
+                if let result = try body(path) { results.append(result) } else { isComplete = false }
+            }
+        }
+        return results
     }
 }

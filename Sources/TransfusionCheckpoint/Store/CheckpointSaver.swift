@@ -14,7 +14,8 @@ public enum SaveEvent: Sendable {
 /// What a save wrote, and what it cost.
 public struct SaveReport: Sendable, Equatable {
     public let saved: SavedCheckpoint
-    /// How long training stood still: for the copy, or for the whole save when that was synchronous.
+    /// How long training stood still, all in all: until its state was copied, while it waited for the files where it had
+    /// to, and for the commit and retention.
     public let stallSeconds: Double
     /// From the beginning of the save until its files were written.
     public let writeSeconds: Double
@@ -48,6 +49,8 @@ public final class CheckpointSaver {
     private var staging: StagingBuffer?
     private var populating: WorkerThread?
     private var deleting: WorkerThread?
+    /// How often the thread that deletes has still to look for something; 0 when there is none.
+    private let emptying = Monitor(0)
     private var pending: PendingSave?
 
     /// - Parameters:
@@ -109,17 +112,18 @@ public final class CheckpointSaver {
     public func finish() throws {
         guard let pending else { return }
         self.pending = nil
+        let begin = ContinuousClock.now
         let (outcome, end) = pending.written.wait { $0 }
         do {
             let saved = try store.commit(step: pending.step, metadata: pending.metadata, outcome, collectives)
             lastSavedStep = saved.step
             lastFailure = nil
-            let writeSeconds = pending.begin.duration(to: end).seconds
+            let removed = try removeOutdated(after: saved.step)
             report(
                 .saved(
                     SaveReport(
-                        saved: saved, stallSeconds: asynchronous ? pending.stallSeconds : writeSeconds,
-                        writeSeconds: writeSeconds, removed: try removeOutdated())))
+                        saved: saved, stallSeconds: pending.stallSeconds + begin.duration(to: .now).seconds,
+                        writeSeconds: pending.begin.duration(to: end).seconds, removed: removed)))
         } catch let error as CheckpointError {
             fail(pending.step, error)
         }
@@ -191,15 +195,33 @@ public final class CheckpointSaver {
     }
 
     /// The new checkpoint is safe: that an old one could not be removed is no failure of the save.
-    private func removeOutdated() throws -> [Int] {
+    private func removeOutdated(after saved: Int) throws -> [Int] {
         guard let retention else { return [] }
-        let removed = try store.broadcast(collectives) { (try? store.removeOutdated(retention)) ?? [] }
-        if collectives.rank == 0, !removed.isEmpty {
-            let store = store
-            deleting?.join()
-            deleting = try? WorkerThread { store.emptyTrash() }
+        let removed = try store.broadcast(collectives) {
+            (try? store.removeOutdated(retention, after: saved)) ?? []
         }
+        if collectives.rank == 0, !removed.isEmpty { emptyTrash() }
         return removed
+    }
+
+    /// Frees the space of what was removed, beside training.
+    private func emptyTrash() {
+        // The thread that is at it, if there is one, looks once more before it ends.
+        let isAtWork = emptying.update { rounds in
+            defer { rounds = rounds > 0 ? 2 : 1 }
+            return rounds > 0
+        }
+        guard !isAtWork else { return }
+        let (store, emptying) = (store, emptying)
+        deleting = try? WorkerThread {
+            repeat {
+                store.emptyTrash()
+            } while emptying.update { rounds in
+                rounds -= 1
+                return rounds > 0
+            }
+        }
+        if deleting == nil { emptying.update { $0 = 0 } }
     }
 }
 

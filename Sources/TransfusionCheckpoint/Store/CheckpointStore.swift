@@ -37,7 +37,8 @@ public struct CheckpointOptions: Sendable {
 ///
 /// A checkpoint counts only when its directory has its final name and its manifest's digest holds. While one is written
 /// its directory is `step-N.partial`; a bad one becomes `step-N.corrupt`; one that is being deleted, `step-N.trash`;
-/// one that is being replaced by another save of its step, `step-N.replaced`.
+/// one that is being replaced by another save of its step, `step-N.replaced`; one of a branch that the run has left,
+/// `step-N.aside-K`.
 public struct CheckpointStore: Sendable {
     public let directory: String
     public var options: CheckpointOptions
@@ -55,12 +56,12 @@ public struct CheckpointStore: Sendable {
     /// The steps that have a directory with its final name, ascending. They may still be damaged.
     public func steps() throws -> [Int] { try names().compactMap(Self.step(ofName:)).sorted() }
 
-    /// The names of checkpoints that were found damaged and put aside.
-    public func putAside() throws -> [String] {
+    /// The names of checkpoints that were found damaged and renamed.
+    public func damagedNames() throws -> [String] {
         try names().filter { $0.hasPrefix("step-") && $0.contains(".corrupt") }.sorted()
     }
 
-    private func names() throws -> [String] {
+    func names() throws -> [String] {
         do {
             return try fileSystem.list(directory)
         } catch {
@@ -112,37 +113,50 @@ extension CheckpointStore {
     /// server that gives errors, a version of the format that is not known here) may be good: it stays as it is, and the
     /// error reaches all ranks.
     /// - Parameters:
-    ///   - puttingAside: Whether damaged checkpoints are renamed. Readers that do not own the run leave them.
+    ///   - puttingAside: Whether damaged checkpoints are renamed. Readers that do not own the run leave them; they get a
+    ///     checkpoint that can be read to its end even if the run removes it meanwhile.
     ///   - report: Called on every rank for each checkpoint that was skipped.
     public func newestVerified(
         collectives: any Collectives = SingleRank(), puttingAside: Bool = true,
         report: (SkippedCheckpoint) -> Void
     ) throws -> Checkpoint? {
         if puttingAside { try agree(collectives) { try healReplacements() } }
-        let steps = try broadcast(collectives) { try self.steps() }
-        for step in steps.reversed() {
-            switch try verdict(on: step, collectives) {
-            case .good: return try open(step: step)
-            case .damaged(let problem):
-                let aside = try broadcast(collectives) { puttingAside ? putAside(step) : nil }
-                report(SkippedCheckpoint(step: step, problem: problem.description, putAside: aside))
+        listing: while true {
+            for step in try broadcast(collectives, { try self.steps() }).reversed() {
+                var checkpoint: Checkpoint?
+                switch try verdict(on: step, collectives, isReader: !puttingAside, opened: &checkpoint) {
+                case .good: return checkpoint
+                case .gone: continue listing
+                case .damaged(let problem):
+                    let name = try broadcast(collectives) { puttingAside ? renameDamaged(step) : nil }
+                    report(SkippedCheckpoint(step: step, problem: problem.description, putAside: name))
+                }
             }
+            return nil
         }
-        return nil
     }
 
     private enum Verdict: Codable {
         case good, damaged(CheckpointError)
+        /// Removed since it was listed, as retention does when there is a newer one.
+        case gone
     }
 
     /// What all ranks together find out about a checkpoint.
-    private func verdict(on step: Int, _ collectives: any Collectives) throws -> Verdict {
+    /// - Parameter isReader: Whether the run may go on meanwhile: then the checkpoint's files are held open.
+    private func verdict(
+        on step: Int, _ collectives: any Collectives, isReader: Bool, opened: inout Checkpoint?
+    ) throws -> Verdict {
         // An error here is one of reading; damage is a finding.
         let findings = try gather(collectives) { () -> Verdict in
             do {
-                let checkpoint = try open(step: step)
+                var checkpoint = try open(step: step)
+                if isReader { checkpoint = try checkpoint.holdingFiles() }
                 try checkpoint.verify(part: collectives.rank, of: collectives.size)
+                opened = checkpoint
                 return .good
+            } catch  where isReader && isGone(step) {
+                return .gone
             } catch let error as FileSystemError where !error.isAboutContents {
                 throw CheckpointError(
                     error.path,
@@ -157,11 +171,17 @@ extension CheckpointStore {
             }
         }
         return try broadcast(collectives) {
-            try findings.get().first { if case .damaged = $0 { true } else { false } } ?? .good
+            try findings.get().first { if case .good = $0 { false } else { true } } ?? .good
         }
     }
 
-    private func putAside(_ step: Int) -> String? {
+    /// Whether there is no checkpoint of a step any more.
+    private func isGone(_ step: Int) -> Bool {
+        guard let names = try? fileSystem.list(directory) else { return false }
+        return !names.contains(Self.name(step))
+    }
+
+    private func renameDamaged(_ step: Int) -> String? {
         let taken = Set((try? fileSystem.list(directory)) ?? [])
         let candidates = ["corrupt"] + (2..<1000).map { "corrupt-\($0)" }
         guard let suffix = candidates.first(where: { !taken.contains(Self.name(step) + "." + $0) }) else { return nil }

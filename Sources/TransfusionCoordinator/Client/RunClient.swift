@@ -137,6 +137,7 @@ extension RunFiles {
                 : "no coordinator answers and no rank sends heartbeats"
             status.warnings = [problem + advice("continues the run")]
         }
+        status.warnings += SaveWarnings.failures(heartbeats)
         return status
     }
 

@@ -35,7 +35,7 @@ extension RunSupervisor {
     /// cannot be heard need not be silent.
     private func readHeartbeat(after last: Heartbeat, _ now: Double) {
         guard let written = try? Heartbeat.read(Heartbeat.file(rank: last.rank, in: directory.heartbeats)),
-            written.pid == last.pid, written.time > last.time
+            written.pid == last.pid, let then = last.mark, let mark = written.mark, then.seconds(until: mark) > 0
         else { return }
         detector?.receive(written, at: now)
     }

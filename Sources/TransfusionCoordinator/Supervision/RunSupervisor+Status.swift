@@ -76,6 +76,7 @@ extension RunSupervisor {
             let quiet = detector.heartbeats(at: clock).map(\.heartbeat.rank)
                 .filter { detector.condition(of: $0, at: clock) == .stale }
             if !quiet.isEmpty { warnings.append("\(Self.name(quiet)) has sent no heartbeat for some seconds") }
+            warnings += SaveWarnings.failures(detector.heartbeats(at: clock).map(\.heartbeat))
         }
         if let spike = metrics.spike {
             warnings.append(
@@ -91,7 +92,7 @@ extension RunSupervisor {
                 "\(String(format: "%.2f", free)) GB are free at \(directory.path), less than supervision.free_disk; "
                     + "make room for checkpoints")
         }
-        return warnings
+        return warnings + SaveWarnings.scarceFiles(at: directory.path, ranks: state.launch?.ranks ?? 1)
     }
 
     static func freeGigabytes(at path: String) -> Double? {
