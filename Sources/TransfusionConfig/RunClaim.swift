@@ -39,6 +39,12 @@ public final class RunClaim: Sendable {
 
         /// Whether this is the coordinator that started a launch.
         func started(_ launch: String?) -> Bool { role == .coordinator && launch?.hasPrefix(id + ".") == true }
+
+        /// Whether this is a rank of another launch of the same run.
+        func isSibling(of launch: String?) -> Bool {
+            guard let run = launch?.prefix(while: { $0 != "." }), !run.isEmpty else { return false }
+            return role == .worker && id.hasPrefix(run + ".")
+        }
     }
 
     private struct State {
@@ -103,7 +109,9 @@ public final class RunClaim: Sendable {
             let isLaunched = Holder(directory.supervisionLock)?.started(launch) == true
             let paths = (isLaunched ? [] : [directory.supervisionLock]) + [directory.trainingLock]
             for path in paths {
-                if let lock = try lock(path, &state.warning) { state.locks.append(lock) }
+                if let lock = try lock(path, &state.warning, launch: isLaunched ? launch : nil) {
+                    state.locks.append(lock)
+                }
             }
             try mark(&state, Holder(.worker, isLaunched ? launch ?? "" : UUID().uuidString))
         }
@@ -140,11 +148,15 @@ public final class RunClaim: Sendable {
         state.place = try FileIdentity(at: directory.path)
     }
 
+    /// A coordinator launches only when nothing is left of the launch before; but on a network file system a host that was
+    /// lost keeps its locks for a while. Should it come back, it finds another's name in the file.
     /// - Returns: nil where the file system has no locks.
-    private func lock(_ path: String, _ warning: inout String?) throws -> FileLock? {
+    private func lock(_ path: String, _ warning: inout String?, launch: String? = nil) throws -> FileLock? {
         do {
-            guard let lock = try FileLock.take(path) else { throw refusal(Holder(path)) }
-            return lock
+            if let lock = try FileLock.take(path) { return lock }
+            let holder = Holder(path)
+            guard holder?.isSibling(of: launch) == true else { throw refusal(holder) }
+            return try FileLock.withoutHolding(path)
         } catch let failure as FileFailure {
             guard FileManager.default.isWritableFile(atPath: path) else { throw failure }
             warning = "\(failure); nothing keeps a second job out of this directory at the same moment"

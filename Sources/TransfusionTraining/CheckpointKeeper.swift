@@ -33,8 +33,12 @@ final class CheckpointKeeper {
         store = CheckpointStore(
             directory.checkpoints,
             options: CheckpointOptions(
+<<<<<<< ours
                 compressionLevel: settings.compression, keyFile: settings.encryptionKeyFile))
         var lastLine: String?
+=======
+                compressionLevel: settings.compression, keyFile: settings.encryptionKeyFile, makesParents: false))
+>>>>>>> theirs
         saver = CheckpointSaver(
             store, collectives: group, retention: Retention(last: settings.keepLast, every: settings.keepEvery),
             asynchronous: settings.asynchronous, whenBusy: settings.whenBusy == .skip ? .skip : .wait

@@ -1,7 +1,6 @@
 import Foundation
 import Testing
 import TransfusionCoordinator
-import TransfusionSupport
 import _TestUtilities
 
 /// A run whose coordinator has few descriptors, and others who take them.

@@ -24,6 +24,18 @@ import _TestUtilities
         }
     }
 
+    @Test func aRunsDirectoryThatWasRemovedIsNotMadeAnew() throws {
+        let directory = try TemporaryDirectory()
+        let pieces = SyntheticState.small.pieces()
+        let store = CheckpointStore(
+            directory.file("run/checkpoints"), options: CheckpointOptions(chunkBytes: 256, makesParents: false))
+        #expect(throws: CheckpointError.self) { try store.save(step: 1, metadata: exampleMetadata, pieces: pieces) }
+        #expect(try POSIXFileSystem().list(directory.path) == [])
+        try POSIXFileSystem().createDirectory(directory.file("run"))
+        try store.save(step: 1, metadata: exampleMetadata, pieces: pieces)
+        #expect(try store.steps() == [1])
+    }
+
     @Test func smoothTensorsBecomeSmaller() throws {
         let directory = try TemporaryDirectory()
         let values = (0..<10_000).map { Float($0) * 1e-5 }

@@ -79,6 +79,11 @@ struct RunDirectoryTests {
         try next.coordinate()
         try next.announce("me")
         #expect(rank.findLoss() == nil)
+        // Its next launch does not wait for a lock that a lost host keeps; the rank there would notice.
+        let relaunched = RunClaim(directory)
+        try relaunched.train(launch: "me.2")
+        #expect(relaunched.findLoss() == nil)
+        #expect(rank.findLoss()?.hasPrefix("another job has taken it") == true)
     }
 
     @Test func aDirectoryThatIsReplacedOrTakenIsLost() throws {

@@ -26,6 +26,8 @@ import TransfusionTelemetry
             while ProcessTable.survey(ofRun: "some-run").processes != [pid] { expect(Date() < deadline, 3) }
             expect(ProcessTable.survey(ofRun: "another").provesNone, 4)
             expect(ProcessTable.look(at: pid) == .alive, 5)
+            // What waits needs descriptors of its own, which it keeps.
+            expect(await ShortCommand.run("true", [], within: 20)?.isSuccess == true, 2)
             let memoryKills = ProcessTable.outOfMemoryKills
 
             var limits = rlimit()

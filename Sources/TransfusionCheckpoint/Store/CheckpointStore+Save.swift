@@ -29,8 +29,11 @@ extension CheckpointStore {
     /// Makes the directory that the ranks write into.
     func begin(step: Int, _ collectives: any Collectives) throws {
         try agree(collectives) {
-            // What holds it was made by who began the run. It is not made anew under a run whose directory was removed.
-            try fileSystem.createDirectoryIfMissing(directory)
+            if options.makesParents {
+                try fileSystem.createDirectories(directory)
+            } else {
+                try fileSystem.createDirectoryIfMissing(directory)
+            }
             try healReplacements()
             for name in try fileSystem.list(directory) where name.hasPrefix("step-") && name.hasSuffix(".partial") {
                 try fileSystem.removeTree(Path.join(directory, name))

@@ -13,16 +13,20 @@ public struct CheckpointOptions: Sendable {
     /// its configuration; what reads or copies checkpoints takes it from the environment variable
     /// `TRANSFUSION_KEY_FILE`.
     public var keyFile: String?
+    /// Whether a save makes the directory that holds the store as well. Not in a run: where its directory was removed, none
+    /// is made in its place.
+    public var makesParents: Bool
 
     public init(
         compressionLevel: Int? = nil, chunkBytes: Int = 8 << 20, threads: Int? = nil,
-        keyFile: String? = getenv("TRANSFUSION_KEY_FILE").map { String(cString: $0) }
+        keyFile: String? = getenv("TRANSFUSION_KEY_FILE").map { String(cString: $0) }, makesParents: Bool = true
     ) {
         precondition(chunkBytes > 0 && chunkBytes % 8 == 0 && chunkBytes <= Manifest.chunkByteLimit)
         self.compressionLevel = compressionLevel
         self.chunkBytes = chunkBytes
         self.threads = threads ?? Pipeline.defaultThreads
         self.keyFile = keyFile
+        self.makesParents = makesParents
     }
 
     /// Refuses a key file that cannot be read or holds no key, before anything depends on it.

@@ -14,7 +14,6 @@ extension Checkpoint {
         let axes = splitAxes()
         var metadata = metadata
         metadata.layout = ["data": data, "tensor": tensor]
-        try store.fileSystem.createDirectories(store.directory)
         try store.begin(step: step, collectives)
         let outcome = Result {
             try (0..<data * tensor).flatMap { rank in

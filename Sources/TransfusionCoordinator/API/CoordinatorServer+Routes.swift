@@ -1,6 +1,7 @@
 internal import Foundation
 internal import HTTPTypes
 internal import Hummingbird
+internal import NIOHTTP1
 internal import TransfusionConfig
 internal import TransfusionTelemetry
 
@@ -160,9 +161,9 @@ extension CoordinatorServer {
 
     /// Throws unless the bearer of the request's token may do what it asks.
     func authorize(_ request: Request, _ context: CoordinatorContext, to intent: Intent) async throws {
-        let access = await access(request, context)
-        if let access { context.connections?.know(context.channel, as: access) }
-        switch (access, intent) {
+        let bearer = await access(request, context)
+        if let bearer { context.connections?.know(context.channel, as: bearer) }
+        switch (bearer, intent) {
         case (.control, .look), (.control, .change), (.control, .beat):
             guard requests.allows("control") else { throw HTTPError(.tooManyRequests) }
         case (.viewer, .look):
@@ -263,7 +264,9 @@ private struct PlainErrors: RouterMiddleware {
             throw HTTPError(
                 error.isOutOfRoom ? .init(code: 507, reasonPhrase: "Insufficient Storage") : .internalServerError,
                 message: error.description)
-        } catch let error where !(error is any HTTPResponseError) {
+        } catch let error
+            where !(error is any HTTPResponseError || error is HTTPParserError || error is CancellationError)
+        {
             // Never without the reason.
             throw HTTPError(.internalServerError, message: CommandFailure(reporting: error).description)
         }

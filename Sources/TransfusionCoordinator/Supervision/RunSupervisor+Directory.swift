@@ -46,7 +46,7 @@ extension RunSupervisor {
 
     /// Launches go on from what was asked for until they have saved a checkpoint of their own; then from their newest.
     func forgetResumeOnceSaved() {
-        guard request.resume != nil else { return }
+        guard request.resume != nil, claim.findLoss() == nil else { return }
         let known = Set(state.oldCheckpoints ?? [])
         guard !CheckpointWatch.directories(of: directory).isSubset(of: known) else { return }
         request.resume = nil

@@ -52,8 +52,8 @@ extension RunSupervisor {
             ProcessTable.signal(survey.processes, SIGKILL)
             // What cannot be asked would count as a host that does not answer.
             let obstacle = survey.obstacle ?? Descriptors.shortage()
-            let remote =
-                obstacle == nil ? await hosts.killAll(run: state.identity, on: record.hosts.map(\.name)) : [:]
+            var remote: [String: Int] = [:]
+            if obstacle == nil { remote = await hosts.killAll(run: state.identity, on: record.hosts.map(\.name)) }
             if survey.provesNone, obstacle == nil, remote.isEmpty { break }
             let isBlind = survey.processes.isEmpty && remote.isEmpty
             guard MonotonicTime.seconds - begin < (isBlind ? bounds.startTimeout : bounds.killTimeout) else {

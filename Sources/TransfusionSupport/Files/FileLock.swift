@@ -41,6 +41,13 @@ public final class FileLock: Sendable {
         return nil
     }
 
+    /// The file of a lock that another process holds, for one who knows that it is not there any more.
+    public static func withoutHolding(_ path: String) throws(FileFailure) -> FileLock {
+        let descriptor = open(path, O_RDWR | O_CLOEXEC)
+        guard descriptor >= 0 else { throw FileFailure("open", path) }
+        return try FileLock(path, descriptor)
+    }
+
     /// Whether a process holds the lock now.
     public static func isTaken(_ path: String) -> Bool {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
