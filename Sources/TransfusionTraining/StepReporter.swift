@@ -16,6 +16,8 @@ final class StepReporter {
     private var prometheus = PrometheusMetrics()
     private var lastReport = ContinuousClock.now
     private var stepsSinceReport = 0
+    private var lastTokens = 0
+    private var lastImages = 0
     private var operationsSinceReport = 0.0
     /// What could not be written the last time.
     private var failing: Set<String> = []
@@ -38,8 +40,10 @@ final class StepReporter {
     }
 
     /// Opens the logs of a run that has done `step` steps; records of later ones are dropped.
-    func begin(after step: Int) throws {
+    func begin(after step: Int, tokens: Int, images: Int) throws {
         lastReport = .now
+        lastTokens = tokens
+        lastImages = images
         _ = timer.takeSeconds()
         guard rank == 0 else { return }
         metrics = try MetricsLog(directory.metrics, continuingAfter: step)
@@ -49,23 +53,30 @@ final class StepReporter {
     }
 
     /// Reports a step that is done. Records cover the steps since the record before.
-    func report(_ summary: StepSummary, tokens: Int, images: Int, tokensPerStep: Int, peakRate: Double) {
+    func report(_ summary: StepSummary, tokens: Int, images: Int, patchesPerImage: Int, peakRate: Double) {
         stepsSinceReport += 1
         operationsSinceReport += summary.operations
         let isLast = summary.step + 1 == configuration.schedule.steps
         guard (summary.step + 1) % configuration.telemetry.logEverySteps == 0 || isLast else { return }
         let now = ContinuousClock.now
         let seconds = (now - lastReport) / .seconds(1) / Double(stepsSinceReport)
+        let newTokens = tokens - lastTokens
+        let newPatches = (images - lastImages) * patchesPerImage
+        let rows = stepsSinceReport * configuration.batch.globalSequences * configuration.batch.sequenceLength
         let spent = timer.takeSeconds().mapValues { $0 / Double(stepsSinceReport) }
         let record = StepRecord(
             step: summary.step + 1, tokens: tokens, images: images, loss: summary.loss, lossText: summary.lossText,
             lossImage: summary.lossImage, gradientNorm: summary.gradientNorm, learningRate: summary.learningRate,
-            stepSeconds: seconds, tokensPerSecond: Double(tokensPerStep) / seconds,
+            stepSeconds: seconds, tokensPerSecond: Double(newTokens) / Double(stepsSinceReport) / seconds,
             modelFLOPsUtilization: operationsSinceReport / Double(stepsSinceReport) / seconds / peakRate,
             dataSeconds: spent[.data] ?? 0, communicationSeconds: spent[.communication] ?? 0,
-            waitSeconds: spent[.wait] ?? 0, memoryBytes: ProcessMemory.residentBytes)
+            waitSeconds: spent[.wait] ?? 0, memoryBytes: ProcessMemory.residentBytes,
+            textToImageRatio: newPatches > 0 ? Double(newTokens - newPatches) / Double(newPatches) : .nan,
+            padding: 1 - Double(newTokens) / Double(rows))
         lastReport = now
         stepsSinceReport = 0
+        lastTokens = tokens
+        lastImages = images
         operationsSinceReport = 0
         guard rank == 0 else { return }
         prometheus.observe(record)

@@ -153,7 +153,6 @@ public final class TrainingLoop {
         return try loop.run()
     }
 
-    private var tokensPerStep: Int { configuration.batch.globalSequences * configuration.batch.sequenceLength }
     private var lastStep: Int { min(options.lastStep ?? .max, configuration.schedule.steps) }
 
     public func run() throws -> Outcome {
@@ -166,7 +165,8 @@ public final class TrainingLoop {
         while state.step < lastStep {
             let step = try trainOneStep()
             reporter.report(
-                step, tokens: state.tokens, images: state.images, tokensPerStep: tokensPerStep,
+                step, tokens: state.tokens, images: state.images,
+                patchesPerImage: setup.modelConfiguration.patchesPerImage,
                 peakRate: setup.peakRate)
             try timer.measure(.sampling) { try drawSamplesIfDue() }
             let isAskedToStop = try group.any(StopSignal.isRequested, site: "stop request")
@@ -186,6 +186,11 @@ public final class TrainingLoop {
         // The coordinator times how long a restart takes.
         if state.step <= firstStep + 1 { heartbeats.beat() }
         let counts = try setup.source.counts(step: state.step)
+        if counts.leftOut > 0 {
+            reporter.log(
+                "warning: \(counts.leftOut) pairs found no room in the \(setup.source.shares.stepsOfBlock) steps from step "
+                    + "\(state.step + 1) on and are left out of this epoch")
+        }
         let local = try accumulateGradients(counts) { slot, count in
             try state.optimizer.backward(setup.context, slot: slot, of: count)
         }
@@ -199,7 +204,7 @@ public final class TrainingLoop {
                 clipNorm: configuration.optimizer.clipNorm)
         }
         state.step += 1
-        state.tokens += tokensPerStep
+        state.tokens += counts.tokens
         state.images += counts.images
         return step
     }
@@ -214,7 +219,7 @@ public final class TrainingLoop {
             reporter.log(report)
         }
         try checkpoints.prepare(for: state)
-        try reporter.begin(after: state.step)
+        try reporter.begin(after: state.step, tokens: state.tokens, images: state.images)
     }
 
     /// The micro-batches of a step that this rank computes: its share of the slots of the global batch, in order.
@@ -230,7 +235,7 @@ public final class TrainingLoop {
     ///
     /// - Parameter backward: The backward pass of the n-th of this rank's micro-batches.
     private func accumulateGradients(
-        _ counts: (targets: Int, images: Int), backward: (_ slot: Int, _ count: Int) throws -> Void
+        _ counts: BatchSource.Counts, backward: (_ slot: Int, _ count: Int) throws -> Void
     ) throws -> LocalStep {
         let weights = TransfusionModel.LossWeights(
             targets: counts.targets, images: counts.images, imageLossWeight: configuration.objective.imageLossWeight)
@@ -266,7 +271,7 @@ public final class TrainingLoop {
 
     /// Sums what the data-parallel ranks have found, and makes the losses of the global batch of it.
     private func total(
-        _ local: LocalStep, _ counts: (targets: Int, images: Int), _ norm: Double
+        _ local: LocalStep, _ counts: BatchSource.Counts, _ norm: Double
     ) throws -> StepSummary {
         let sums = try setup.mesh.data.sum([local.losses.text, local.losses.image, local.operations], site: "losses")
         return StepSummary(
@@ -280,7 +285,7 @@ public final class TrainingLoop {
     ///
     /// The numbers at hand are sums over the ranks, the same on each, so all decide alike. Who brought the bad one is
     /// found by computing the step again without adding up.
-    private func stopEverywhereUnlessFinite(_ step: StepSummary, _ counts: (targets: Int, images: Int)) throws {
+    private func stopEverywhereUnlessFinite(_ step: StepSummary, _ counts: BatchSource.Counts) throws {
         guard !step.loss.isFinite || !step.gradientNorm.isFinite else { return }
         state.model.parameters.gradients?.fill(0)
         let again = try accumulateGradients(counts) { _, _ in try setup.context.backward() }

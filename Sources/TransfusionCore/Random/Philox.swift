@@ -19,6 +19,9 @@ public struct Philox: Sendable {
         case sampling = 7
         case textSampling = 8
         case packing = 9
+        case sparePacking = 10
+        case rowDealing = 11
+        case rowOrder = 12
     }
 
     private let key: UInt64

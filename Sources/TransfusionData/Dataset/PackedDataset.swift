@@ -131,8 +131,9 @@ public final class PackedDataset: Sendable {
         try tokenizer.decode(try caption(pair))
     }
 
-    func appendCaption(_ pair: Pair, to tokens: inout [Int32]) throws(DataError) {
-        try appendTokens(of: captions, pair.captionStart..<pair.captionStart + pair.captionCount, to: &tokens)
+    /// Appends the first `count` tokens of a pair's caption.
+    func appendCaption(_ pair: Pair, prefix count: Int, to tokens: inout [Int32]) throws(DataError) {
+        try appendTokens(of: captions, pair.captionStart..<pair.captionStart + count, to: &tokens)
     }
 
     /// Where a document's tokens begin in `text.tokens`; for `documents` itself, where the last one ends.
