@@ -1,3 +1,5 @@
+internal import TransfusionCore
+
 /// What batches hold on average, beside what was asked for.
 public struct BatchShares: Sendable, Equatable, Codable, CustomStringConvertible {
     /// Text tokens, captions and markers included, for each image patch; nil without images.

@@ -3,7 +3,8 @@
 /// The documents are shared out to the steps in their order, and in each step to its rows, the longest first (of equally long
 /// ones the first), each to the row with the most room: so all rows are filled alike, and most documents keep their step. Those
 /// that find no room in their step go to the emptiest rows of the others. If one finds none there either, all are placed
-/// anew, more tightly: row after row, each time the longest document left that fits (first fit decreasing).
+/// anew, more tightly: row after row, each time the longest document left that fits (first fit decreasing), or the
+/// two that fill the rest best.
 struct RowPacking {
     /// The documents of each row, by their index; step after step, unless `isTight`.
     private(set) var rows: [[Int32]]
@@ -75,23 +76,45 @@ struct RowPacking {
             while next[walked] != root { (walked, next[walked]) = (next[walked], root) }
             return root
         }
+        func take(_ run: Int, into row: Int) {
+            rows[row].append(order[starts[run]])
+            starts[run] += 1
+            if starts[run] == ends[run] { next[run] = run + 1 }
+        }
+        /// The longest that fits, of those left.
+        func longest(_ room: Int) -> Int { firstLeft(Self.firstNotLonger(than: room, sizes)) }
+        var shortest = sizes.count - 1
         for row in rows.indices {
-            var room = rowLength, run = 0
+            var room = rowLength
             while true {
-                run = firstLeft(Self.firstNotLonger(than: room, sizes, from: run))
-                guard run < sizes.count else { break }
-                rows[row].append(order[starts[run]])
+                while shortest >= 0, starts[shortest] == ends[shortest] { shortest -= 1 }
+                guard shortest >= 0, sizes[shortest] <= room else { break }
+                // Nothing is placed that would leave room for no other, unless it leaves none.
+                var run = longest(room)
+                if sizes[run] != room, room - sizes[run] < sizes[shortest], room >= 2 * sizes[shortest] {
+                    // The two that fill the room best.
+                    var best = sizes[run], first = longest(room - sizes[shortest])
+                    for _ in 0..<512 where first < sizes.count {
+                        let second = longest(room - sizes[first])
+                        guard second < sizes.count, second >= first else { break }
+                        let sum = sizes[first] + sizes[second]
+                        if sum > best, first != second || ends[first] - starts[first] > 1 {
+                            (best, run) = (sum, first)
+                            if best == room { break }
+                        }
+                        first = firstLeft(first + 1)
+                    }
+                }
+                take(run, into: row)
                 room -= sizes[run]
-                starts[run] += 1
-                if starts[run] == ends[run] { next[run] = run + 1 }
             }
         }
         for run in sizes.indices { leftOver += order[starts[run]..<ends[run]] }
     }
 
     /// The first of descending sizes that is not longer than `room`.
-    private static func firstNotLonger(than room: Int, _ sizes: [Int], from lowest: Int) -> Int {
-        var low = lowest
+    private static func firstNotLonger(than room: Int, _ sizes: [Int]) -> Int {
+        var low = 0
         var high = sizes.count
         while low < high {
             let middle = (low + high) / 2

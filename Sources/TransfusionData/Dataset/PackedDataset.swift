@@ -68,6 +68,8 @@ public final class PackedDataset: Sendable {
         captions = try tokens(FileName.captions)
         text = try tokens(FileName.text)
         pairs = try map(FileName.pairs, elements: manifest.pairs, bytesEach: Self.pairBytes)
+        // Training looks at the pairs in shuffled order, 24 bytes at a time.
+        pairs.expectRandomReads()
         documents = try map(FileName.documents, elements: manifest.documents + 1, bytesEach: 8)
         images = try map(
             FileName.images, elements: manifest.images,
