@@ -84,7 +84,7 @@ let package = Package(
         library("TransfusionConfig", ["TransfusionSupport", "TransfusionCore", "Yams", argumentParser]),
         library("TransfusionTelemetry", ["TransfusionSupport", "TransfusionConfig", "COpenSSL"]),
         library("TransfusionParallel", ["TransfusionCore", "CKernels", "CMPI"]),
-        library("TransfusionData", ["TransfusionCore", "CSentencePiece", "CFreeType", "CPNG"]),
+        library("TransfusionData", ["TransfusionCore", "TransfusionConfig", "CSentencePiece", "CFreeType", "CPNG"]),
         library("TransfusionCheckpoint", ["TransfusionSupport", "TransfusionCore", "COpenSSL", "CZstd"]),
         library(
             "TransfusionTraining",

@@ -83,6 +83,9 @@ extension ConfigurationKey {
             "data.text_image_ratio", \.data.textImageRatio, .number(0...1000),
             "Text tokens, captions and markers included, for each image patch; plain text fills up to it."),
         ConfigurationKey(
+            "data.max_caption_tokens", \.data.maxCaptionTokens, .either("off", or: .integer(1...1_048_576)),
+            "Cuts longer captions to so many tokens; tf-data inspect shows how long they are."),
+        ConfigurationKey(
             "objective.image_loss_weight", \.objective.imageLossWeight, .number(0...1e6),
             "Weight λ of the diffusion loss beside the text loss."),
     ]

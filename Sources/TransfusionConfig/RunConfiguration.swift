@@ -65,6 +65,8 @@ public struct RunConfiguration: Sendable, Equatable {
         public var noiseCap = 500
         /// Text tokens, captions and markers included, for each image patch.
         public var textImageRatio = 1.0
+        /// Captions are cut to so many tokens; nil leaves them whole.
+        public var maxCaptionTokens: Int?
     }
 
     public struct Objective: Sendable, Equatable {

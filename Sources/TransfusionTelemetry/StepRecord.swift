@@ -6,7 +6,7 @@ public import Foundation
 public struct StepRecord: Sendable, Equatable {
     /// Steps done, this one included.
     public var step: Int
-    /// Tokens trained on since the beginning of the run, patches included.
+    /// Tokens trained on since the beginning of the run, patches included and padding not.
     public var tokens: Int
     /// Images trained on since the beginning of the run.
     public var images: Int
@@ -32,12 +32,17 @@ public struct StepRecord: Sendable, Equatable {
     public var waitSeconds: Double
     /// Resident memory of the reporting rank.
     public var memoryBytes: Int
+    /// Text tokens for each image patch; not a number where there were no images, or in records of earlier versions.
+    public var textToImageRatio: Double
+    /// The share of the rows that held nothing; not a number in records of earlier versions.
+    public var padding: Double
 
     public init(
         step: Int, tokens: Int, images: Int, loss: Double, lossText: Double, lossImage: Double, gradientNorm: Double,
         learningRate: Double, stepSeconds: Double, tokensPerSecond: Double, modelFLOPsUtilization: Double?,
         othersShare: Double? = nil, dataSeconds: Double, communicationSeconds: Double, waitSeconds: Double,
-        memoryBytes: Int
+        memoryBytes: Int,
+        textToImageRatio: Double = .nan, padding: Double = .nan
     ) {
         self.step = step
         self.tokens = tokens
@@ -55,6 +60,8 @@ public struct StepRecord: Sendable, Equatable {
         self.communicationSeconds = communicationSeconds
         self.waitSeconds = waitSeconds
         self.memoryBytes = memoryBytes
+        self.textToImageRatio = textToImageRatio
+        self.padding = padding
     }
 }
 
@@ -73,6 +80,8 @@ extension StepRecord: Decodable {
         case communicationSeconds = "communication_seconds"
         case waitSeconds = "wait_seconds"
         case memoryBytes = "memory_bytes"
+        case textToImageRatio = "text_image_ratio"
+        case padding
     }
 
     /// The record as one line of JSON, without the newline. Numbers have the fewest digits that read back as the same
@@ -87,6 +96,7 @@ extension StepRecord: Decodable {
             (.othersShare, number(othersShare)), (.dataSeconds, number(dataSeconds)),
             (.communicationSeconds, number(communicationSeconds)),
             (.waitSeconds, number(waitSeconds)), (.memoryBytes, "\(memoryBytes)"),
+            (.textToImageRatio, number(textToImageRatio)), (.padding, number(padding)),
         ]
         return "{" + fields.map { "\"\($0.0.rawValue)\":\($0.1)" }.joined(separator: ",") + "}"
     }
@@ -100,6 +110,9 @@ extension StepRecord: Decodable {
     public init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
         func number(_ key: CodingKeys) throws -> Double { try values.decode(Double?.self, forKey: key) ?? .nan }
+        func laterNumber(_ key: CodingKeys) throws -> Double {
+            try values.decodeIfPresent(Double.self, forKey: key) ?? .nan
+        }
         self.init(
             step: try values.decode(Int.self, forKey: .step), tokens: try values.decode(Int.self, forKey: .tokens),
             images: try values.decode(Int.self, forKey: .images), loss: try number(.loss),
@@ -110,6 +123,7 @@ extension StepRecord: Decodable {
             othersShare: try values.decodeIfPresent(Double.self, forKey: .othersShare),
             dataSeconds: try number(.dataSeconds),
             communicationSeconds: try number(.communicationSeconds), waitSeconds: try number(.waitSeconds),
-            memoryBytes: try values.decode(Int.self, forKey: .memoryBytes))
+            memoryBytes: try values.decode(Int.self, forKey: .memoryBytes),
+            textToImageRatio: try laterNumber(.textToImageRatio), padding: try laterNumber(.padding))
     }
 }

@@ -33,12 +33,8 @@ final class CheckpointKeeper {
         store = CheckpointStore(
             directory.checkpoints,
             options: CheckpointOptions(
-<<<<<<< ours
-                compressionLevel: settings.compression, keyFile: settings.encryptionKeyFile))
-        var lastLine: String?
-=======
                 compressionLevel: settings.compression, keyFile: settings.encryptionKeyFile, makesParents: false))
->>>>>>> theirs
+        var lastLine: String?
         saver = CheckpointSaver(
             store, collectives: group, retention: Retention(last: settings.keepLast, every: settings.keepEvery),
             asynchronous: settings.asynchronous, whenBusy: settings.whenBusy == .skip ? .skip : .wait
@@ -161,6 +157,7 @@ final class CheckpointKeeper {
                         + "was trained on until step \(checkpoint.step); give data.path that data set, or begin a new run",
                     .wrongUse)
             }
+            try Self.checkPacking(checkpoint.metadata, path: checkpoint.path, data: digest)
             try state.load(checkpoint)
         }
         resumedFrom = state.step
@@ -183,6 +180,21 @@ final class CheckpointKeeper {
         }
         return lastStep
     }
+
+    /// Refuses to go on in another order of the data: pairs would be shown twice, and others not at all.
+    static func checkPacking(_ metadata: CheckpointMetadata, path: String, data digest: String) throws {
+        guard metadata.data == digest else { return }
+        var version = 1.0
+        if case .number(let number) = metadata.scalars[packingKey] { version = number }
+        guard version != Double(BatchSource.packingVersion) else { return }
+        throw CommandFailure(
+            "\(path): the run orders its data by version \(version.formatted()) of the rule, this program by version "
+                + "\(BatchSource.packingVersion); finish the run with the program that began it, or begin a new one with "
+                + "model.initial_weights: \(path)", .wrongUse)
+    }
+
+    /// Among the scalars of a checkpoint.
+    private static let packingKey = "packing"
 
     /// Whether the configuration wants a checkpoint after this step. All ranks get the same answer.
     func isDue(after step: Int) throws -> Bool {
@@ -276,7 +288,7 @@ final class CheckpointKeeper {
             configuration: setup.modelConfiguration, contextLength: setup.source.settings.sequenceLength,
             tokenizer: manifest.tokens.tokenizer,
             data: manifest.digest, layout: ["data": setup.mesh.shape.data, "tensor": setup.mesh.shape.tensor],
-            scalars: state.counters)
+            scalars: state.counters.merging([Self.packingKey: .number(Double(BatchSource.packingVersion))]) { $1 })
     }
 }
 

@@ -1,3 +1,4 @@
+internal import TransfusionCore
 internal import TransfusionParallel
 internal import TransfusionTelemetry
 

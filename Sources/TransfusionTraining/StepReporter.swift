@@ -16,6 +16,8 @@ final class StepReporter {
     private var prometheus = PrometheusMetrics()
     private var lastReport = ContinuousClock.now
     private var stepsSinceReport = 0
+    private var lastTokens = 0
+    private var lastImages = 0
     private var operationsSinceReport = 0.0
     /// What could not be written the last time.
     private var failing: Set<String> = []
@@ -37,9 +39,12 @@ final class StepReporter {
         if rank == 0 { print(line) }
     }
 
-    /// Opens the logs of a run; records of later steps than `step` are dropped, as these are done again.
-    func begin(after step: Int) throws {
+    /// Opens the logs of a run that has done steps with so many tokens and images; records of later steps than `step` are dropped,
+    /// as these are done again.
+    func begin(after step: Int, tokens: Int, images: Int) throws {
         lastReport = .now
+        lastTokens = tokens
+        lastImages = images
         _ = timer.takeSeconds()
         guard rank == 0 else { return }
         metrics = try MetricsLog(directory.metrics, continuingAfter: step)
@@ -52,7 +57,7 @@ final class StepReporter {
     /// begins to count anew.
     /// - Parameter keeping: Whether rank 0 may write them: not when the run's directory is another's.
     func report(
-        _ summary: StepSummary, _ state: TrainingState, tokensPerStep: Int, _ utilization: Utilization, keeping: Bool
+        _ summary: StepSummary, _ state: TrainingState, patchesPerImage: Int, _ utilization: Utilization, keeping: Bool
     ) throws {
         stepsSinceReport += 1
         operationsSinceReport += summary.operations
@@ -60,21 +65,28 @@ final class StepReporter {
         guard (summary.step + 1) % configuration.telemetry.logEverySteps == 0 || isLast else { return }
         let interval = (.now - lastReport) / .seconds(1), logged = state.logged
         let seconds = interval / Double(stepsSinceReport)
+        let newTokens = state.tokens - lastTokens
+        let newPatches = (state.images - lastImages) * patchesPerImage
+        let rows = stepsSinceReport * configuration.batch.globalSequences * configuration.batch.sequenceLength
         let spent = timer.takeSeconds().mapValues { $0 / Double(stepsSinceReport) }
         let processors = try utilization.take(rate: operationsSinceReport / interval, seconds: interval)
         let record = StepRecord(
             step: summary.step + 1, tokens: state.tokens, images: state.images,
             loss: logged.meanTextLoss + summary.imageLossWeight * logged.meanImageLoss, lossText: logged.meanTextLoss,
             lossImage: logged.meanImageLoss, gradientNorm: logged.meanGradientNorm, learningRate: summary.learningRate,
-            stepSeconds: seconds, tokensPerSecond: Double(tokensPerStep) / seconds,
+            stepSeconds: seconds, tokensPerSecond: Double(newTokens) / interval,
             modelFLOPsUtilization: processors.utilization, othersShare: processors.othersShare,
             dataSeconds: spent[.data] ?? 0, communicationSeconds: spent[.communication] ?? 0,
-            waitSeconds: spent[.wait] ?? 0, memoryBytes: ProcessMemory.residentBytes)
+            waitSeconds: spent[.wait] ?? 0, memoryBytes: ProcessMemory.residentBytes,
+            textToImageRatio: newPatches > 0 ? Double(newTokens - newPatches) / Double(newPatches) : .nan,
+            padding: 1 - Double(newTokens) / Double(rows))
         // Measuring is no part of a step.
         _ = timer.takeSeconds()
         lastReport = .now
         state.logged = LoggedInterval()
         stepsSinceReport = 0
+        lastTokens = state.tokens
+        lastImages = state.images
         operationsSinceReport = 0
         guard rank == 0, keeping else { return }
         prometheus.observe(record)

@@ -155,7 +155,6 @@ public final class TrainingLoop {
         return try loop.run()
     }
 
-    private var tokensPerStep: Int { configuration.batch.globalSequences * configuration.batch.sequenceLength }
     private var lastStep: Int { min(options.lastStep ?? .max, configuration.schedule.steps) }
 
     public func run() throws -> Outcome {
@@ -184,7 +183,8 @@ public final class TrainingLoop {
             let step = try trainOneStep()
             let isInPlace = group.rank != 0 || claim.isInPlace
             try reporter.report(
-                step, state, tokensPerStep: tokensPerStep, setup.utilization, keeping: isInPlace)
+                step, state, patchesPerImage: setup.modelConfiguration.patchesPerImage, setup.utilization,
+                keeping: isInPlace)
             try timer.measure(.sampling) { try drawSamplesIfDue(keeping: isInPlace) }
             let isAskedToStop = try group.any(
                 StopSignal.isRequested || !isInPlace || !claim.isHeld, site: "stop request")
@@ -205,6 +205,11 @@ public final class TrainingLoop {
         // The coordinator times how long a restart takes.
         if state.step <= firstStep + 1 { heartbeats.beat() }
         let counts = try setup.source.counts(step: state.step)
+        if counts.leftOut > 0 {
+            reporter.log(
+                "warning: \(counts.leftOut) pairs found no room in the \(setup.source.shares.stepsOfBlock) steps from step "
+                    + "\(state.step + 1) on and are left out of this epoch")
+        }
         let local = try accumulateGradients(counts) { slot, count in
             try state.optimizer.backward(setup.context, slot: slot, of: count)
         }
@@ -218,7 +223,7 @@ public final class TrainingLoop {
                 clipNorm: configuration.optimizer.clipNorm)
         }
         state.step += 1
-        state.tokens += tokensPerStep
+        state.tokens += counts.tokens
         state.images += counts.images
         state.logged.add(step)
         return step
@@ -238,7 +243,7 @@ public final class TrainingLoop {
             reporter.log(report)
         }
         try checkpoints.prepare(for: state)
-        try reporter.begin(after: lastRecord)
+        try reporter.begin(after: lastRecord, tokens: state.tokens, images: state.images)
     }
 
     /// The micro-batches of a step that this rank computes: its share of the slots of the global batch, in order.
@@ -254,7 +259,7 @@ public final class TrainingLoop {
     ///
     /// - Parameter backward: The backward pass of the n-th of this rank's micro-batches.
     private func accumulateGradients(
-        _ counts: (targets: Int, images: Int), backward: (_ slot: Int, _ count: Int) throws -> Void
+        _ counts: BatchSource.Counts, backward: (_ slot: Int, _ count: Int) throws -> Void
     ) throws -> LocalStep {
         let weights = TransfusionModel.LossWeights(
             targets: counts.targets, images: counts.images, imageLossWeight: configuration.objective.imageLossWeight)
@@ -291,7 +296,7 @@ public final class TrainingLoop {
 
     /// Sums what the data-parallel ranks have found, and makes the losses of the global batch of it.
     private func total(
-        _ local: LocalStep, _ counts: (targets: Int, images: Int), _ norm: Double
+        _ local: LocalStep, _ counts: BatchSource.Counts, _ norm: Double
     ) throws -> StepSummary {
         let sums = try setup.mesh.data.sum([local.losses.text, local.losses.image, local.operations], site: "losses")
         return StepSummary(
@@ -304,7 +309,7 @@ public final class TrainingLoop {
     ///
     /// The numbers at hand are sums over the ranks, the same on each, so all decide alike. Who brought the bad one is
     /// found by computing the step again without adding up.
-    private func stopEverywhereUnlessFinite(_ step: StepSummary, _ counts: (targets: Int, images: Int)) throws {
+    private func stopEverywhereUnlessFinite(_ step: StepSummary, _ counts: BatchSource.Counts) throws {
         guard !step.loss.isFinite || !step.gradientNorm.isFinite else { return }
         state.model.parameters.gradients?.fill(0)
         let again = try accumulateGradients(counts) { _, _ in try setup.context.backward() }

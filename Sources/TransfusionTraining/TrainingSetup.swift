@@ -28,13 +28,13 @@ struct TrainingSetup {
     ///   - ranksOnHost: How many of them share this host's processors.
     /// - Throws: `CommandFailure` with one line for each problem of the configuration.
     init(_ configuration: RunConfiguration, group: any Communicator, ranksOnHost: Int) throws {
-        var opened: (source: BatchSource, model: ModelConfiguration, samples: TrainingSamples)?
+        var opened: (source: BatchSource, samples: TrainingSamples)?
         try group.agree("opening the data set") { opened = try Self.open(configuration, ranks: group.size) }
         guard let opened else { preconditionFailure("all ranks agreed on a data set that is not there") }
         source = opened.source
         seed = UInt64(configuration.seed)
         initialWeights = configuration.model.initialWeights
-        modelConfiguration = opened.model
+        modelConfiguration = opened.source.model
         samples = opened.samples
 
         try group.agree("arranging the ranks") {
@@ -52,8 +52,11 @@ struct TrainingSetup {
         context = Context(
             pool: pool, type: type, allocator: CachingAllocator(), tensorParallel: mesh.tensor,
             sequenceParallel: configuration.parallel.sequenceParallel)
-        try group.agree("planning the memory") { [mesh, modelConfiguration] in
-            try Self.checkMemory(configuration, modelConfiguration, mesh, type, ranksOnHost: ranksOnHost)
+        // Memory goes with the images that there are, not with those that were asked for.
+        var planned = configuration
+        planned.data.textImageRatio = source.shares.textToImageRatio ?? 1000
+        try group.agree("planning the memory") { [mesh, modelConfiguration, planned] in
+            try Self.checkMemory(planned, modelConfiguration, mesh, type, ranksOnHost: ranksOnHost)
         }
         let settings = configuration.optimizer
         state = try TrainingState(
@@ -71,36 +74,21 @@ struct TrainingSetup {
             parameters.matrices.byteCount + parameters.vectors.byteCount + (parameters.gradients?.byteCount ?? 0)
             + state.optimizer.byteCount
         memory = try Self.memoryPlan(
-            configuration, modelConfiguration, mesh, type,
+            planned, modelConfiguration, mesh, type,
             programBytes: max(0, ProcessMemory.residentBytes - stateBytes),
             ownedElements: state.optimizer.optimizer.ownedRanges.reduce(0) { $0 + $1.count })
         report = Self.report(
-            model: state.model, memory: memory, dataset: source.dataset, context: context, cpu: cpu, mesh: mesh,
+            model: state.model, memory: memory, source: source, context: context, cpu: cpu, mesh: mesh,
             ranksOnHost: ranksOnHost, utilization: utilization)
     }
 
-    /// The data of a configuration, and the model that fits it.
+    /// The data of a configuration, in batches for its model.
     private static func open(
         _ configuration: RunConfiguration, ranks: Int
-    ) throws -> (source: BatchSource, model: ModelConfiguration, samples: TrainingSamples) {
+    ) throws -> (source: BatchSource, samples: TrainingSamples) {
         let dataset = try PackedDataset(configuration.data.path)
-        let image = dataset.manifest.image, tokens = dataset.manifest.tokens
-        let problems = configuration.problems(
-            ranks: ranks, imageChannels: image.channels, imageHeight: image.height, imageWidth: image.width)
-        guard problems.isEmpty else { throw ConfigurationError(problems: problems) }
-        let model = configuration.modelConfiguration(
-            vocabulary: tokens.vocabulary, imageChannels: image.channels, imageHeight: image.height,
-            imageWidth: image.width, beginOfText: tokens.beginOfText, endOfText: tokens.endOfText,
-            beginOfImage: tokens.beginOfImage, endOfImage: tokens.endOfImage)
-        var settings = BatchSettings(
-            sequenceLength: configuration.batch.sequenceLength, globalSequences: configuration.batch.globalSequences,
-            seed: UInt64(configuration.seed))
-        settings.captionFirst = configuration.data.captionFirst
-        settings.captionDropout = configuration.data.captionDropout
-        settings.noiseCap = configuration.data.noiseCap
-        settings.textToImageRatio = configuration.data.textImageRatio
         return (
-            try BatchSource(dataset: dataset, settings: settings, model: model), model,
+            try BatchSource(configuration, dataset: dataset, ranks: ranks),
             try TrainingSamples(configuration, tokenizer: dataset.tokenizer)
         )
     }
@@ -140,7 +128,7 @@ struct TrainingSetup {
     }
 
     private static func report(
-        model: TransfusionModel, memory: MemoryPlan, dataset: PackedDataset, context: Context, cpu: CPUReport,
+        model: TransfusionModel, memory: MemoryPlan, source: BatchSource, context: Context, cpu: CPUReport,
         mesh: ProcessMesh, ranksOnHost: Int, utilization: Utilization
     ) -> [String] {
         func megabytes(_ bytes: Int) -> String { String(format: "%.1f MB", Double(bytes) / 1e6) }
@@ -150,7 +138,7 @@ struct TrainingSetup {
                 + "\(model.parameters.globalCount) parameters; images \(configuration.imageHeight) × \(configuration.imageWidth) × "
                 + "\(configuration.imageChannels) in \(configuration.patchesPerImage) patches; "
                 + "\(configuration.vocabulary) tokens",
-            "data: \(dataset.path), digest \(dataset.manifest.digest.prefix(12))",
+            "data: \(source.dataset.path), digest \(source.dataset.manifest.digest.prefix(12)); \(source.shares)",
             "processor: \(cpu.summary)",
             "compute: \(context.type.rawValue), \(mesh.world.size) \(mesh.world.size == 1 ? "rank" : "ranks") (\(mesh.shape)) × "
                 + "\(context.pool.threadCount) threads, matrix products at \(Int(utilization.peakRate / 1e9)) GFLOP/s together"

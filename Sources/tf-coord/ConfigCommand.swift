@@ -5,6 +5,9 @@ struct ConfigCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "config", abstract: "Checks a configuration and prints it with every key.",
         discussion: """
+            Where the data set is at hand, it says on standard error what the batches
+            will hold.
+
             EXAMPLE
               tf-coord config configs/train/quickstart.yaml --set seed=1
             """)
@@ -16,6 +19,14 @@ struct ConfigCommand: ParsableCommand {
     var overrides: [String] = []
 
     func run() throws {
-        print(try RunConfiguration.load(config, overrides: overrides).resolved, terminator: "")
+        let configuration = try RunConfiguration.load(config, overrides: overrides)
+        if configuration.hasDataset {
+            // Standard output is the configuration and nothing else.
+            StandardStream.error.write("\(configuration.data.path): \(try configuration.batchShares())\n")
+        } else {
+            StandardStream.error.write(
+                "\(configuration.data.path): is not here; what needs the data set was not checked\n")
+        }
+        print(configuration.resolved, terminator: "")
     }
 }

@@ -106,11 +106,16 @@ struct PlanCommand: ParsableCommand {
             network: NetworkRates(bytesPerSecond: bandwidth * 1e9 / 8, latency: latency / 1e6),
             hostHoursBetweenFailures: mtbf,
             checkpointBytesPerSecond: checkpointRate.map { $0 * 1e9 } ?? machine.diskBytesPerSecond)
-        let report = try PlanReport(configuration, model, on: cluster, machine, only: layouts?.layouts)
+        // Time and memory go with the images that there are, not with those that were asked for.
+        let shares = configuration.hasDataset ? try configuration.batchShares() : nil
+        var planned = configuration
+        if let shares { planned.data.textImageRatio = shares.textToImageRatio ?? 1000 }
+        let report = try PlanReport(planned, model, on: cluster, machine, only: layouts?.layouts)
         if json {
             print(String(decoding: try CoordinatorJSON.encode(report, pretty: true), as: UTF8.self))
         } else {
             print("\(data.source); \(rates.map { "rates from \($0)" } ?? "rates measured on this host now")")
+            if let shares { print("batches: \(shares)") }
             print(PlanText(report, rows: rows).text)
         }
     }
@@ -120,7 +125,7 @@ struct PlanCommand: ParsableCommand {
         _ configuration: RunConfiguration
     ) throws -> (vocabulary: Int, image: ImageShape, source: String) {
         let path = configuration.data.path
-        guard FileManager.default.fileExists(atPath: path) else {
+        guard configuration.hasDataset else {
             return (
                 vocabulary, image,
                 "data set \(path) is not here: \(vocabulary) tokens and images of \(image) are assumed"

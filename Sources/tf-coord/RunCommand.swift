@@ -80,15 +80,3 @@ struct RunCommand: ParsableCommand {
         try Foreground.supervise(request, server.settings)
     }
 }
-
-extension RunConfiguration {
-    /// Refuses a data set that cannot be opened before anything is started: ranks that do not find it would be launched
-    /// again, as its file system may come back.
-    func requireDataset() throws(CommandFailure) {
-        do {
-            _ = try PackedDataset(data.path)
-        } catch {
-            throw CommandFailure("data.path: \(error)", .wrongUse)
-        }
-    }
-}

@@ -11,6 +11,7 @@ extension DataCommand {
                   tf-data inspect data/shapes
                   tf-data inspect data/shapes --split held_out --samples 10
                   tf-data inspect data/shapes --json
+                  tf-data inspect data/shapes --config configs/train/quickstart.yaml
                 """)
 
         @Argument(help: "The data set's directory.")
@@ -22,16 +23,27 @@ extension DataCommand {
         @Option(help: "How many pairs and documents to show.")
         var samples = 5
 
+        @Option(help: "The configuration of a run, a YAML file: also shows what its batches would hold.")
+        var config: String?
+
+        @Option(
+            name: .customLong("set"), help: "Override a key of it, as in --set data.max_caption_tokens=77.")
+        var overrides: [String] = []
+
         @Flag(help: "Print as JSON.")
         var json = false
 
         func validate() throws {
+            if config == nil && !overrides.isEmpty { throw ValidationError("--set: needs --config") }
             if samples < 0 { throw ValidationError("--samples: \(samples) is negative") }
         }
 
         func run() throws {
-            let inspection = try DatasetInspection(
-                of: try PackedDataset(dataset), split: split, samples: samples)
+            let set = try PackedDataset(dataset)
+            let batches = try config.map {
+                try BatchSource(try RunConfiguration.load($0, overrides: overrides), dataset: set).shares
+            }
+            let inspection = try DatasetInspection(of: set, split: split, samples: samples, batches: batches)
             if json { try printJSON(inspection) } else { print(inspection) }
         }
     }

@@ -28,7 +28,8 @@ struct MetricsLogTests {
             record(120).json == """
                 {"step":120,"tokens":61440,"images":2880,"loss":2.31,"loss_text":1.9,"loss_image":0.082,\
                 "grad_norm":0.71,"learning_rate":0.0003,"step_seconds":2.1,"tokens_per_second":5120.0,"mfu":0.41,\
-                "others_share":0.02,"data_seconds":0.021,"communication_seconds":0.189,"wait_seconds":0.084,"memory_bytes":3100000000}
+                "others_share":0.02,"data_seconds":0.021,"communication_seconds":0.189,"wait_seconds":0.084,"memory_bytes":3100000000,\
+                "text_image_ratio":1.5,"padding":0.0}
                 """)
     }
 

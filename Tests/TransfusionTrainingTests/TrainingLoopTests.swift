@@ -108,8 +108,8 @@ import _TestUtilities
         let edges = try ThreadGroup.run(ranks: 1) { group in
             let source = try TrainingSetup(configuration, group: group, ranksOnHost: 1).source
             return try (1..<20).filter { step in
-                let passes = try source.epochs(before: step).pairs
-                return passes == passes.rounded()
+                try source.epochs(before: step - 1).pairs.rounded(.down)
+                    < source.epochs(before: step).pairs.rounded(.down)
             }
         }[0]
         let edge = try #require(edges.first { (5..<18).contains($0) })
@@ -234,6 +234,34 @@ import _TestUtilities
         #expect {
             try run.train("run")
         } throws: { "\($0)".contains(run.dataset.path) && "\($0)".contains("digest") }
+    }
+
+    @Test(.timeLimit(.minutes(5))) func aRunWithAnotherOrderOfDataIsRefused() throws {
+        let run = try TrainingRun()
+        try run.train("run", lastStep: 2)
+        var metadata = try CheckpointStore(run.path("run").checkpoints).open(step: 2).metadata
+        #expect(metadata.scalars["packing"] == .number(2))
+        let digest = try #require(metadata.data)
+        try CheckpointKeeper.checkPacking(metadata, path: "c", data: digest)
+        for other in [nil, JSONValue.number(1), .number(3)] {
+            metadata.scalars["packing"] = other
+            #expect {
+                try CheckpointKeeper.checkPacking(metadata, path: "c", data: digest)
+            } throws: { "\($0)".hasPrefix("c: ") && "\($0)".contains("model.initial_weights: c") }
+            // With another data set, the order is another anyway.
+            try CheckpointKeeper.checkPacking(metadata, path: "c", data: "another")
+        }
+    }
+
+    @Test(.timeLimit(.minutes(5))) func metricsTellTheRatioAndThePadding() throws {
+        let run = try TrainingRun()
+        try run.train("run", lastStep: 4, set: ["telemetry.log_every_steps=2", "data.text_image_ratio=2"])
+        let records = try run.records("run")
+        for record in records {
+            #expect(abs(record.textToImageRatio / 2 - 1) < 0.1 && record.padding == 0)
+            #expect(record.tokens == record.step * 8 * 64)
+        }
+        #expect(records.count == 2)
     }
 
     @Test func aDamagedCheckpointIsPassedOver() throws {

@@ -20,6 +20,9 @@ public struct Philox: Sendable {
         case textSampling = 8
         case packing = 9
         case tokenizerSample = 10
+        case sparePacking = 11
+        case rowDealing = 12
+        case rowOrder = 13
     }
 
     private let key: UInt64

@@ -13,6 +13,8 @@ public struct BatchSettings: Equatable, Sendable {
     public var timesteps = 1000
     /// Text tokens (captions and markers included) for each image patch.
     public var textToImageRatio = 1.0
+    /// Captions are cut to so many tokens; nil leaves them whole.
+    public var longestCaption: Int?
 
     public init(sequenceLength: Int, globalSequences: Int, seed: UInt64) {
         self.sequenceLength = sequenceLength
@@ -32,6 +34,7 @@ public struct BatchSettings: Equatable, Sendable {
         try require((0...1).contains(captionDropout), "caption_dropout: \(captionDropout) is no probability")
         try require((1...1 << 30).contains(timesteps), "timesteps: \(timesteps) is no number of timesteps")
         try require((1...timesteps).contains(noiseCap), "noise_cap: \(noiseCap) is outside 1 … \(timesteps)")
+        try require((longestCaption ?? 1) > 0, "longest_caption: must be positive")
         try require((0...1e6).contains(textToImageRatio), "text_to_image_ratio: \(textToImageRatio) is outside 0 … 1e6")
     }
 }

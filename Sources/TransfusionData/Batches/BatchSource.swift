@@ -3,25 +3,32 @@ public import TransfusionCore
 
 /// The global batches of a training run: batch `step` is a pure function of (data set, settings, step).
 ///
-/// Row `r` of the run (row `r % globalSequences` of step `r / globalSequences`) holds a fixed number of pairs from the pair
-/// stream and is filled to the last token from the text stream. Both streams are shuffles that need no memory, and where
-/// row `r` stands in the text stream follows from how many tokens the pairs before it have. Nothing is padded as long as the
-/// split has text, nothing is skipped, and neither depends on how many ranks share the work.
+/// The rows of some consecutive steps are a block. It takes the next pairs of the pair stream, always the same number, packs them
+/// by their lengths, and fills the rows to the last token with text. Both streams are shuffles that need no memory, and where
+/// a block stands in them is one multiplication, so any step costs one block to find. Nothing is padded as long as the split
+/// has text, and nothing depends on how many ranks share the work.
 ///
 /// docs/data-format.md states the rule in full.
 public final class BatchSource: Sendable {
+    /// Names the rule that decides which step holds what. A run never changes it: its order of data would be another.
+    public static let packingVersion = 2
+
     public let dataset: PackedDataset
     public let settings: BatchSettings
     public let model: ModelConfiguration
+    /// What the batches hold on average.
+    public let shares: BatchShares
+    private let seed: UInt64
     private let split: DatasetManifest.Split
     private let pairStream: PairStream
     private let textStream: TextStream
-    /// Pairs of a row in units of 2^-20, so that a row may have 2.5 of them on average.
-    private let pairsPerRow: UInt64
-    private let lastPlan = Mutex<Plan?>(nil)
+    private let spareStream: TextStream
+    let shape: BlockShape
+    /// A rank counts one step while it prepares the next, so two blocks are kept.
+    private let lastBlocks = Mutex<[PackedBlock]>([])
 
-    /// Text tokens for each image patch, as far as the length of the captions allows the wanted ratio.
-    public let expectedTextToImageRatio: Double
+    /// Rows of a pair beside its caption.
+    private var overhead: Int { model.patchesPerImage + 4 }
 
     /// - Throws: `DataError` when the model does not fit the data set or a row cannot hold the longest pair.
     public init(
@@ -34,58 +41,74 @@ public final class BatchSource: Sendable {
         self.model = model
         split = try dataset.split(name)
         // The order belongs to the data set as much as to the seed.
-        let seed = settings.seed ^ (UInt64(dataset.manifest.digest.prefix(16), radix: 16) ?? 0)
+        seed = settings.seed ^ (UInt64(dataset.manifest.digest.prefix(16), radix: 16) ?? 0)
         pairStream = PairStream(dataset: dataset, split: split, settings: settings, seed: seed)
-        textStream = try TextStream(dataset: dataset, split: split, seed: seed)
-        guard split.pairs > 0 || textStream.passLength > 0 else {
-            throw DataError(dataset.path, "the split \"\(name)\" is empty")
+        textStream = try TextStream(dataset: dataset, split: split, seed: seed, purpose: .packing)
+        spareStream = try TextStream(dataset: dataset, split: split, seed: seed, purpose: .sparePacking)
+        let hasText = textStream.passLength > 0
+        guard split.pairs > 0 || hasText else { throw DataError(dataset.path, "the split \"\(name)\" is empty") }
+        guard split.pairs > 0 else {
+            shape = .textOnly(settings)
+            shares = BatchShares(shape, nil, settings, model)
+            return
         }
-
-        let unit = 0x1p20
-        let patches = model.patchesPerImage
-        let longest = patches + 4 + split.longestCaption
-        var pairsPerRow = 0.0
-        if split.pairs > 0 {
-            guard settings.sequenceLength >= longest else {
-                throw DataError(
-                    wrongUse:
-                        "batch.sequence_length: \(settings.sequenceLength) rows cannot hold an image of \(patches) patches "
-                        + "with the longest caption of \(dataset.path) (\(split.longestCaption) tokens); use at least \(longest)"
-                )
-            }
-            let room = Double(settings.sequenceLength / longest)
-            let wanted = Double(settings.sequenceLength) / (Double(patches) * (1 + settings.textToImageRatio))
-            pairsPerRow = textStream.passLength > 0 ? min(wanted, room) : room
-        }
-        self.pairsPerRow = UInt64((pairsPerRow * unit).rounded(.down))
-        let patchesPerRow = pairsPerRow * Double(patches)
-        expectedTextToImageRatio = (Double(settings.sequenceLength) - patchesPerRow) / patchesPerRow
+        try Self.checkLength(settings, model, split, dataset)
+        let captions = try CaptionLengths(pairStream, split: split)
+        shape = try .fitting(
+            captions, pairStream, settings, patches: model.patchesPerImage, overhead: model.patchesPerImage + 4,
+            hasText: hasText)
+        shares = BatchShares(shape, captions, settings, model)
+        dataset.forgetPages()
     }
 
-    /// How many rows with a text loss and how many images the whole global batch has: what losses are divided by.
-    public func counts(step: Int) throws(DataError) -> (targets: Int, images: Int) {
-        let plan = try plan(step)
-        return (plan.targets, plan.images)
+    /// What the whole global batch of a step has.
+    public struct Counts: Sendable, Equatable {
+        /// Rows with a text loss, which the text loss is divided by.
+        public var targets = 0
+        /// What the image loss is divided by.
+        public var images = 0
+        /// Rows that are not padding.
+        public var tokens = 0
+        /// Pairs that found no room in the block of steps that begins here and are left out of this epoch. With the spare room
+        /// that is kept, that happens in about one of ten million blocks.
+        public var leftOut = 0
+    }
+
+    public func counts(step: Int) throws(DataError) -> Counts {
+        let (block, rows) = try rows(of: step)
+        var counts = Counts(leftOut: rows.lowerBound == 0 ? block.leftOut : 0)
+        for row in block.rows[rows] {
+            // BOS predicts the first token …, the last of the caption BOI, EOI the caption or EOS; BOI and patches nothing.
+            counts.targets += row.captions + row.pairs.count * (model.rowOptions.endOfImageIsTarget ? 3 : 2)
+            counts.images += row.pairs.count
+            counts.tokens += settings.sequenceLength
+            if textStream.passLength > 0 {
+                try forEachFragment(of: row, in: block) { fragment throws(DataError) in
+                    counts.targets += fragment.count - 1
+                }
+            } else {
+                counts.tokens -= row.textCount
+            }
+        }
+        return counts
     }
 
     /// The micro-batch of some sequences of a step, numbered `0 ..< globalSequences` whatever rank computes them.
     public func microBatch(step: Int, sequences: Range<Int>) throws(DataError) -> MicroBatch {
         precondition(sequences.lowerBound >= 0 && sequences.upperBound <= settings.globalSequences)
-        let plan = try plan(step)
+        let (block, rows) = try rows(of: step)
         defer { dataset.forgetPages() }
         var builder = RowBuilder(model: model, dataset: dataset, rows: sequences.count * settings.sequenceLength)
-        for row in plan.rows[sequences] {
-            for position in row.pairs {
-                let element = try pairStream.element(at: position)
+        let firstPair = block.rows[rows.lowerBound].pairs.lowerBound
+        for row in block.rows[rows][rows.lowerBound + sequences.lowerBound..<rows.lowerBound + sequences.upperBound] {
+            for place in row.pairs {
+                let element = try pairStream.element(at: block.pairs[place])
                 try builder.add(
-                    element, index: position - plan.firstPair,
+                    element, index: place - firstPair,
                     limit: element.order == .imageFirst ? settings.noiseCap : settings.timesteps)
             }
             if textStream.passLength > 0 {
-                try textStream.forEachFragment(from: row.textStart, count: row.textCount) {
-                    fragment throws(DataError) in
-                    try builder.add(fragment)
-                }
+                try forEachFragment(of: row, in: block) { fragment throws(DataError) in try builder.add(fragment) }
             } else {
                 // Without text the rest of a row is documents of one token, which predict nothing.
                 for _ in 0..<row.textCount { builder.addPadding() }
@@ -96,74 +119,54 @@ public final class BatchSource: Sendable {
 
     /// How often the pairs and the text have been seen when a step begins.
     public func epochs(before step: Int) throws(DataError) -> (pairs: Double, text: Double) {
-        let plan = try plan(step)
+        let (block, rows) = try rows(of: step)
+        let first = block.rows[rows.lowerBound]
+        let pairs = shape.pairs(before: block.number) + first.pairs.lowerBound
+        let text = block.number * shape.text + min(first.textStart, shape.text)
         return (
-            split.pairs > 0 ? Double(plan.firstPair) / Double(split.pairs) : 0,
-            textStream.passLength > 0 ? Double(plan.firstText) / Double(textStream.passLength) : 0
+            split.pairs > 0 ? Double(pairs) / Double(split.pairs) : 0,
+            textStream.passLength > 0 ? Double(text) / Double(textStream.passLength) : 0
         )
     }
 
-    /// What each row of a step holds.
-    private struct Plan {
-        struct Row {
-            /// Positions in the pair stream.
-            let pairs: Range<Int>
-            /// Position in the text stream.
-            let textStart: Int
-            let textCount: Int
-        }
-        let step: Int
-        let firstPair: Int
-        let firstText: Int
-        var rows: [Row] = []
-        var targets = 0
-        var images: Int { rows.reduce(0) { $0 + $1.pairs.count } }
-        var endText: Int { rows.last.map { $0.textStart + $0.textCount } ?? firstText }
+    /// The text of a row: from the text stream as long as the block's share of it lasts, then out of turn.
+    private func forEachFragment(
+        of row: PackedBlock.Row, in block: PackedBlock, _ body: (TextStream.Fragment) throws(DataError) -> Void
+    ) throws(DataError) {
+        let inTurn = max(0, min(row.textCount, shape.text - row.textStart))
+        try textStream.forEachFragment(from: block.number * shape.text + row.textStart, count: inTurn, body)
+        try spareStream.forEachFragment(
+            from: block.number * shape.spareText + max(0, row.textStart - shape.text), count: row.textCount - inTurn,
+            body)
     }
 
-    /// How many pairs the rows before row `row` of the run hold.
-    private func pairsBefore(row: Int) -> Int {
-        let product = UInt64(row).multipliedFullWidth(by: pairsPerRow)
-        return Int(product.high << 44 | product.low >> 20)
-    }
-
-    private func plan(_ step: Int) throws(DataError) -> Plan {
+    /// The block of a step, and which of its rows are the step's.
+    private func rows(of step: Int) throws(DataError) -> (block: PackedBlock, rows: Range<Int>) {
         precondition(step >= 0)
-        let last = lastPlan.withLock { $0 }
-        if let last, last.step == step { return last }
-        let length = settings.sequenceLength
-        let firstRow = step * settings.globalSequences
-        let firstPair = pairsBefore(row: firstRow)
-        var text: Int
-        if let last, last.step + 1 == step {
-            text = last.endText
-        } else {
-            text =
-                firstRow * length - firstPair * (model.patchesPerImage + 4)
-                - (try pairStream.captionTokens(before: firstPair))
-        }
-        var plan = Plan(step: step, firstPair: firstPair, firstText: text)
-        plan.rows.reserveCapacity(settings.globalSequences)
-        for row in firstRow..<firstRow + settings.globalSequences {
-            let pairs = pairsBefore(row: row)..<pairsBefore(row: row + 1)
-            let captions = try pairStream.captionTokens(in: pairs)
-            let room = length - pairs.count * (model.patchesPerImage + 4) - captions
-            guard room >= 0 else {
-                throw DataError(
-                    dataset.path, "a caption is longer than the manifest says; run 'tf-data verify \(dataset.path)'")
-            }
-            plan.rows.append(Plan.Row(pairs: pairs, textStart: text, textCount: room))
-            // BOS predicts the first token …, the last of the caption BOI, EOI the caption or EOS; BOI and patches nothing.
-            plan.targets += captions + pairs.count * (model.rowOptions.endOfImageIsTarget ? 3 : 2)
-            if textStream.passLength > 0 {
-                try textStream.forEachFragment(from: text, count: room) { fragment throws(DataError) in
-                    plan.targets += fragment.count - 1
-                }
-            }
-            text += room
-        }
-        lastPlan.withLock { $0 = plan }
-        return plan
+        let first = step % shape.steps * settings.globalSequences
+        return (try block(step / shape.steps), first..<first + settings.globalSequences)
+    }
+
+    func block(_ number: Int) throws(DataError) -> PackedBlock {
+        if let block = lastBlocks.withLock({ $0.first { $0.number == number } }) { return block }
+        let block = try PackedBlock(number, shape, pairStream, settings, overhead: overhead, seed: seed)
+        lastBlocks.withLock { $0 = [block] + $0.prefix(1) }
+        return block
+    }
+
+    /// Refuses rows that cannot hold the longest pair.
+    private static func checkLength(
+        _ settings: BatchSettings, _ model: ModelConfiguration, _ split: DatasetManifest.Split, _ dataset: PackedDataset
+    ) throws(DataError) {
+        let longest = min(split.longestCaption, settings.longestCaption ?? .max)
+        let needed = model.patchesPerImage + 4 + longest
+        guard needed > settings.sequenceLength else { return }
+        let rest = settings.sequenceLength - model.patchesPerImage - 4
+        throw DataError(
+            wrongUse:
+                "batch.sequence_length: \(settings.sequenceLength) rows cannot hold an image of \(model.patchesPerImage) "
+                + "patches with the longest caption of \(dataset.path) (\(longest) tokens); use at least \(needed)"
+                + (rest > 0 ? ", or cut captions with data.max_caption_tokens: \(rest) or less" : ""))
     }
 
     private static func checkModel(_ model: ModelConfiguration, _ dataset: PackedDataset) throws(DataError) {

@@ -6,6 +6,8 @@ struct PairStream: Sendable {
     let dataset: PackedDataset
     let pairs: Range<Int>
     let captionFirst: Double
+    /// Tokens of a caption at most; what is longer is cut.
+    let longestAllowed: Int
     private let seed: UInt64
     /// The dropout probability in units of 2^-32.
     private let dropout: Int
@@ -15,6 +17,7 @@ struct PairStream: Sendable {
         self.seed = seed
         pairs = split.pairRange
         captionFirst = settings.captionFirst
+        longestAllowed = settings.longestCaption ?? .max
         dropout = Int((settings.captionDropout * 0x1p32).rounded())
     }
 
@@ -28,38 +31,32 @@ struct PairStream: Sendable {
         let pair: Int
         let record: PackedDataset.Pair
         let order: Order
-        var captionTokens: Int { order == .withoutCaption ? 0 : record.captionCount }
+        /// Tokens of the caption that are shown.
+        let captionTokens: Int
     }
 
     func element(at position: Int) throws(DataError) -> Element {
-        let (epoch, place) = position.quotientAndRemainder(dividingBy: pairs.count)
-        let shuffle = Permutation(count: pairs.count, seed: seed, purpose: .order, epoch: epoch)
-        let pair = pairs.lowerBound + shuffle(place)
+        let epoch = position / pairs.count
+        let pair = pair(at: position)
+        let record = try dataset.pair(pair)
+        if isDropped(pair, epoch) {
+            return Element(pair: pair, record: record, order: .withoutCaption, captionTokens: 0)
+        }
         let captionIsFirst =
             Philox(seed: seed, purpose: .captionFirst, step: epoch, index: pair).uniform() < captionFirst
-        let order: Order = isDropped(pair, epoch) ? .withoutCaption : captionIsFirst ? .captionFirst : .imageFirst
-        return Element(pair: pair, record: try dataset.pair(pair), order: order)
+        return Element(
+            pair: pair, record: record, order: captionIsFirst ? .captionFirst : .imageFirst,
+            captionTokens: length(of: record))
     }
 
-    /// How many caption tokens the stream holds before `position`. Costs one look at each pair of the split, whatever the
-    /// position: whole epochs are counted in closed form.
-    func captionTokens(before position: Int) throws(DataError) -> Int {
-        guard !pairs.isEmpty else { return 0 }
-        let (epochs, _) = position.quotientAndRemainder(dividingBy: pairs.count)
-        var tokens = 0
-        if epochs > 0 {
-            for pair in pairs {
-                tokens += try dataset.pair(pair).captionCount * (epochs - timesDropped(pair, epochs))
-            }
-        }
-        return tokens + (try captionTokens(in: epochs * pairs.count..<position))
+    /// Which pair stands at a position of the stream.
+    func pair(at position: Int) -> Int {
+        let (epoch, place) = position.quotientAndRemainder(dividingBy: pairs.count)
+        return pairs.lowerBound + Permutation(count: pairs.count, seed: seed, purpose: .order, epoch: epoch)(place)
     }
 
-    func captionTokens(in positions: Range<Int>) throws(DataError) -> Int {
-        var tokens = 0
-        for position in positions { tokens += try element(at: position).captionTokens }
-        return tokens
-    }
+    /// How many tokens of a pair's caption are shown when it is not dropped.
+    func length(of record: PackedDataset.Pair) -> Int { min(record.captionCount, longestAllowed) }
 
     /// Where a pair stands in the cycle of dropouts, in units of 2^-32.
     private func phase(_ pair: Int) -> Int {
@@ -67,14 +64,8 @@ struct PairStream: Sendable {
     }
 
     /// The phase advances by the probability each epoch; a pair is dropped when it has just passed a whole number. So each
-    /// pair is dropped equally often, and how often is known without going through the epochs.
+    /// pair is dropped equally often.
     private func isDropped(_ pair: Int, _ epoch: Int) -> Bool {
         (phase(pair) + epoch * dropout) & 0xFFFF_FFFF < dropout
-    }
-
-    /// In how many of the first `epochs` epochs the pair is dropped.
-    private func timesDropped(_ pair: Int, _ epochs: Int) -> Int {
-        let phase = phase(pair)
-        return ((phase + (epochs - 1) * dropout) >> 32) - ((phase - dropout) >> 32)
     }
 }

@@ -12,11 +12,11 @@ struct Permutation {
     private let random: Philox
     private let halfBits: Int
 
-    /// - Parameter epoch: Each epoch has a shuffle of its own.
-    init(count: Int, seed: UInt64, purpose: Philox.Purpose, epoch: Int) {
+    /// - Parameter epoch: Each epoch, and each index in it, has a shuffle of its own.
+    init(count: Int, seed: UInt64, purpose: Philox.Purpose, epoch: Int, index: Int = 0) {
         precondition(count > 0)
         self.count = count
-        random = Philox(seed: seed, purpose: purpose, step: epoch)
+        random = Philox(seed: seed, purpose: purpose, step: epoch, index: index)
         let bits = Int.bitWidth - (count - 1).leadingZeroBitCount
         halfBits = max(1, (bits + 1) / 2)
     }

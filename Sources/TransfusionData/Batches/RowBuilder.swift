@@ -22,17 +22,21 @@ struct RowBuilder {
     mutating func add(_ element: PairStream.Element, index: Int, limit: Int) throws(DataError) {
         beginDocument()
         tokens.append(model.beginOfText)
-        if element.order == .captionFirst { try dataset.appendCaption(element.record, to: &tokens) }
+        if element.order == .captionFirst { try appendCaption(element) }
         tokens.append(model.beginOfImage)
         imageStarts.append(Int32(tokens.count))
         tokens.append(contentsOf: repeatElement(-1, count: model.patchesPerImage))
         tokens.append(model.endOfImage)
-        if element.order == .imageFirst { try dataset.appendCaption(element.record, to: &tokens) }
+        if element.order == .imageFirst { try appendCaption(element) }
         tokens.append(model.endOfText)
         images.append(element.record.image)
         imageIndices.append(index)
         timestepLimits.append(limit)
         pairs.append(element.pair)
+    }
+
+    private mutating func appendCaption(_ element: PairStream.Element) throws(DataError) {
+        try dataset.appendCaption(element.record, prefix: element.captionTokens, to: &tokens)
     }
 
     mutating func add(_ fragment: TextStream.Fragment) throws(DataError) {

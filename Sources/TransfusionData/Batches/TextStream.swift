@@ -14,10 +14,15 @@ struct TextStream: Sendable {
     let passLength: Int
     private let firstToken: Int
     private let seed: UInt64
+    private let purpose: Philox.Purpose
 
-    init(dataset: PackedDataset, split: DatasetManifest.Split, seed: UInt64) throws(DataError) {
+    /// - Parameter purpose: Streams for different purposes have orders of their own.
+    init(
+        dataset: PackedDataset, split: DatasetManifest.Split, seed: UInt64, purpose: Philox.Purpose
+    ) throws(DataError) {
         self.dataset = dataset
         self.seed = seed
+        self.purpose = purpose
         documents = split.documentRange
         firstToken = try dataset.documentStart(documents.lowerBound)
         let tokens = try dataset.documentStart(documents.upperBound) - firstToken
@@ -49,7 +54,7 @@ struct TextStream: Sendable {
             // The last chunk is shorter and keeps its place, so that every chunk starts at a multiple of the length.
             let chunk =
                 place < wholeChunks
-                ? Permutation(count: wholeChunks, seed: seed, purpose: .packing, epoch: pass)(place) : place
+                ? Permutation(count: wholeChunks, seed: seed, purpose: purpose, epoch: pass)(place) : place
             let from = chunk * Self.chunkLength + within
             let length = min(end - position, min((chunk + 1) * Self.chunkLength, passLength) - from)
             try forEachFragment(ofCorpus: from..<from + length, body)

@@ -16,14 +16,41 @@ public struct DatasetInspection: Codable, Sendable, CustomStringConvertible {
         public var tokens: Int
     }
 
+    /// How long the captions of a split are: so many of a hundred have at most so many tokens.
+    public struct CaptionTokens: Codable, Sendable {
+        public var half: Int
+        public var ninety: Int
+        public var ninetyNine: Int
+        public var all: Int
+
+        enum CodingKeys: String, CodingKey {
+            case half = "50"
+            case ninety = "90"
+            case ninetyNine = "99"
+            case all = "100"
+        }
+    }
+
+    /// Captions that are looked at for this; of more, as many that are spread evenly.
+    private static let mostLookedAt = 1 << 20
+
     public var path: String
     public var manifest: DatasetManifest
     public var split: String
+    /// nil without pairs.
+    public var captionTokens: CaptionTokens?
+    /// What the batches of a run would hold, where its configuration is given.
+    public var batches: BatchShares?
     public var pairs: [PairSample]
     public var documents: [TextSample]
 
-    /// - Parameter samples: How many pairs and documents of the split to show, spread evenly.
-    public init(of dataset: PackedDataset, split name: String, samples: Int) throws(DataError) {
+    /// - Parameters:
+    ///   - samples: How many pairs and documents of the split to show, spread evenly.
+    ///   - batches: Those of a run, to be shown with the data set.
+    public init(
+        of dataset: PackedDataset, split name: String, samples: Int, batches: BatchShares? = nil
+    ) throws(DataError) {
+        self.batches = batches
         path = dataset.path
         manifest = dataset.manifest
         split = name
@@ -31,6 +58,7 @@ public struct DatasetInspection: Codable, Sendable, CustomStringConvertible {
         documents = []
         let split = try dataset.split(name)
         let keys = try dataset.keys()
+        captionTokens = try Self.captionTokens(dataset, split)
         for index in Self.spread(samples, over: split.pairRange) {
             let pair = try dataset.pair(index)
             let image = try dataset.image(pair.image)
@@ -47,6 +75,20 @@ public struct DatasetInspection: Codable, Sendable, CustomStringConvertible {
             let ids = try dataset.document(index)
             documents.append(TextSample(document: index, text: try dataset.tokenizer.decode(ids), tokens: ids.count))
         }
+    }
+
+    private static func captionTokens(
+        _ dataset: PackedDataset, _ split: DatasetManifest.Split
+    ) throws(DataError) -> CaptionTokens? {
+        var lengths: [Int] = []
+        for index in spread(mostLookedAt, over: split.pairRange) {
+            lengths.append(try dataset.pair(index).captionCount)
+        }
+        guard !lengths.isEmpty else { return nil }
+        lengths.sort()
+        func quantile(_ hundredths: Int) -> Int { lengths[max(0, (lengths.count * hundredths + 99) / 100 - 1)] }
+        return CaptionTokens(
+            half: quantile(50), ninety: quantile(90), ninetyNine: quantile(99), all: split.longestCaption)
     }
 
     private static func spread(_ samples: Int, over range: Range<Int>) -> [Int] {
@@ -70,6 +112,13 @@ public struct DatasetInspection: Codable, Sendable, CustomStringConvertible {
         }
         let total = manifest.files.values.reduce(0) { $0 + $1.bytes }
         lines.append("  \(total >> 10) KiB in \(manifest.files.count) files")
+        if let captionTokens {
+            lines.append(
+                "captions of \(split): half have at most \(captionTokens.half) tokens, 90 % at most "
+                    + "\(captionTokens.ninety), 99 % at most \(captionTokens.ninetyNine), all at most \(captionTokens.all)"
+            )
+        }
+        if let batches { lines.append("batches: \(batches)") }
         lines.append("samples of \(split):")
         for pair in pairs {
             let means = pair.channelMeans.map { String((Double($0) * 100).rounded() / 100) }.joined(separator: ", ")

@@ -66,6 +66,8 @@ public final class PackedDataset: Sendable {
         captions = try tokens(FileName.captions)
         text = try tokens(FileName.text)
         pairs = try map(FileName.pairs, elements: manifest.pairs, bytesEach: Self.pairBytes)
+        // Training looks at the pairs in shuffled order, 24 bytes at a time.
+        pairs.expectRandomReads()
         documents = try map(FileName.documents, elements: manifest.documents + 1, bytesEach: 8)
         images = try map(
             FileName.images, elements: manifest.images,
@@ -144,8 +146,9 @@ public final class PackedDataset: Sendable {
         try tokenizer.decode(try caption(pair))
     }
 
-    func appendCaption(_ pair: Pair, to tokens: inout [Int32]) throws(DataError) {
-        try appendTokens(of: captions, pair.captionStart..<pair.captionStart + pair.captionCount, to: &tokens)
+    /// Appends the first `count` tokens of a pair's caption.
+    func appendCaption(_ pair: Pair, prefix count: Int, to tokens: inout [Int32]) throws(DataError) {
+        try appendTokens(of: captions, pair.captionStart..<pair.captionStart + count, to: &tokens)
     }
 
     /// Where a document's tokens begin in `text.tokens`; for `documents` itself, where the last one ends.

@@ -37,6 +37,13 @@ final class MappedFile: @unchecked Sendable {
         if let address = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: address), bytes.count) }
     }
 
+    /// Tells the kernel that reads jump about: else each brings in its neighbourhood, which nobody reads.
+    func expectRandomReads() {
+        if let address = bytes.baseAddress {
+            madvise(UnsafeMutableRawPointer(mutating: address), bytes.count, MADV_RANDOM)
+        }
+    }
+
     /// Takes what was read out of this process's memory. The kernel keeps it as long as it has room, and gives it back when
     /// it is read again.
     func forgetPages() {

@@ -1,0 +1,34 @@
+public import TransfusionConfig
+internal import TransfusionCore
+
+extension BatchSettings {
+    /// How a run's configuration wants its batches.
+    public init(_ configuration: RunConfiguration) {
+        self.init(
+            sequenceLength: configuration.batch.sequenceLength, globalSequences: configuration.batch.globalSequences,
+            seed: UInt64(configuration.seed))
+        captionFirst = configuration.data.captionFirst
+        captionDropout = configuration.data.captionDropout
+        noiseCap = configuration.data.noiseCap
+        textToImageRatio = configuration.data.textImageRatio
+        longestCaption = configuration.data.maxCaptionTokens
+    }
+}
+
+extension BatchSource {
+    /// The batches of a run, from the training split of `dataset`, for the model that its configuration makes of it.
+    ///
+    /// - Parameter ranks: The processes that will train; nil when not known yet.
+    /// - Throws: `ConfigurationError` and `DataError`, which say what does not fit and what would.
+    public convenience init(_ configuration: RunConfiguration, dataset: PackedDataset, ranks: Int? = nil) throws {
+        let image = dataset.manifest.image, tokens = dataset.manifest.tokens
+        let problems = configuration.problems(
+            ranks: ranks, imageChannels: image.channels, imageHeight: image.height, imageWidth: image.width)
+        guard problems.isEmpty else { throw ConfigurationError(problems: problems) }
+        let model = configuration.modelConfiguration(
+            vocabulary: tokens.vocabulary, imageChannels: image.channels, imageHeight: image.height,
+            imageWidth: image.width, beginOfText: tokens.beginOfText, endOfText: tokens.endOfText,
+            beginOfImage: tokens.beginOfImage, endOfImage: tokens.endOfImage)
+        try self.init(dataset: dataset, settings: BatchSettings(configuration), model: model)
+    }
+}

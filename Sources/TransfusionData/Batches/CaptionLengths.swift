@@ -1,0 +1,42 @@
+/// How long the captions of a split are once they are cut to the longest that is allowed.
+///
+/// Up to 2^20 pairs all are looked at; of more, a sample that the seed decides, so that a run over 10^9 pairs begins at once.
+struct CaptionLengths: Sendable {
+    private static let mostLookedAt = 1 << 20
+    private static let sampleSize = 1 << 16
+
+    let mean: Double
+    let meanSquare: Double
+    let longest: Int
+    /// Captions that are longer than allowed, and their tokens beyond that; reckoned from the sample where `isSampled`.
+    let cutCaptions: Int
+    let cutTokens: Int
+    let isSampled: Bool
+
+    init(_ pairs: PairStream, split: DatasetManifest.Split) throws(DataError) {
+        isSampled = split.pairs > Self.mostLookedAt
+        let count = isSampled ? Self.sampleSize : split.pairs
+        var sum = 0, squares = 0.0, cut = 0, lost = 0
+        for index in 0..<count {
+            let record = try pairs.dataset.pair(isSampled ? pairs.pair(at: index) : pairs.pairs.lowerBound + index)
+            let length = pairs.length(of: record)
+            guard record.captionCount <= split.longestCaption else {
+                throw DataError(
+                    pairs.dataset.path,
+                    "a caption is longer than the manifest says; run 'tf-data verify \(pairs.dataset.path)'")
+            }
+            sum += length
+            squares += Double(length) * Double(length)
+            cut += length < record.captionCount ? 1 : 0
+            lost += record.captionCount - length
+        }
+        let looked = Double(max(1, count))
+        let isWhole = split.longestCaption <= pairs.longestAllowed
+        longest = min(split.longestCaption, pairs.longestAllowed)
+        // The manifest knows the mean of whole captions, however many there are.
+        mean = isWhole ? Double(split.captionTokens) / Double(max(1, split.pairs)) : Double(sum) / looked
+        meanSquare = max(squares / looked, mean * mean)
+        cutCaptions = Int((Double(cut) * Double(split.pairs) / looked).rounded())
+        cutTokens = Int((Double(lost) * Double(split.pairs) / looked).rounded())
+    }
+}

@@ -1,0 +1,92 @@
+internal import TransfusionCore
+
+/// Which pairs, and which text, each row of some consecutive steps holds.
+final class PackedBlock: Sendable {
+    struct Row {
+        /// Where its pairs stand in `pairs`.
+        let pairs: Range<Int>
+        /// Tokens of text before this row in the block, and in it.
+        let textStart: Int
+        let textCount: Int
+        /// Tokens of its captions.
+        let captions: Int
+    }
+
+    let number: Int
+    /// In the order of the steps.
+    let rows: [Row]
+    /// Positions in the pair stream, row after row.
+    let pairs: [Int]
+    /// Pairs of the block that found no room; they are left out of this epoch.
+    let leftOut: Int
+
+    init(
+        _ number: Int, _ shape: BlockShape, _ stream: PairStream, _ settings: BatchSettings, overhead: Int, seed: UInt64
+    ) throws(DataError) {
+        let first = shape.pairs(before: number)
+        let count = shape.pairs(before: number + 1) - first
+        var lengths: [Int32] = []
+        lengths.reserveCapacity(count)
+        // Text keeps its share: it would lose tokens for good.
+        var room = shape.rows * settings.sequenceLength - shape.text
+        for position in first..<first + count {
+            let length = overhead + (try stream.element(at: position).captionTokens)
+            guard length <= settings.sequenceLength else {
+                throw DataError(
+                    stream.dataset.path,
+                    "a caption is longer than the manifest says; run 'tf-data verify \(stream.dataset.path)'")
+            }
+            guard length <= room else { break }
+            room -= length
+            lengths.append(Int32(length))
+        }
+        let packing = RowPacking(
+            lengths[...], steps: shape.steps, rowsOfStep: settings.globalSequences, rowLength: settings.sequenceLength)
+        self.number = number
+        leftOut = count - lengths.count + packing.leftOver.count
+
+        var rows: [Row] = []
+        rows.reserveCapacity(shape.rows)
+        var pairs: [Int] = []
+        pairs.reserveCapacity(lengths.count)
+        var text = 0
+        for packed in Self.deal(packing, shape, settings, block: number, seed: seed) {
+            let start = pairs.count
+            var filled = 0
+            for pair in packed.sorted() {
+                pairs.append(first + Int(pair))
+                filled += Int(lengths[Int(pair)])
+            }
+            rows.append(
+                Row(
+                    pairs: start..<pairs.count, textStart: text, textCount: settings.sequenceLength - filled,
+                    captions: filled - packed.count * overhead))
+            text += settings.sequenceLength - filled
+        }
+        self.rows = rows
+        self.pairs = pairs
+    }
+
+    /// The rows in the order of the steps, those of a step shuffled, so that no rank gets the longest captions always.
+    ///
+    /// Of tightly packed rows, every step gets its share of each kind: neighbours in the order of packing hold pairs of like
+    /// length, and go to different steps.
+    private static func deal(
+        _ packing: RowPacking, _ shape: BlockShape, _ settings: BatchSettings, block: Int, seed: UInt64
+    ) -> [[Int32]] {
+        let (steps, sequences) = (shape.steps, settings.globalSequences)
+        let places = (0..<steps).map {
+            Permutation(count: sequences, seed: seed, purpose: .rowOrder, epoch: block, index: $0)
+        }
+        var rows = [[Int32]](repeating: [], count: shape.rows)
+        for kind in 0..<sequences {
+            let toSteps = Permutation(count: steps, seed: seed, purpose: .rowDealing, epoch: block, index: kind)
+            for place in 0..<steps {
+                let step = packing.isTight ? toSteps(place) : place
+                rows[step * sequences + places[step](kind)] =
+                    packing.rows[packing.isTight ? kind * steps + place : place * sequences + kind]
+            }
+        }
+        return rows
+    }
+}
