@@ -71,7 +71,7 @@ let package = Package(
         system("CZstd", pkgConfig: "libzstd", "libzstd-dev"),
         system("COpenSSL", pkgConfig: "openssl", "libssl-dev"),
         system("CFreeType", pkgConfig: "freetype2", "libfreetype-dev"),
-        system("CPNG", pkgConfig: "libpng", "libpng-dev"),
+        .target(name: "CPNG", linkerSettings: [.linkedLibrary("png")]),
         .target(
             name: "CSentencePiece",
             cxxSettings: [.unsafeFlags(["-std=c++17"])],
@@ -83,8 +83,8 @@ let package = Package(
         library("TransfusionConfig", ["TransfusionSupport", "TransfusionCore", "Yams", argumentParser]),
         library("TransfusionTelemetry", ["TransfusionSupport", "TransfusionConfig", "COpenSSL"]),
         library("TransfusionParallel", ["TransfusionCore", "CKernels", "CMPI"]),
-        library("TransfusionData", ["TransfusionCore", "CSentencePiece", "CFreeType", "CPNG"]),
-        library("TransfusionCheckpoint", ["TransfusionCore", "COpenSSL", "CZstd"]),
+        library("TransfusionData", ["TransfusionSupport", "TransfusionCore", "CSentencePiece", "CFreeType", "CPNG"]),
+        library("TransfusionCheckpoint", ["TransfusionSupport", "TransfusionCore", "COpenSSL", "CZstd"]),
         library(
             "TransfusionTraining",
             [
