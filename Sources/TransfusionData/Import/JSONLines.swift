@@ -1,32 +1,24 @@
-internal import Foundation
-
 /// A file with one JSON object a line.
 enum JSONLines {
-    /// Gives each line's value with its number from 1; empty lines are passed over.
-    /// - Throws: `DataError` that names file and line when a line is not such an object.
-    static func forEach<Value: Decodable>(
-        _ path: String, as type: Value.Type, _ body: (Int, Value) throws(DataError) -> Void
+    /// Gives each line that is not empty.
+    static func forEach(
+        _ path: String, _ body: (TextLines.Line, MappedFile) throws(DataError) -> Void
     ) throws(DataError) {
         let file = try MappedFile(path)
-        let decoder = JSONDecoder()
-        var start = 0
-        var number = 0
-        while start < file.bytes.count {
-            let rest = file.bytes[start...]
-            let end = rest.firstIndex(of: UInt8(ascii: "\n")) ?? file.bytes.count
-            number += 1
-            let line = file.bytes[start..<end]
-            start = end + 1
-            guard line.contains(where: { $0 > 32 }) else { continue }
-            let value: Value
-            do {
-                value = try decoder.decode(type, from: Data(line))
-            } catch DecodingError.keyNotFound(let key, _) {
-                throw DataError("\(path):\(number)", "\"\(key.stringValue)\" is missing")
-            } catch {
-                throw DataError("\(path):\(number)", "is not a JSON object of the expected form")
-            }
-            try body(number, value)
+        for line in TextLines(file.bytes) where file.bytes[line.range].contains(where: { $0 > 32 }) {
+            try body(line, file)
+        }
+    }
+
+    /// The texts under some keys of a line's object.
+    /// - Throws: `DataError` that names file and line when it has not all of them.
+    static func texts(
+        _ keys: [String], of line: TextLines.Line, in file: MappedFile
+    ) throws(DataError) -> [String] {
+        do throws(JSONLine.Problem) {
+            return try JSONLine.texts(keys, in: UnsafeRawBufferPointer(rebasing: file.bytes[line.range]))
+        } catch {
+            throw DataError("\(file.path):\(line.number)", error.description)
         }
     }
 }
