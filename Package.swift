@@ -72,7 +72,7 @@ let package = Package(
         system("CZstd", pkgConfig: "libzstd", "libzstd-dev"),
         system("COpenSSL", pkgConfig: "openssl", "libssl-dev"),
         system("CFreeType", pkgConfig: "freetype2", "libfreetype-dev"),
-        system("CPNG", pkgConfig: "libpng", "libpng-dev"),
+        .target(name: "CPNG", linkerSettings: [.linkedLibrary("png")]),
         .target(
             name: "CSentencePiece",
             cxxSettings: [.unsafeFlags(["-std=c++17"])],
@@ -84,7 +84,9 @@ let package = Package(
         library("TransfusionConfig", ["TransfusionSupport", "TransfusionCore", "Yams", argumentParser]),
         library("TransfusionTelemetry", ["TransfusionSupport", "TransfusionConfig", "COpenSSL"]),
         library("TransfusionParallel", ["TransfusionCore", "CKernels", "CMPI"]),
-        library("TransfusionData", ["TransfusionCore", "TransfusionConfig", "CSentencePiece", "CFreeType", "CPNG"]),
+        library(
+            "TransfusionData",
+            ["TransfusionSupport", "TransfusionCore", "TransfusionConfig", "CSentencePiece", "CFreeType", "CPNG"]),
         library("TransfusionCheckpoint", ["TransfusionSupport", "TransfusionCore", "COpenSSL", "CZstd"]),
         library(
             "TransfusionTraining",

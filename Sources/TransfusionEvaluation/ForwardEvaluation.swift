@@ -46,6 +46,7 @@ public struct ForwardEvaluation: Sendable {
 
     /// - Parameter warn: Gets a line for each damaged checkpoint that is passed over.
     public func run(warn: (String) -> Void = { _ in }) throws -> Report {
+        try SafetensorsWriter().checkPlace(output)
         let archive = try ModelArchive(checkpoint) { warn($0.description) }
         let configuration = archive.configuration
         let batch = try Batch(try SafetensorsFile(batch), for: configuration)

@@ -65,9 +65,10 @@ extension DataCommand {
             if let font { settings.fontPath = font }
             if let names { settings.namesPath = names }
             if let wordnet { settings.wordNetDirectory = wordnet }
+            let cleanup = InterruptionCleanup()
+            defer { withExtendedLifetime(cleanup) {} }
             let progress = PhaseProgress()
-            let report = try settings.build(at: out, progress: progress.update)
-            progress.clear()
+            let report = try progress.during { try settings.build(at: out, progress: progress.update) }
             if json { try printJSON(report) } else { print(report) }
         }
 

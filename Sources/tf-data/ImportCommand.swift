@@ -1,4 +1,5 @@
 import ArgumentParser
+import TransfusionConfig
 import TransfusionData
 
 extension DataCommand {
@@ -9,6 +10,9 @@ extension DataCommand {
                 A folder holds PNG pictures and metadata.jsonl with lines
                 {"file_name": "a.png", "text": "its caption"}; a text file has lines
                 {"text": "…"}. Pictures are cut to their centred square and resized.
+                One that has several captions, on a line each, is stored once.
+
+                What cannot be used is named, all of it at once. --skip-bad leaves it out.
 
                 EXAMPLES
                   tf-data import --folder pictures --jsonl corpus.jsonl \\
@@ -35,8 +39,11 @@ extension DataCommand {
         @Option(help: "A SentencePiece .model to use instead of training one.")
         var tokenizer: String?
 
-        @Option(help: "One in so many, 2 or more, goes to the split 'validation'; 0 for none.")
+        @Option(help: "One picture and text in so many, 2 or more, goes to the split 'validation'; 0 for none.")
         var validationEvery = 50
+
+        @Option(help: "Leave out pictures and lines that cannot be used, this many at most.")
+        var skipBad = 0
 
         @Flag(help: "Print the report as JSON.")
         var json = false
@@ -58,9 +65,16 @@ extension DataCommand {
             settings.tokenizerPath = tokenizer
             settings.validationEvery = validationEvery
             if let pieces { settings.pieces = pieces }
+            settings.skipBad = skipBad
+            let cleanup = InterruptionCleanup()
+            defer { withExtendedLifetime(cleanup) {} }
             let progress = PhaseProgress()
-            let report = try settings.build(at: out, progress: progress.update)
-            progress.clear()
+            let report: DatasetImport.Report
+            do {
+                report = try progress.during { try settings.build(at: out, progress: progress.update) }
+            } catch let error as BadInputError {
+                throw CommandFailure(error.lines, .failure)
+            }
             if json { try printJSON(report) } else { print(report) }
         }
 
@@ -70,11 +84,16 @@ extension DataCommand {
                 let documents = report.documents[split] ?? 0
                 Swift.print("  \(split): \(report.pairs[split] ?? 0) pairs, \(documents) text documents")
             }
+            Swift.print("  different pictures: \(report.images)")
             Swift.print(
                 "  tokens: \(report.captionTokens) in captions (longest \(report.longestCaption)),"
                     + " \(report.textTokens) in text; vocabulary \(report.vocabulary)")
             if report.filesWithoutCaption > 0 {
                 Swift.print("  left out, PNG files that metadata.jsonl does not name: \(report.filesWithoutCaption)")
+            }
+            if !report.skipped.isEmpty {
+                Swift.print("  left out, cannot be used: \(report.skipped.count)")
+                for problem in report.skipped { Swift.print("    \(problem)") }
             }
             if report.emptyTexts > 0 { Swift.print("  left out, empty texts: \(report.emptyTexts)") }
             for note in report.tokenizerNotes { Swift.print("  tokenizer: \(note)") }

@@ -74,8 +74,9 @@ extension DataCommand {
 
         func run() throws {
             let progress = PhaseProgress()
-            let problems = PackedDataset.verify(dataset, progress: progress.update).map(\.description)
-            progress.clear()
+            let problems = progress.during {
+                PackedDataset.verify(dataset, progress: progress.update).map(\.description)
+            }
             if json { try printJSON(Report(path: dataset, good: problems.isEmpty, problems: problems)) }
             guard problems.isEmpty else { throw CommandFailure(problems, .failure) }
             if !json { print("\(dataset): every file is as it was written") }

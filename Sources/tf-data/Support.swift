@@ -1,5 +1,7 @@
+import Dispatch
 import Foundation
 import TransfusionConfig
+import TransfusionData
 
 func printJSON(_ value: some Encodable) throws {
     let encoder = JSONEncoder()
@@ -21,5 +23,36 @@ final class PhaseProgress {
         line.update(done)
     }
 
-    func clear() { line.clear() }
+    /// Takes the line away when the work has ended, whether well or not.
+    func during<Result>(_ work: () throws -> Result) rethrows -> Result {
+        defer { line.clear() }
+        return try work()
+    }
+}
+
+/// Takes away what is unfinished when a signal ends the process, which then ends by that signal as it would have without this.
+final class InterruptionCleanup {
+    private var sources: [any DispatchSourceSignal] = []
+
+    init() {
+        for number in [SIGINT, SIGTERM, SIGHUP] where !Self.isIgnored(number) {
+            // It reaches the source instead of ending the process.
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+            source.setEventHandler {
+                UnfinishedDirectory.removeAll()
+                signal(number, SIG_DFL)
+                kill(getpid(), number)
+            }
+            source.resume()
+            sources.append(source)
+        }
+    }
+
+    /// As of SIGHUP under `nohup`.
+    private static func isIgnored(_ number: Int32) -> Bool {
+        var action = sigaction()
+        sigaction(number, nil, &action)
+        return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 1
+    }
 }

@@ -131,6 +131,20 @@ import _TestUtilities
         try expectFailure(["convert", run, llama, "--to", "hf-llama"], "already exists")
     }
 
+    @Test func aSlashAtTheEndOfTheDestinationIsNoPartOfIt() throws {
+        for (name, arguments) in [
+            ("slash", ["convert", run, directory.file("slash/"), "--to", "safetensors"]),
+            ("llama", ["convert", run, directory.file("llama//"), "--to", "hf-llama"]),
+            ("shared", ["export-weights", run, directory.file("shared/")]),
+        ] {
+            let result = try command.run(arguments)
+            #expect(result.status == 0, "\(result.errors)")
+            #expect(try !POSIXFileSystem().list(directory.file(name)).contains(".partial"))
+            try expectFailure(arguments, "already exists")
+        }
+        #expect(try command.run("diff", run, directory.file("shared")).status == 0)
+    }
+
     @Test func prunes() throws {
         #expect(try command.run("prune", run, "--keep-last", "1", "--dry-run").output.contains("would delete step 10"))
         #expect(try command.run("list", run, "--json").output.contains("step-00000010"))

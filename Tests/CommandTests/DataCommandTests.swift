@@ -135,6 +135,52 @@ import _TestUtilities
             ["import", "--jsonl", directory.file("text.jsonl"), "--out", out], status: 2, naming: "exists already")
     }
 
+    @Test func aSlashAtTheEndOfOutIsNoPartOfIt() throws {
+        try "{\"text\": \"a red circle\"}".write(
+            toFile: directory.file("text.jsonl"), atomically: true, encoding: .utf8)
+        let result = try data.run(
+            "import", "--jsonl", directory.file("text.jsonl"), "--tokenizer", Fixtures.path("tokenizer/small.model"),
+            "--out", directory.file("set/"))
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(try data.run("verify", directory.file("set")).status == 0)
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: directory.path).sorted() == ["set", "text.jsonl"])
+    }
+
+    @Test func badLinesAreNamedOrLeftOut() throws {
+        let text = directory.file("text.jsonl")
+        try "{\"text\": \"a red circle\"}\nowl\n[]\n".write(toFile: text, atomically: true, encoding: .utf8)
+        let arguments = [
+            "import", "--jsonl", text, "--tokenizer", Fixtures.path("tokenizer/small.model"), "--out",
+            directory.file("set"),
+        ]
+        let refused = try data.run(arguments + ["--skip-bad", "1"])
+        #expect(refused.status == 1 && refused.output.isEmpty)
+        let lines = refused.errors.split(separator: "\n")
+        #expect(lines.count == 3 && lines.allSatisfy { $0.hasPrefix("error: ") }, "\(refused.errors)")
+        #expect(lines[1].contains("text.jsonl:3: is not a JSON object: it is a list"))
+        let done = try data.run(arguments + ["--skip-bad", "2"])
+        #expect(done.status == 0, "\(done.errors)")
+        #expect(done.output.contains("left out, cannot be used: 2") && done.output.contains("text.jsonl:3: "))
+    }
+
+    @Test(arguments: [SIGINT, SIGTERM]) func aSignalLeavesNothing(_ signal: Int32) throws {
+        let text = directory.file("text.jsonl")
+        let line = "{\"text\": \"the quality of being a large red circle or a small blue square\"}\n"
+        try String(repeating: line, count: 400_000).write(toFile: text, atomically: true, encoding: .utf8)
+        let running = try data.start([
+            "import", "--jsonl", text, "--tokenizer", Fixtures.path("tokenizer/small.model"), "--out",
+            directory.file("set"),
+        ])
+        let unfinished = directory.file("set.tmp-\(running.pid)")
+        let deadline = Date(timeIntervalSinceNow: 60)
+        while !FileManager.default.fileExists(atPath: unfinished + "/text.tokens"), Date() < deadline { usleep(2000) }
+        running.send(signal)
+        let result = try running.wait()
+        #expect(result.signal == signal, "\(result.status): \(result.errors)")
+        #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path) == ["text.jsonl"])
+    }
+
     @Test func helpHasExamples() throws {
         for command in [[], ["emoji"], ["import"], ["inspect"], ["verify"], ["tokenizer"]] {
             let help = try data.run(command + ["--help"])

@@ -51,6 +51,7 @@ struct EvalCommandTests {
             (["--batch": "/no/such/batch"], 1, "/no/such/batch"), (["--batch": damaged], 1, "damaged.safetensors"),
             (["--batch": outside], 1, "tokens[1] is 97"),
             (["--out": "/no/such/directory/x"], 1, "/no/such/directory/x"),
+            (["--out": directory.path], 1, "is a directory"), (["--out": directory.file("x/")], 1, "is a directory"),
             (["--threads": "0"], 2, "--threads"), (["--precision": "f8"], 2, "f8"), (["--shape": "1"], 2, "--shape"),
         ] as [([String: String], Int32, String)] {
             let result = try forward(changes)

@@ -117,6 +117,29 @@ import _TestUtilities
         #expect(report.variantsWithoutBase == 0)
     }
 
+    /// Flags of islands are those of the states that they belong to.
+    @Test func emojiThatLookAlikeAreStoredOnceAndGoTogether() throws {
+        let directory = try TemporaryDirectory()
+        var settings = try Self.settings(.all, in: directory)
+        settings.size = 8
+        settings.heldOut = ["flag: Norway"]
+        let report = try settings.build(at: directory.file("all"))
+        let dataset = try PackedDataset(directory.file("all"))
+        var splitOf: [Int: String] = [:]
+        for name in ["train", "validation", "held_out"] {
+            for index in try dataset.split(name).pairRange {
+                let pair = try dataset.pair(index)
+                let image = pair.image, caption = try dataset.captionText(pair)
+                #expect((splitOf[image] ?? name) == name, "\(caption)")
+                splitOf[image] = name
+            }
+        }
+        #expect(splitOf.count < report.pairs.values.reduce(0, +))
+        let heldOut = try dataset.split("held_out").pairRange.map { try dataset.captionText(dataset.pair($0)) }
+        #expect(Set(heldOut) == ["flag: Norway", "flag: Bouvet Island", "flag: Svalbard & Jan Mayen"])
+        #expect(PackedDataset.verify(directory.file("all")).isEmpty)
+    }
+
     @Test func whatIsMissingIsNamed() throws {
         let directory = try TemporaryDirectory()
         let changes: [(String, (inout EmojiDataset) -> Void)] = [

@@ -68,9 +68,7 @@ import _TestUtilities
     @Test func nothingIsOverwritten() throws {
         let synthetic = try SyntheticDataset()
         #expect {
-            try DatasetWriter(
-                synthetic.path, image: .init(channels: 3, height: 8, width: 8, element: .u8),
-                tokenizer: synthetic.dataset.tokenizer, description: "")
+            try UnfinishedDirectory(synthetic.path)
         } throws: { "\($0)".contains("exists already") }
         #expect(PackedDataset.verify(synthetic.path).isEmpty)
     }
@@ -80,8 +78,8 @@ import _TestUtilities
         let tokenizer = try SentencePieceTokenizer(path: TokenizerTests.fixtures + "/small.model")
         do {
             let writer = try DatasetWriter(
-                directory.path + "/set", image: .init(channels: 3, height: 8, width: 8, element: .u8),
-                tokenizer: tokenizer, description: "")
+                try UnfinishedDirectory(directory.file("set")),
+                image: .init(channels: 3, height: 8, width: 8, element: .u8), tokenizer: tokenizer, description: "")
             writer.beginSplit("train")
             try writer.addDocument("red")
         }

@@ -1,4 +1,6 @@
+import Foundation
 import Testing
+import _TestUtilities
 
 @testable import TransfusionData
 
@@ -25,6 +27,46 @@ import Testing
         #expect(read.map(\.text) == text.map(\.1))
         // libpng ignores chunks with a wrong checksum, so check it against the known answer.
         #expect(PNG.checksum(Array("123456789".utf8)) == 0xCBF4_3926)
+    }
+
+    private struct Expected: Decodable {
+        let width: Int
+        let height: Int
+        let rgb: [UInt8]
+    }
+
+    /// Tests/Fixtures/pictures.py makes the pictures and lets Pillow read them.
+    @Test func everyKindOfPNGIsReadAsPillowReadsIt() throws {
+        let folder = Fixtures.path("pictures")
+        let expected = try JSONDecoder().decode(
+            [String: Expected].self, from: Data(contentsOf: URL(filePath: folder + "/expected.json")))
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasSuffix(".png") }
+        #expect(Set(names) == Set(expected.keys.map { $0 + ".png" }) && names.count == 19)
+        for (name, picture) in expected {
+            let path = folder + "/\(name).png"
+            try PNG.check(path)
+            let read = try PNG.read(path)
+            #expect(read == Picture(width: picture.width, height: picture.height, rgb: picture.rgb), "\(name)")
+            #expect(try PNG.decode(Files.read(path, limit: 1 << 20)) == read)
+        }
+    }
+
+    /// What comes after the pixels is not needed; whether they are whole is known before they are read.
+    @Test func truncationIsFoundWithoutReadingThePixels() throws {
+        let directory = try TemporaryDirectory()
+        let picture = Self.pattern(50, 50)
+        let whole = try PNG.encode(rgb: picture.rgb, width: 50, height: 50)
+        let path = directory.file("owl.png")
+        for count in [0, 7, 8, 30, 50, whole.count / 2, whole.count - 13] {
+            try Files.write(Array(whole.prefix(count)), to: path)
+            #expect("\(count) bytes") { try PNG.check(path) } throws: { "\($0)".hasPrefix(path + ": ") }
+        }
+        for count in [whole.count - 12, whole.count - 1, whole.count] {
+            try Files.write(Array(whole.prefix(count)), to: path)
+            try PNG.check(path)
+            #expect(try PNG.read(path) == picture)
+        }
+        #expect { try PNG.check(directory.file("none.png")) } throws: { "\($0)".contains("none.png: cannot be opened") }
     }
 
     @Test func transparentPixelsBecomeWhite() throws {
@@ -62,7 +104,7 @@ import Testing
         var huge = whole
         for place in 16..<24 { huge[place] = place % 4 == 0 ? 0x7F : 0xFF }
         huge.replaceSubrange(29..<33, with: Self.bigEndian(Int(PNG.checksum(Array(huge[12..<29])))))
-        #expect(throws: DataError.self) { try PNG.decode(huge) }
+        #expect { try PNG.decode(huge) } throws: { "\($0)".contains("has 2147483647 × 2147483647 pixels, more than") }
         #expect(PNG.text(of: [UInt8](whole.prefix(40))).isEmpty)
     }
 

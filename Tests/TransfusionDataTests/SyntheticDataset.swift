@@ -28,7 +28,8 @@ struct SyntheticDataset {
             "text \(index)" + String(repeating: " the quality of being white", count: index % 7)
         }
         let writer = try DatasetWriter(
-            directory.path + "/set", image: .init(channels: 3, height: size, width: size, element: element),
+            try UnfinishedDirectory(directory.path + "/set"),
+            image: .init(channels: 3, height: size, width: size, element: element),
             tokenizer: tokenizer, description: "made by a test")
         writer.beginSplit("train")
         for index in 0..<pairs { try Self.add(index, captions[index], element, size, to: writer) }

@@ -84,7 +84,7 @@ struct ImageRequestTests {
     @Test func dataSetBecomesASheetWithHeldOutPromptsMarked() throws {
         let path = directory.file("shapes")
         let writer = try DatasetWriter(
-            path, image: .init(channels: 3, height: 8, width: 8, element: .u8),
+            try UnfinishedDirectory(path), image: .init(channels: 3, height: 8, width: 8, element: .u8),
             tokenizer: try SentencePieceTokenizer(path: model.file("tokenizer.model")), description: "test")
         func add(_ caption: String, _ colour: [UInt8]) throws {
             let image = try writer.add(image: colour.flatMap { [UInt8](repeating: $0, count: 64) })

@@ -110,8 +110,15 @@ struct TextRequestTests {
         let captions = try request.run()
         #expect(captions.map(\.file) == request.pictures)
         #expect(captions[0].caption == captions[1].caption)
-        request.pictures = [model.file("config.json")]
-        #expect(throws: DataError.self) { try request.run() }
+        // All that cannot be read is named.
+        request.pictures += [model.file("config.json"), "/no/such.png"]
+        let failure = #expect(throws: CommandFailure.self) { try request.run() }
+        #expect(failure?.lines.count == 2 && failure?.lines[1].hasPrefix("/no/such.png: ") == true)
+    }
+
+    @Test func aByteOrderMarkIsNoPartOfThePrompts() throws {
+        try Data("\u{FEFF}red circle\r\n\r\n blue \n".utf8).write(to: URL(filePath: directory.file("prompts.txt")))
+        #expect(try PromptFile.lines(directory.file("prompts.txt")) == ["red circle", "blue"])
     }
 
     @Test func trainingDrawsItsPrompts() throws {

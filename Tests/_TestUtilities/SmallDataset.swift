@@ -13,7 +13,7 @@ public struct SmallDataset {
         directory = try TemporaryDirectory()
         let tokenizer = try SentencePieceTokenizer(path: Fixtures.path("tokenizer/small.model"))
         let writer = try DatasetWriter(
-            directory.path + "/set", image: .init(channels: channels, height: 8, width: 8, element: .f32),
+            try UnfinishedDirectory(path), image: .init(channels: channels, height: 8, width: 8, element: .f32),
             tokenizer: tokenizer,
             description: "made by a test")
         writer.beginSplit("train")

@@ -1,4 +1,5 @@
 public import TransfusionCore
+internal import TransfusionSupport
 
 /// The formats that models come from and go to.
 public enum WeightFormat: String, Sendable, CaseIterable {
@@ -113,6 +114,8 @@ extension WeightFormat {
         _ weights: ModelWeights, to path: String, type: ElementType = .f32, shardBytes: Int = 5_000_000_000
     ) throws -> [String] {
         let fileSystem = POSIXFileSystem()
+        // What is unfinished lies beside the place and not in it.
+        let path = Paths.withoutTrailingSlash(path)
         guard !fileSystem.exists(Path.name(of: path), in: Path.parent(of: path)) else {
             throw CheckpointError(path, "already exists; choose another place or remove it")
         }

@@ -39,6 +39,17 @@ public struct SafetensorsWriter {
         self.fileSystem = fileSystem
     }
 
+    /// Refuses a place where no file can be, before the work that is to be written there.
+    public func checkPlace(_ path: String) throws {
+        guard !path.hasSuffix("/"), (try? fileSystem.list(path)) == nil else {
+            throw CheckpointError(path, "is a directory; give the name of a file")
+        }
+        let parent = Path.parent(of: path)
+        guard (try? fileSystem.list(parent)) != nil else {
+            throw CheckpointError(path, "there is no directory \(parent); make it or choose another place")
+        }
+    }
+
     /// Writes one file, which appears under its name only when it is complete, replacing another.
     ///
     /// Like the reference writer's, the tensors are in order of falling element size, so that each is aligned, then by

@@ -1,43 +1,36 @@
-internal import Glibc
 internal import TransfusionCore
 
-/// Builds a packed data set in a directory beside its final place and renames it there when it is whole.
+/// Builds a packed data set.
 public final class DatasetWriter {
-    private let path: String
-    private let temporary: String
+    private let directory: UnfinishedDirectory
     private let tokenizer: SentencePieceTokenizer
     private var manifest: DatasetManifest
     private var sinks: [String: FileSink] = [:]
     private var captionTokens = 0
     private var textTokens = 0
-    private var isFinished = false
+    /// The images by the digest of their contents, of which so much tells any two apart.
+    private var imageNumbers: [UInt128: Int] = [:]
 
-    /// - Throws: `DataError` when `path` exists already (nothing is overwritten) or cannot be made.
+    /// - Parameter directory: Where it is built; an empty one.
     public init(
-        _ path: String, image: DatasetManifest.ImageShape, tokenizer: SentencePieceTokenizer, description: String
+        _ directory: UnfinishedDirectory, image: DatasetManifest.ImageShape, tokenizer: SentencePieceTokenizer,
+        description: String
     ) throws(DataError) {
-        self.path = path
+        self.directory = directory
         self.tokenizer = tokenizer
-        temporary = path + ".tmp-\(getpid())"
         manifest = DatasetManifest(
             description: description, image: image,
             tokens: DatasetManifest.Tokens(
                 bytes: tokenizer.vocabulary <= 65536 ? 2 : 4, vocabulary: tokenizer.vocabulary,
                 beginOfText: tokenizer.beginOfText, endOfText: tokenizer.endOfText,
                 beginOfImage: tokenizer.beginOfImage, endOfImage: tokenizer.endOfImage, tokenizer: tokenizer.digest))
-        try Self.refuseExisting(path)
-        try Files.makeDirectory(temporary)
-        for name in PackedDataset.FileName.all { sinks[name] = try FileSink(temporary + "/" + name) }
+        for name in PackedDataset.FileName.all { sinks[name] = try FileSink(directory.file(name)) }
         try sink(PackedDataset.FileName.documents).write(UInt64(0))
     }
 
-    deinit {
-        if !isFinished { removeTemporaryFiles() }
-    }
-
-    /// Nothing is overwritten: an existing directory has to be removed by its owner.
+    /// Nothing is overwritten: what exists has to be removed by its owner.
     public static func refuseExisting(_ path: String) throws(DataError) {
-        guard !Files.exists(path) else {
+        guard !Files.isTaken(path) else {
             throw DataError(wrongUse: "\(path): exists already; remove it or give another --out")
         }
     }
@@ -56,16 +49,20 @@ public final class DatasetWriter {
     /// A further file that goes with the data set, such as a picture for people.
     func add(file name: String, contents: [UInt8]) throws(DataError) {
         precondition(sinks[name] == nil)
-        let sink = try FileSink(temporary + "/" + name)
+        let sink = try FileSink(directory.file(name))
         try sink.write(contents)
         sinks[name] = sink
     }
 
+    /// Stores an image, unless the same one is there.
     /// - Parameter image: `[channels, height, width]` in the manifest's element type.
     /// - Returns: The image's index, for the pairs that show it.
     public func add(image: [UInt8]) throws(DataError) -> Int {
         precondition(image.count == manifest.image.elements * manifest.image.element.bytes)
+        let digest = image.withUnsafeBytes { SHA256.shortDigest($0) }
+        if let number = imageNumbers[digest] { return number }
         try sink(PackedDataset.FileName.images).write(image)
+        imageNumbers[digest] = manifest.images
         manifest.images += 1
         return manifest.images - 1
     }
@@ -80,7 +77,7 @@ public final class DatasetWriter {
     ) throws(DataError) -> Int {
         let ids = try tokenizer.encode(caption)
         guard ids.count < UInt32.max, manifest.pairs < PackedDataset.noLink else {
-            throw DataError(path, "too many pairs or too long a caption for the format")
+            throw DataError(directory.place, "too many pairs or too long a caption for the format")
         }
         try write(ids, to: sink(PackedDataset.FileName.captions))
         let index = sink(PackedDataset.FileName.pairs)
@@ -114,19 +111,25 @@ public final class DatasetWriter {
     }
 
     /// Closes all files, computes their digests and puts the data set in its place.
-    public func finish() throws(DataError) -> DatasetManifest {
+    public func finish(
+        progress: (_ phase: String, _ done: Int, _ total: Int) -> Void = { _, _, _ in }
+    ) throws(DataError) -> DatasetManifest {
         try sink(PackedDataset.FileName.tokenizer).write(tokenizer.model)
+        let total = sinks.values.reduce(0) { $0 + $1.count } >> 20
+        var done = 0
         for (name, sink) in sinks {
             try sink.close()
-            let file = try MappedFile(temporary + "/" + name, expectedBytes: sink.count)
-            manifest.files[name] = DatasetManifest.File(bytes: sink.count, sha256: SHA256.hexDigest(file.bytes))
+            let file = try MappedFile(directory.file(name), expectedBytes: sink.count)
+            let digest = SHA256.hexDigest(file.bytes) { progress("computing digests, MiB", (done + $0) >> 20, total) }
+            manifest.files[name] = DatasetManifest.File(bytes: sink.count, sha256: digest)
+            done += sink.count
         }
         manifest.splits.removeAll { $0.pairs == 0 && $0.documents == 0 }
         let (sealed, bytes) = try manifest.sealed()
-        try Files.write(bytes, to: temporary + "/" + DatasetManifest.fileName)
-        try Self.refuseExisting(path)
-        try Files.rename(temporary, to: path)
-        isFinished = true
+        let sink = try FileSink(directory.file(DatasetManifest.fileName))
+        try sink.write(bytes)
+        try sink.close()
+        try directory.finish()
         return sealed
     }
 
@@ -144,10 +147,5 @@ public final class DatasetWriter {
         for id in ids {
             if manifest.tokens.bytes == 2 { try sink.write(UInt16(id)) } else { try sink.write(UInt32(id)) }
         }
-    }
-
-    private func removeTemporaryFiles() {
-        for name in Array(sinks.keys) + [DatasetManifest.fileName] { unlink(temporary + "/" + name) }
-        rmdir(temporary)
     }
 }

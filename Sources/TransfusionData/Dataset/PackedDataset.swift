@@ -23,6 +23,8 @@ public final class PackedDataset: Sendable {
         static let keys = "keys.txt"
         static let tokenizer = "tokenizer.model"
         static let all = [captions, text, pairs, documents, images, keys, tokenizer]
+        /// Pictures for people to look at, which some data sets have.
+        static let sheet = "sheet.png"
     }
 
     /// Bytes of one record of `pairs.index`.

@@ -17,17 +17,17 @@ extension PackedDataset {
             do throws(DataError) { try check() } catch { problems.append(error) }
         }
         let names = Set(FileName.all).union(manifest.files.keys).sorted()
-        let size = { (name: String) in (manifest.files[name]?.bytes ?? 0) >> 20 }
+        let total = manifest.files.values.reduce(0) { $0 &+ $1.bytes }
         var done = 0
         for name in names {
-            progress("reading MiB", done, names.reduce(0) { $0 + size($1) })
-            done += size(name)
+            defer { done &+= manifest.files[name]?.bytes ?? 0 }
             attempt { () throws(DataError) in
                 guard let expected = manifest.files[name], !name.contains("/") else {
                     throw DataError(path + "/" + DatasetManifest.fileName, "does not list \(name)")
                 }
                 let file = try MappedFile(path + "/" + name, expectedBytes: expected.bytes)
-                guard SHA256.hexDigest(file.bytes) == expected.sha256 else {
+                let digest = SHA256.hexDigest(file.bytes) { progress("reading MiB", (done &+ $0) >> 20, total >> 20) }
+                guard digest == expected.sha256 else {
                     throw DataError(file.path, "does not match its SHA-256; the data set is damaged, build it again")
                 }
             }
@@ -36,8 +36,14 @@ extension PackedDataset {
         if problems.isEmpty {
             attempt { () throws(DataError) in
                 let dataset = try PackedDataset(path)
-                for index in 0..<manifest.pairs { _ = try dataset.caption(try dataset.pair(index)) }
-                for index in 0..<manifest.documents { _ = try dataset.document(index) }
+                for index in 0..<manifest.pairs {
+                    _ = try dataset.caption(try dataset.pair(index))
+                    progress("checking pairs", index + 1, manifest.pairs)
+                }
+                for index in 0..<manifest.documents {
+                    _ = try dataset.document(index)
+                    progress("checking documents", index + 1, manifest.documents)
+                }
                 _ = try dataset.keys()
             }
         }

@@ -61,54 +61,27 @@ public struct EmojiDataset {
         guard (8...128).contains(size) else {
             throw DataError(wrongUse: "--size: \(size) is outside 8 … 128, the size of the font's bitmaps")
         }
-        try DatasetWriter.refuseExisting(path)
+        let directory = try UnfinishedDirectory(path)
         let list = try EmojiList(namesPath)
         let chosen = list.emoji.indices.filter { !list.emoji[$0].hasSkinTone && belongs(list.emoji[$0]) }
         try checkHeldOut(chosen.map { list.emoji[$0].name })
         let font = try EmojiFont(fontPath)
+        progress("reading the definitions", 0, 0)
         let texts = Self.shuffled(try WordNet.texts(wordNetDirectory))
 
-        var withoutPicture: [String] = []
-        var pictures: [Int: Picture] = [:]
-        for (done, index) in chosen.enumerated() {
-            if let picture = font.picture(of: list.emoji[index].scalars) {
-                pictures[index] = fitted(picture)
-            } else {
-                withoutPicture.append(list.emoji[index].name)
-            }
-            progress("drawing", done + 1, chosen.count)
-        }
-        guard !pictures.isEmpty else { throw DataError(fontPath, "has a picture of no emoji of the subset") }
-
+        let (pictures, withoutPicture) = try draw(chosen, list, font, progress)
         progress("training the tokenizer", 0, 0)
-        let tokenizer: SentencePieceTokenizer
-        var tokenizerNotes: [String] = []
-        if let tokenizerPath {
-            tokenizer = try SentencePieceTokenizer(path: tokenizerPath)
-        } else {
-            // Captions are few beside the definitions; repeated until they weigh as much, their words become pieces.
-            let sample = texts.prefix(20_000)
-            let repeats = max(1, sample.count / chosen.count)
-            let captions = chosen.flatMap { repeatElement(list.emoji[$0].name, count: repeats) }
-            let training = try TokenizerTraining(on: TokenizerCorpus(captions + sample), pieces: pieces)
-            tokenizer = training.tokenizer
-            tokenizerNotes = training.notes
-        }
+        let (tokenizer, tokenizerNotes) = try tokenizer(names: chosen.map { list.emoji[$0].name }, texts)
 
         let writer = try DatasetWriter(
-            path, image: .init(channels: 3, height: size, width: size, element: .u8), tokenizer: tokenizer,
+            directory, image: .init(channels: 3, height: size, width: size, element: .u8), tokenizer: tokenizer,
             description: "emoji (\(subset.rawValue)) of Noto Color Emoji with Unicode's names; text of WordNet")
         var pairOf: [Int: Int] = [:]
-        let drawn = chosen.filter { pictures[$0] != nil }
-        let isValidation = { (place: Int) in
-            subset != .shapes && place % Self.validationEvery == Self.validationEvery - 1
+        let splits = splits(of: chosen.compactMap { index in pictures[index].map { (index, $0) } }, list)
+        guard !splits[0].emoji.isEmpty else {
+            throw DataError(
+                wrongUse: "--hold-out: all other emoji look like those held out; hold out fewer names")
         }
-        let isHeldOut = { (index: Int) in heldOut.contains(list.emoji[index].name) }
-        let splits: [(name: String, emoji: [Int])] = [
-            ("train", drawn.enumerated().filter { !isValidation($0) && !isHeldOut($1) }.map(\.element)),
-            ("validation", drawn.enumerated().filter { isValidation($0) && !isHeldOut($1) }.map(\.element)),
-            ("held_out", drawn.filter(isHeldOut)),
-        ]
         for split in splits {
             writer.beginSplit(split.name)
             for index in split.emoji {
@@ -124,16 +97,67 @@ public struct EmojiDataset {
             }
         }
         let variantsWithoutBase = try addVariants(of: pairOf, list, font, to: writer)
-        try writer.add(file: "sheet.png", contents: try sheet(of: splits, list, pictures))
-        let manifest = try writer.finish()
+        try writer.add(file: PackedDataset.FileName.sheet, contents: try sheet(of: splits, list, pictures))
+        let manifest = try writer.finish(progress: progress)
         return Report(
-            path: path, digest: manifest.digest,
+            path: directory.place, digest: manifest.digest,
             pairs: Dictionary(uniqueKeysWithValues: manifest.splits.map { ($0.name, $0.pairs) }),
             documents: Dictionary(uniqueKeysWithValues: manifest.splits.map { ($0.name, $0.documents) }),
             captionTokens: manifest.splits.reduce(0) { $0 + $1.captionTokens },
             textTokens: manifest.splits.reduce(0) { $0 + $1.textTokens }, vocabulary: tokenizer.vocabulary,
             tokenizerDigest: tokenizer.digest, withoutPicture: withoutPicture, variantsWithoutBase: variantsWithoutBase,
             tokenizerNotes: tokenizerNotes)
+    }
+
+    private func draw(
+        _ chosen: [Int], _ list: EmojiList, _ font: EmojiFont,
+        _ progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
+    ) throws(DataError) -> (pictures: [Int: Picture], withoutPicture: [String]) {
+        var withoutPicture: [String] = []
+        var pictures: [Int: Picture] = [:]
+        for (done, index) in chosen.enumerated() {
+            if let picture = font.picture(of: list.emoji[index].scalars) {
+                pictures[index] = fitted(picture)
+            } else {
+                withoutPicture.append(list.emoji[index].name)
+            }
+            progress("drawing", done + 1, chosen.count)
+        }
+        guard !pictures.isEmpty else { throw DataError(fontPath, "has a picture of no emoji of the subset") }
+        return (pictures, withoutPicture)
+    }
+
+    private func tokenizer(
+        names: [String], _ texts: [String]
+    ) throws(DataError) -> (tokenizer: SentencePieceTokenizer, notes: [String]) {
+        if let tokenizerPath { return (try SentencePieceTokenizer(path: tokenizerPath), []) }
+        // Captions are few beside the definitions; repeated until they weigh as much, their words become pieces.
+        let sample = texts.prefix(20_000)
+        let repeats = max(1, sample.count / names.count)
+        let captions = names.flatMap { repeatElement($0, count: repeats) }
+        let training = try TokenizerTraining(on: TokenizerCorpus(captions + sample), pieces: pieces)
+        return (training.tokenizer, training.notes)
+    }
+
+    /// The emoji of each split. Some, such as flags of islands, have the same picture as others: these go together.
+    private func splits(of drawn: [(index: Int, picture: Picture)], _ list: EmojiList) -> [(name: String, emoji: [Int])]
+    {
+        let isHeldOut = { (index: Int) in heldOut.contains(list.emoji[index].name) }
+        var splitOf: [[UInt8]: String] = [:]
+        for (index, picture) in drawn where isHeldOut(index) { splitOf[picture.rgb] = "held_out" }
+        var different = splitOf.count
+        var emoji: [String: [Int]] = [:]
+        for (index, picture) in drawn {
+            var split = splitOf[picture.rgb]
+            if split == nil {
+                let isValidation = subset != .shapes && different % Self.validationEvery == Self.validationEvery - 1
+                split = isValidation ? "validation" : "train"
+                splitOf[picture.rgb] = split
+                different += 1
+            }
+            emoji[split ?? "", default: []].append(index)
+        }
+        return ["train", "validation", "held_out"].map { ($0, emoji[$0] ?? []) }
     }
 
     /// Skin tones get a split of their own, linked to their base, for learning to edit; `train` has none.

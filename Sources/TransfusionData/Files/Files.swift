@@ -11,9 +11,13 @@ public enum Files {
         return [UInt8](file.bytes)
     }
 
-    /// The text of a UTF-8 file.
+    /// The text of a UTF-8 file. A byte order mark, which editors and spreadsheets put before it, is no part of it.
     public static func readText(_ path: String, limit: Int = 1 << 30) throws(DataError) -> String {
-        guard let text = String(validating: try read(path, limit: limit), as: UTF8.self) else {
+        let bytes = try read(path, limit: limit)
+        guard
+            let text = String(
+                validating: bytes.dropFirst(bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0), as: UTF8.self)
+        else {
             throw DataError(path, "is not UTF-8 text")
         }
         return text
@@ -35,19 +39,39 @@ public enum Files {
 
     public static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
+    /// Whether the name is in use, if only by a link that leads nowhere.
+    static func isTaken(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0
+    }
+
     /// Whether there is certainly no such file; what may not be looked at can be there.
     static func isMissing(_ path: String) -> Bool { !exists(path) && [ENOENT, ENOTDIR].contains(errno) }
 
-    /// The names in a directory; none when it cannot be read.
-    static func names(in directory: String) -> [String] {
+    enum EntryKind {
+        case directory
+        case other
+    }
+
+    /// What is in a directory, without `.` and `..`; nothing when it cannot be read. A link to a directory is no directory,
+    /// so that nobody walks in circles.
+    static func entries(in directory: String) -> [(name: String, kind: EntryKind)] {
         guard let stream = opendir(directory) else { return [] }
         defer { closedir(stream) }
-        var names: [String] = []
+        var entries: [(String, EntryKind)] = []
         while let entry = readdir(stream) {
-            names.append(
-                withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) })
+            let name = withUnsafeBytes(of: entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name == "." || name == ".." { continue }
+            var isDirectory = entry.pointee.d_type == UInt8(DT_DIR)
+            if entry.pointee.d_type == UInt8(DT_UNKNOWN) {
+                var status = stat()
+                isDirectory = lstat(directory + "/" + name, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+            }
+            entries.append((name, isDirectory ? .directory : .other))
         }
-        return names
+        return entries
     }
 
     /// Makes a directory and those above it.

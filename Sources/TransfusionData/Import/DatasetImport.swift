@@ -1,3 +1,5 @@
+internal import TransfusionSupport
+
 /// Builds a data set from a person's own pictures and texts.
 ///
 /// A folder of pictures has a `metadata.jsonl` with lines `{"file_name": "a.png", "text": "its caption"}`; texts are JSONL
@@ -11,8 +13,10 @@ public struct DatasetImport {
     public var pieces = 4096
     /// A `.model` file to use instead of training a tokenizer.
     public var tokenizerPath: String?
-    /// One pair and one document in so many goes to the split `validation`; 0 for none.
+    /// One picture, with all of its captions, and one document in so many goes to the split `validation`; 0 for none.
     public var validationEvery = 50
+    /// How many pictures and lines that cannot be used are left out. When there are more, there is no data set.
+    public var skipBad = 0
 
     public init() {}
 
@@ -21,6 +25,8 @@ public struct DatasetImport {
         public var digest: String
         public var pairs: [String: Int]
         public var documents: [String: Int]
+        /// Pictures that are different from each other, as they are stored.
+        public var images: Int
         public var captionTokens: Int
         public var longestCaption: Int
         public var textTokens: Int
@@ -31,31 +37,56 @@ public struct DatasetImport {
         public var emptyTexts: Int
         /// What the training of the tokenizer left out, cut or made smaller.
         public var tokenizerNotes: [String]
+        /// Pictures and lines that cannot be used, each with the reason.
+        public var skipped: [String]
     }
 
-    private struct Metadata: Decodable {
-        let fileName: String
-        let text: String
-        enum CodingKeys: String, CodingKey {
-            case fileName = "file_name"
-            case text
-        }
-    }
-
-    struct TextLine: Decodable {
-        let text: String
-    }
-
-    private struct Source {
-        let folder: String
-        let fileName: String
-        let caption: String
-        var path: String { folder + "/" + fileName }
-    }
-
+    /// - Throws: `BadInputError` when more pictures and lines than `skipBad` cannot be used, `DataError` for all else.
     public func build(
         at path: String, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void = { _, _, _ in }
-    ) throws(DataError) -> Report {
+    ) throws -> Report {
+        try checkSettings()
+        let directory = try UnfinishedDirectory(path)
+        var bad = BadInput(allowed: skipBad)
+        let pictures = try PictureList(folders, bad: &bad, progress: progress)
+        let texts = try TextList(texts, bad: &bad, progress: progress)
+        try bad.check()
+        progress("training the tokenizer", 0, 0)
+        let (tokenizer, tokenizerNotes) = try tokenizer(captions: pictures.pairs.map(\.caption))
+
+        let writer = try DatasetWriter(
+            directory, image: .init(channels: 3, height: size, width: size, element: .u8), tokenizer: tokenizer,
+            description: "imported from " + (folders + self.texts).map { Paths.name(of: $0) }.joined(separator: ", "))
+        let images = try write(pictures.files, to: writer, bad: &bad, progress)
+        try bad.check()
+        for split in ["train", "validation"] {
+            writer.beginSplit(split)
+            for (done, pair) in pictures.pairs.enumerated() {
+                guard let image = images[pair.file], self.split(of: image) == split else { continue }
+                try writer.addPair(key: pictures.files[pair.file].key, caption: pair.caption, image: image)
+                progress("encoding \(split) captions", done, pictures.pairs.count)
+            }
+            try texts.forEach(where: { self.split(of: $0) == split }) { (text, file, line) throws(DataError) in
+                try writer.addDocument(text)
+                progress("encoding \(split) text of \(file), line", line, 0)
+            }
+            guard split != "train" || !writer.isCurrentSplitEmpty else {
+                throw DataError(sourceNames, "no text in it to train on; give a file with texts")
+            }
+        }
+        let manifest = try writer.finish(progress: progress)
+        return Report(
+            path: directory.place, digest: manifest.digest,
+            pairs: Dictionary(uniqueKeysWithValues: manifest.splits.map { ($0.name, $0.pairs) }),
+            documents: Dictionary(uniqueKeysWithValues: manifest.splits.map { ($0.name, $0.documents) }),
+            images: manifest.images, captionTokens: manifest.splits.reduce(0) { $0 + $1.captionTokens },
+            longestCaption: manifest.splits.map(\.longestCaption).max() ?? 0,
+            textTokens: manifest.splits.reduce(0) { $0 + $1.textTokens }, vocabulary: tokenizer.vocabulary,
+            filesWithoutCaption: pictures.filesWithoutCaption, emptyTexts: texts.emptyTexts,
+            tokenizerNotes: tokenizerNotes, skipped: bad.named.map(\.description))
+    }
+
+    private func checkSettings() throws(DataError) {
         guard !folders.isEmpty || !texts.isEmpty else {
             throw DataError(
                 wrongUse: "import: neither a folder of pictures (--folder) nor a text file (--jsonl) was given")
@@ -68,103 +99,45 @@ public struct DatasetImport {
             throw DataError(
                 wrongUse: "--validation-every: 1 leaves nothing to train on; give 0 for none, or 2 and more")
         }
-        try DatasetWriter.refuseExisting(path)
+        guard skipBad >= 0 else { throw DataError(wrongUse: "--skip-bad: \(skipBad) is negative") }
+    }
 
-        progress("reading the captions", 0, 0)
-        var sources: [Source] = []
-        for folder in folders { sources += try Self.sources(in: folder) }
-        var tokenizerNotes: [String] = []
-        let tokenizer: SentencePieceTokenizer
-        if let tokenizerPath {
-            tokenizer = try SentencePieceTokenizer(path: tokenizerPath)
-        } else {
-            progress("training the tokenizer", 0, 0)
-            let training = try train(captions: sources.map(\.caption))
-            tokenizer = training.tokenizer
-            tokenizerNotes = training.notes
+    /// Brings the pictures to their size and stores them, one after the other.
+    /// - Returns: The number of each file's image; nil for a file that cannot be used. All are read to the end, so that one
+    ///   error names all of these.
+    private func write(
+        _ files: [PictureList.File], to writer: DatasetWriter, bad: inout BadInput,
+        _ progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
+    ) throws(DataError) -> [Int?] {
+        var images: [Int?] = []
+        for file in files {
+            let picture: Picture?
+            do throws(DataError) {
+                picture = try PNG.read(file.path)
+            } catch {
+                picture = nil
+                bad.add(error)
+            }
+            let planes = picture?.centreSquare().resized(width: size, height: size).planes
+            images.append(try planes.map { (planes) throws(DataError) in try writer.add(image: planes) })
+            progress("reading pictures", images.count, files.count)
         }
-
-        let writer = try DatasetWriter(
-            path, image: .init(channels: 3, height: size, width: size, element: .u8), tokenizer: tokenizer,
-            description: "imported from "
-                + (folders + texts).map { $0.split(separator: "/").last ?? "" }
-                .joined(separator: ", "))
-        var emptyTexts = 0
-        var done = 0
-        for split in ["train", "validation"] {
-            writer.beginSplit(split)
-            for (index, source) in sources.enumerated() where self.split(of: index) == split {
-                let bytes = try Files.read(source.path, limit: 1 << 30)
-                guard PNG.isPNG(bytes) else {
-                    throw DataError(source.path, "is not a PNG picture; convert it, other formats are not read")
-                }
-                let picture = try PNG.decode(bytes, name: source.path).centreSquare().resized(width: size, height: size)
-                let image = try writer.add(image: picture.planes)
-                try writer.addPair(key: source.fileName, caption: source.caption, image: image)
-                done += 1
-                progress("reading pictures", done, sources.count)
-            }
-            var index = 0
-            for file in texts {
-                try JSONLines.forEach(file, as: TextLine.self) { number, line throws(DataError) in
-                    defer { index += 1 }
-                    guard self.split(of: index) == split else { return }
-                    if line.text.isEmpty { emptyTexts += 1 } else { try writer.addDocument(line.text) }
-                    progress("encoding \(split) text of \(file), line", number, 0)
-                }
-            }
-            guard split != "train" || !writer.isCurrentSplitEmpty else {
-                throw DataError(sourceNames, "no text in it to train on; give a file with texts")
-            }
-        }
-        let manifest = try writer.finish()
-        let named = Set(sources.map(\.path))
-        return Report(
-            path: path, digest: manifest.digest,
-            pairs: Dictionary(uniqueKeysWithValues: manifest.splits.map { ($0.name, $0.pairs) }),
-            documents: Dictionary(uniqueKeysWithValues: manifest.splits.map { ($0.name, $0.documents) }),
-            captionTokens: manifest.splits.reduce(0) { $0 + $1.captionTokens },
-            longestCaption: manifest.splits.map(\.longestCaption).max() ?? 0,
-            textTokens: manifest.splits.reduce(0) { $0 + $1.textTokens }, vocabulary: tokenizer.vocabulary,
-            filesWithoutCaption: folders.reduce(0) { count, folder in
-                count
-                    + Files.names(in: folder).count {
-                        $0.lowercased().hasSuffix(".png") && !named.contains(folder + "/" + $0)
-                    }
-            }, emptyTexts: emptyTexts, tokenizerNotes: tokenizerNotes)
+        return images
     }
 
     private func split(of index: Int) -> String {
         validationEvery > 0 && index % validationEvery == validationEvery - 1 ? "validation" : "train"
     }
 
-    private func train(captions: [String]) throws(DataError) -> TokenizerTraining {
+    private func tokenizer(
+        captions: [String]
+    ) throws(DataError) -> (tokenizer: SentencePieceTokenizer, notes: [String]) {
+        if let tokenizerPath { return (try SentencePieceTokenizer(path: tokenizerPath), []) }
         var corpus = TokenizerCorpus(captions)
         for file in texts { try corpus.addJSONLines(of: file) }
-        return try TokenizerTraining(on: corpus, from: sourceNames, pieces: pieces)
+        let training = try TokenizerTraining(on: corpus, from: sourceNames, pieces: pieces)
+        return (training.tokenizer, training.notes)
     }
 
     private var sourceNames: String { (folders + texts).joined(separator: ", ") }
-
-    private static func sources(in folder: String) throws(DataError) -> [Source] {
-        let metadata = folder + "/metadata.jsonl"
-        guard Files.exists(metadata) else {
-            throw DataError(
-                metadata,
-                "is missing; it must hold a line {\"file_name\": …, \"text\": …} for each picture of the folder")
-        }
-        var sources: [Source] = []
-        try JSONLines.forEach(metadata, as: Metadata.self) { number, line throws(DataError) in
-            guard !line.fileName.hasPrefix("/"), !line.fileName.split(separator: "/").contains("..") else {
-                throw DataError("\(metadata):\(number)", "\(line.fileName) leaves the folder")
-            }
-            let source = Source(folder: folder, fileName: line.fileName, caption: line.text)
-            guard Files.exists(source.path) else {
-                throw DataError("\(metadata):\(number)", "there is no file \(line.fileName)")
-            }
-            sources.append(source)
-        }
-        guard !sources.isEmpty else { throw DataError(metadata, "names no picture") }
-        return sources
-    }
 }

@@ -5,39 +5,104 @@ public enum PNG {
     /// Pictures with more pixels are refused instead of read.
     public static let largestPixelCount = 1 << 26
 
-    public static func isPNG(_ bytes: [UInt8]) -> Bool {
+    /// Longer files are refused instead of read.
+    static let largestFile = 1 << 30
+
+    public static func isPNG(_ bytes: some Sequence<UInt8>) -> Bool {
         bytes.starts(with: [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A])
     }
 
-    /// Reads any PNG; what is transparent becomes white.
+    /// Reads a file as `decode` reads bytes.
+    public static func read(_ path: String) throws(DataError) -> Picture {
+        try decode(try open(path).bytes, name: path)
+    }
+
+    /// Whether `read` will take a file, from its header and the lengths of its parts alone. Damage inside of the pixels shows
+    /// when they are read.
+    public static func check(_ path: String) throws(DataError) {
+        let file = try open(path)
+        _ = try shape(of: file.bytes, name: path)
+        // What is cut off may still have all of its pixels.
+        if !reachesItsEnd(file.bytes) { _ = try decode(file.bytes, name: path) }
+    }
+
+    private static func open(_ path: String) throws(DataError) -> MappedFile {
+        let file = try MappedFile(path)
+        guard file.bytes.count <= largestFile else {
+            throw DataError(
+                path, "has \(file.bytes.count) bytes, more than the \(largestFile) that are read; make it smaller")
+        }
+        return file
+    }
+
+    /// Reads any PNG, with the numbers that it holds: gamma and colour profiles are not applied, and of 16 bits the upper 8
+    /// are taken. What is transparent becomes white.
     /// - Parameter name: What errors call the picture.
     public static func decode(_ bytes: [UInt8], name: String = "picture") throws(DataError) -> Picture {
-        guard isPNG(bytes) else { throw DataError(name, "is not a PNG picture") }
-        var image = png_image()
-        image.version = UInt32(PNG_IMAGE_VERSION)
-        defer { png_image_free(&image) }
-        // libpng keeps the address between the two calls, so both lie in one scope.
-        let rgba: [UInt8]? = bytes.withUnsafeBytes { source in
-            guard png_image_begin_read_from_memory(&image, source.baseAddress, source.count) != 0 else { return nil }
-            guard Int(image.width) * Int(image.height) <= largestPixelCount else { return [] }
-            image.format = png_uint_32(PNG_FORMAT_FLAG_COLOR) | png_uint_32(PNG_FORMAT_FLAG_ALPHA)
-            var pixels = [UInt8](repeating: 0, count: Int(image.width) * Int(image.height) * 4)
-            return png_image_finish_read(&image, nil, &pixels, 0, nil) != 0 ? pixels : nil
+        let result = bytes.withUnsafeBytes { bytes in
+            Result { () throws(DataError) in try decode(bytes, name: name) }
         }
-        guard let rgba else { throw DataError(name, "cannot be read: \(message(of: image))") }
-        guard !rgba.isEmpty else {
-            throw DataError(
-                name, "has \(image.width) × \(image.height) pixels, more than the \(largestPixelCount) allowed")
-        }
-        var rgb: [UInt8] = []
-        rgb.reserveCapacity(rgba.count / 4 * 3)
-        for pixel in stride(from: 0, to: rgba.count, by: 4) {
-            let alpha = Int(rgba[pixel + 3])
-            for channel in 0..<3 {
-                rgb.append(UInt8((Int(rgba[pixel + channel]) * alpha + 255 * (255 - alpha) + 127) / 255))
+        return try result.get()
+    }
+
+    private static func decode(_ bytes: UnsafeRawBufferPointer, name: String) throws(DataError) -> Picture {
+        let shape = try shape(of: bytes, name: name)
+        let (width, height, channels) = (Int(shape.width), Int(shape.height), Int(shape.channels))
+        var pixels = [UInt8](repeating: 0, count: width * height * channels)
+        try message(name) { tf_png_read_pixels(bytes.baseAddress, bytes.count, shape, &pixels, $0) }
+        if channels == 4 {
+            // In place: a pixel gets shorter.
+            pixels.withUnsafeMutableBufferPointer { pixels in
+                for pixel in 0..<width * height {
+                    let alpha = Int(pixels[4 * pixel + 3])
+                    for channel in 0..<3 {
+                        let value = Int(pixels[4 * pixel + channel])
+                        pixels[3 * pixel + channel] = UInt8((value * alpha + 255 * (255 - alpha) + 127) / 255)
+                    }
+                }
             }
+            pixels.removeLast(width * height)
         }
-        return Picture(width: Int(image.width), height: Int(image.height), rgb: rgb)
+        return Picture(width: width, height: height, rgb: pixels)
+    }
+
+    /// What the header says.
+    private static func shape(of bytes: UnsafeRawBufferPointer, name: String) throws(DataError) -> tf_png_shape {
+        guard isPNG(bytes) else {
+            throw DataError(name, "is not a PNG picture; convert it, other formats are not read")
+        }
+        var shape = tf_png_shape()
+        try message(name) { tf_png_read_shape(bytes.baseAddress, bytes.count, &shape, $0) }
+        guard Int(shape.width) * Int(shape.height) <= largestPixelCount else {
+            throw DataError(
+                name,
+                "has \(shape.width) × \(shape.height) pixels, more than the \(largestPixelCount) allowed; make it smaller"
+            )
+        }
+        return shape
+    }
+
+    /// Whether every part of a file lies in it, up to the one that says that it is the last.
+    private static func reachesItsEnd(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        var place = 8
+        while place + 12 <= bytes.count {
+            let length = Int(UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: place, as: UInt32.self)))
+            if bytes[place + 4..<place + 8].elementsEqual("IEND".utf8) { return true }
+            place += 12 + length
+        }
+        return false
+    }
+
+    /// Turns the message of a failed call into an error.
+    private static func message(
+        _ name: String, _ call: (UnsafeMutablePointer<CChar>) -> Int32
+    ) throws(DataError) {
+        var message = [CChar](repeating: 0, count: Int(TF_PNG_MESSAGE_BYTES))
+        let status = message.withUnsafeMutableBufferPointer { call($0.baseAddress!) }
+        guard status == 0 else {
+            let text = String(decoding: message.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            throw DataError(name, "cannot be read: \(text); make it anew")
+        }
     }
 
     /// - Parameters:

@@ -22,29 +22,34 @@ public struct CaptionRequest: Sendable {
         public let caption: String
     }
 
-    private static let largestFile = 1 << 28
-
     /// - Parameter warn: Gets lines for the user, such as a damaged checkpoint that was passed over.
     public func run(warn: (String) -> Void = { _ in }) throws -> [Caption] {
         if let problem = text.problem { throw CommandFailure(problem, .wrongUse) }
-        let decoded = try pictures.map { path in
-            try PNG.decode(try Files.read(path, limit: Self.largestFile), name: path)
+        // Before the model is loaded; the pictures themselves are read one by one.
+        let problems = pictures.compactMap { path -> String? in
+            do throws(DataError) {
+                try PNG.check(path)
+                return nil
+            } catch {
+                return error.description
+            }
         }
+        guard problems.isEmpty else { throw CommandFailure(problems, .failure) }
         let model = try LoadedModel(model, warn: warn)
         try model.requirePictures()
         let seed = seed < 0 ? UInt64(UInt32.random(in: 0...UInt32.max)) : UInt64(seed)
         var settings = Generator.Continuation()
         settings.text = text
         var line = ProgressLine("describing", total: pictures.count * text.maximumTokens)
-        let captions = try zip(pictures, decoded).enumerated().map { index, file in
-            let image = Self.image(of: file.1, for: model.archive.configuration)
+        let captions = try pictures.enumerated().map { index, path in
+            let image = Self.image(of: try PNG.read(path), for: model.archive.configuration)
             let parts = try model.generator.continuation(
                 of: [.image(image)], settings, seed: seed &+ UInt64(index)
             ) { line.update(index * text.maximumTokens + $0) }
             let tokens = parts.flatMap { part -> [Int32] in
                 if case .text(let tokens) = part { tokens } else { [] }
             }
-            return Caption(file: file.0, caption: try model.tokenizer.decode(tokens))
+            return Caption(file: path, caption: try model.tokenizer.decode(tokens))
         }
         line.clear()
         return captions

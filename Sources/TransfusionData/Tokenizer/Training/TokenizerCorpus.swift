@@ -1,4 +1,3 @@
-internal import Foundation
 internal import TransfusionCore
 
 /// The texts that a tokenizer learns from: all of them, or as many random ones as fit in some number of bytes.
@@ -117,10 +116,9 @@ public struct TokenizerCorpus {
         counts.withUnsafeMutableBufferPointer { counts in
             failures.withUnsafeMutableBufferPointer { failures in
                 pool.tasks((places.count + batch - 1) / batch) { task, thread in
-                    let decoder = JSONDecoder()
                     for index in task * batch..<min(places.count, (task + 1) * batch) {
                         do throws(DataError) {
-                            counts[thread].add(text: try text(at: places[index], decoder))
+                            counts[thread].add(text: try text(at: places[index]))
                         } catch {
                             failures[index] = error
                         }
@@ -135,13 +133,14 @@ public struct TokenizerCorpus {
         return all
     }
 
-    private func text(at place: Place, _ decoder: JSONDecoder) throws(DataError) -> String {
+    private func text(at place: Place) throws(DataError) -> String {
         switch place {
         case .memory(let text): return text
         case .line(let line, let index):
             let source = files[index]
             if source.isJSON {
-                return try JSONLines.value(of: line, in: source.file, as: DatasetImport.TextLine.self, decoder).text
+                // Lines that cannot be used were counted before.
+                return (try? JSONLines.texts(["text"], of: line, in: source.file)[0]) ?? ""
             }
             guard let text = String(validating: source.file.bytes[line.range], as: UTF8.self) else {
                 throw DataError("\(source.file.path):\(line.number)", "is not UTF-8 text")

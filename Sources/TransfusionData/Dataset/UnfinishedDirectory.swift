@@ -1,0 +1,84 @@
+internal import Glibc
+internal import Synchronization
+internal import TransfusionSupport
+
+/// A data set's directory while it is filled: it lies beside its place and is renamed when it is whole.
+///
+/// Making one checks the place, so it comes before the work. The process holds a lock on the directory, which the kernel gives
+/// back however the process ends. A directory without its lock was therefore left by a process that is gone; whoever writes to
+/// the same place next removes it.
+public final class UnfinishedDirectory {
+    /// Where the data set will be, without slashes at the end.
+    public let place: String
+    /// Where it is now.
+    private let path: String
+    private let descriptor: Int32
+
+    /// All of this process, for a signal that ends it.
+    private static let all = Mutex<Set<String>>([])
+
+    /// - Throws: `DataError` when there is something at the place already, or nothing can be made there.
+    public init(_ place: String) throws(DataError) {
+        self.place = Paths.withoutTrailingSlash(place)
+        guard !["", ".", ".."].contains(Paths.name(of: self.place)) else {
+            throw DataError(wrongUse: "--out: \"\(place)\" is no name for a new directory")
+        }
+        try DatasetWriter.refuseExisting(self.place)
+        let parent = Paths.parent(of: self.place)
+        try Files.makeDirectory(parent)
+        Self.removeLeftovers(of: self.place)
+        path = "\(self.place)\(Self.infix)\(getpid())"
+        guard mkdir(path, 0o777) == 0 else {
+            throw DataError(place, "cannot be made: \(String(cString: strerror(errno))); choose another --out")
+        }
+        // File systems without locks still work; what is left on them stays.
+        descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if descriptor >= 0 { _ = flock(descriptor, LOCK_EX | LOCK_NB) }
+        Self.all.withLock { _ = $0.insert(path) }
+    }
+
+    deinit {
+        // Nothing, when it has been renamed.
+        Self.remove(path)
+        Self.all.withLock { _ = $0.remove(path) }
+        if descriptor >= 0 { close(descriptor) }
+    }
+
+    /// The path of a file in it.
+    func file(_ name: String) -> String { path + "/" + name }
+
+    /// Puts the directory in its place.
+    func finish() throws(DataError) {
+        try DatasetWriter.refuseExisting(place)
+        try Files.rename(path, to: place)
+    }
+
+    /// Removes what this process has not finished. Called when it is told to end.
+    public static func removeAll() {
+        for path in all.withLock({ $0 }) { remove(path) }
+    }
+
+    private static let infix = ".tmp-"
+    private static let names = Set(
+        PackedDataset.FileName.all + [PackedDataset.FileName.sheet, DatasetManifest.fileName])
+
+    /// Removes the directories beside a place that dead processes were filling.
+    private static func removeLeftovers(of place: String) {
+        let parent = Paths.parent(of: place)
+        let prefix = Paths.name(of: place) + infix
+        for (name, kind) in Files.entries(in: parent) where kind == .directory && name.hasPrefix(prefix) {
+            let path = parent + "/" + name
+            let isOurs = Files.entries(in: path).allSatisfy { names.contains($0.name) }
+            guard isOurs, Int32(name.dropFirst(prefix.count)) != nil else { continue }
+            let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
+            guard descriptor >= 0 else { continue }
+            defer { close(descriptor) }
+            if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { remove(path) }
+        }
+    }
+
+    private static func remove(_ path: String) {
+        for name in names { unlink(path + "/" + name) }
+        rmdir(path)
+    }
+}
