@@ -43,7 +43,7 @@ import _TestUtilities
         for pieces in [-1, 259, 1_000_001, .max] {
             #expect { try train(["red"], pieces: pieces) } throws: { ($0 as? DataError)?.isWrongUse == true }
         }
-        for texts in [[], ["", " \n\t"], ["\u{0}\u{1}\u{2585}"]] {
+        for texts in [[], ["", " \n\t"], ["\u{0}\u{1}\u{2585}  \u{2581}\n  "]] {
             #expect { try train(texts) } throws: {
                 "\($0)" == "corpus: no text in it to train on; give a file with texts"
             }

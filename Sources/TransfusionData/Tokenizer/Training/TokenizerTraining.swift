@@ -26,7 +26,7 @@ public struct TokenizerTraining {
         // Characters take at most half of the room at first, so that pieces of several letters are left even for many.
         let half = max(1, (pieces - Self.fixedPieces) / 2)
         var words = TrainingWords(counts, characters: half)
-        guard words.count > 0 else {
+        guard words.hasLetters else {
             throw DataError(source, "no text in it to train on; give a file with texts")
         }
         var trained = try Self.train(on: words, pieces: pieces)

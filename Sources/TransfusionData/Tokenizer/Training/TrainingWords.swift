@@ -13,7 +13,8 @@ struct TrainingWords {
     /// How many characters have no piece.
     private(set) var spelled = 0
 
-    var count: Int { ends.count }
+    /// Whether there is anything but spaces.
+    private(set) var hasLetters = false
 
     /// - Parameter characters: How many characters may have a piece of their own.
     init(_ counts: WordCounts, characters: Int) {
@@ -61,6 +62,7 @@ struct TrainingWords {
         // The space is in every model, as the trainer puts it before each word.
         let scalars = occurrences.indices.filter { occurrences[$0] > 0 }
             .sorted { ($1 == 0x20 ? 1 : 0, occurrences[$1], $0) < ($0 == 0x20 ? 1 : 0, occurrences[$0], $1) }
+        hasLetters = scalars.contains { $0 != 0x20 }
         var isKept = [Bool](repeating: false, count: 0x11_0000)
         var covered = 0
         var kept = 0
