@@ -3,15 +3,10 @@ import Testing
 import _TestUtilities
 
 /// `tf-coord serve` below a directory that has no room, on a small file system of its own.
-@Suite(.oneSuiteAtATime, .enabled(if: FullDiskTests.obstacle == nil, FullDiskTests.obstacle), .timeLimit(.minutes(5)))
+@Suite(
+    .oneSuiteAtATime, .timeLimit(.minutes(5)),
+    .enabled("this machine allows no mount namespaces") { mayMount() })
 struct FullDiskTests {
-    static let obstacle: Comment? = {
-        guard let unshare = try? Command.onPath("unshare"),
-            (try? unshare.run(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]))?.status == 0
-        else { return "this machine allows no mount namespaces" }
-        return nil
-    }()
-
     @Test func submitSaysWhatIsFull() throws {
         let temporary = try TemporaryDirectory(), dataset = try SmallDataset()
         let configuration = temporary.file("run.yaml"), root = temporary.file("runs")
@@ -46,4 +41,9 @@ struct FullDiskTests {
             ),
             "\(result.errors)")
     }
+}
+
+private func mayMount() -> Bool {
+    let mount = try? Command.onPath("unshare").run(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"])
+    return mount?.status == 0
 }

@@ -141,12 +141,13 @@ import _TestUtilities
         try dataset.checkTokenizer(dataset.tokenizer)
     }
 
-    @Test func aMissingDatasetSaysHowToMakeOne() {
+    @Test func aMissingDatasetSaysHowToMakeOne() throws {
         #expect {
             try PackedDataset("/nowhere")
         } throws: {
             "\($0)".contains("tf-data emoji --out /nowhere") && "\($0)".contains("tf-data import --out /nowhere")
         }
+        let directory = try TemporaryDirectory()
         let pictures = directory.file("pictures"), texts = directory.file("texts.jsonl")
         try FileManager.default.createDirectory(atPath: pictures, withIntermediateDirectories: true)
         #expect { try PackedDataset(pictures) } throws: { "\($0)".contains("make one elsewhere with 'tf-data import'") }

@@ -78,7 +78,7 @@ import _TestUtilities
         try directory.make()
         try directory.write("x".utf8, to: "token")
         for name in [".token.abc123.secret-tmp", ".other"] {
-            FileManager.default.createFile(atPath: path + "/" + name, contents: nil)
+            _ = FileManager.default.createFile(atPath: path + "/" + name, contents: nil)
         }
         directory.removeLeftovers()
         #expect(try Set(FileManager.default.contentsOfDirectory(atPath: path)) == ["token", ".other"])
