@@ -64,7 +64,7 @@ public struct RunDirectory: Sendable, Equatable {
             let differences = configuration.differences(from: old).filter { !$0.mayChangeOnResume }
             guard differences.isEmpty else { throw .belongsToAnotherRun(path, differences) }
             return old == configuration
-        } else if let foreign = contents.first(where: { !knownNames.contains($0) }) {
+        } else if let foreign = contents.first(where: { !knownNames.contains($0) && !Self.isNobodysWork($0) }) {
             throw .notARun(path, holds: foreign)
         }
         return false
@@ -77,6 +77,12 @@ public struct RunDirectory: Sendable, Equatable {
             (directories + [
                 coordinator, metrics, prometheus, configuration, tokenizer, supervisionLock, trainingLock,
             ]).map(Paths.name(of:)))
+    }
+
+    /// What the system or a batch system puts into a directory before the run has it: `lost+found` of a file system of its own,
+    /// and the output of jobs, as in `slurm-12.out` or `train.o345`.
+    private static func isNobodysWork(_ name: String) -> Bool {
+        name == "lost+found" || name.wholeMatch(of: /.+\.(out|err|log|[oe]\d+)/) != nil
     }
 
     private var contents: [String] {

@@ -10,8 +10,8 @@ struct RunCommand: ParsableCommand {
         discussion: """
             Ctrl-C, SIGTERM, SIGUSR1 or SIGHUP: all ranks save at the same step, and
             tf-coord ends with exit code 85; once more, and everything ends at once, with
-            1 and without saving. Under nohup it ignores SIGHUP. Exit code 0 means that all
-            steps are done, 1 that restarts did not help, 2 wrong use.
+            1 and without saving. Under nohup it ignores SIGHUP. Exit code 0 means that
+            all steps are done, 1 that restarts did not help, 2 wrong use.
             Started again with the same directory, it goes on from the newest checkpoint
             that verifies; processes that an earlier tf-coord left are found and taken
             over.

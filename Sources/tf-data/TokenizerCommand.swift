@@ -18,8 +18,8 @@ extension DataCommand {
             static let configuration = CommandConfiguration(
                 abstract: "Trains a BPE model with Llama's settings on the lines of text files.",
                 discussion: """
-                    Of more than 64 MiB of text a random choice is read, the same each time. A corpus with
-                    fewer different pieces than asked for gives a smaller model.
+                    Of more than 64 MiB of text a random choice is read, the same each time.
+                    A corpus with fewer different pieces than asked for gives a smaller model.
 
                     EXAMPLE
                       tf-data tokenizer train corpus.txt --pieces 4096 --out tokenizer.model

@@ -14,7 +14,7 @@ struct FullDiskTests {
         name: run
         model: {layers: 2, width: 32, heads: 2, ffn: 48, patch: 2}
         data: {path: \(dataset.path)}
-        schedule: {steps: 10}
+        schedule: {steps: 10, warmup_steps: 3}
         batch: {sequence_length: 64, global_sequences: 4}
         """.write(toFile: configuration, atomically: true, encoding: .utf8)
         try FileManager.default.createDirectory(atPath: root, withIntermediateDirectories: true)

@@ -116,6 +116,15 @@ struct RunDirectoryTests {
         #expect(joined.findLoss()?.hasPrefix("another job has taken it") == true)
     }
 
+    /// A directory that is a file system of its own, and those in which batch systems leave the output of the job.
+    @Test(arguments: ["lost+found", "slurm-12.out", "train.o345", "train.e345", "job.err", "run 1.log"])
+    func whatIsNobodysWorkIsNoObstacle(_ name: String) throws {
+        try FileManager.default.createDirectory(atPath: directory.path, withIntermediateDirectories: true)
+        try Data().write(to: URL(filePath: directory.path + "/" + name))
+        try directory.enter(RunConfiguration(yaml: minimal))
+        #expect(FileManager.default.fileExists(atPath: directory.path + "/" + name))
+    }
+
     @Test func directoriesOfOthersAreLeftAlone() throws {
         try FileManager.default.createDirectory(atPath: directory.path, withIntermediateDirectories: true)
         try Data().write(to: URL(filePath: directory.path + "/thesis.tex"))
