@@ -35,6 +35,9 @@ public struct RunDirectory: Sendable, Equatable {
     /// Held by rank 0 of the job that trains.
     public var trainingLock: String { path + "/training.lock" }
 
+    /// Whether a run has begun here.
+    public var isRun: Bool { FileManager.default.fileExists(atPath: configuration) }
+
     /// Makes the directory a run's own, or enters that run again. To be called by one process of the run.
     ///
     /// A configuration that differs only in keys that may change on resume takes the place of the old one.
@@ -54,7 +57,7 @@ public struct RunDirectory: Sendable, Equatable {
     /// - Throws: `RunDirectoryError` when it belongs to another run, or to something else.
     @discardableResult
     public func check(_ configuration: RunConfiguration) throws(RunDirectoryError) -> Bool {
-        if FileManager.default.fileExists(atPath: self.configuration) {
+        if isRun {
             let old: RunConfiguration
             do {
                 old = try RunConfiguration.load(self.configuration)

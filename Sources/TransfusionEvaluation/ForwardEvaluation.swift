@@ -94,8 +94,11 @@ public struct ForwardEvaluation: Sendable {
     }
 
     private static func imageLossWeight(of archive: ModelArchive) throws -> Double {
-        guard let run = archive.runDirectory else { return RunConfiguration.Objective.paperImageLossWeight }
-        return try RunConfiguration.load(RunDirectory(run).configuration).objective.imageLossWeight
+        // A converted model is a checkpoint without a run.
+        guard let run = archive.runDirectory.map(RunDirectory.init), run.isRun else {
+            return RunConfiguration.Objective.paperImageLossWeight
+        }
+        return try RunConfiguration.load(run.configuration).objective.imageLossWeight
     }
 
     /// The logits of every row, made piece by piece while they are written, since all of them may be large.

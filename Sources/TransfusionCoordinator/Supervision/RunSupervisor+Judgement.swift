@@ -18,6 +18,8 @@ extension RunSupervisor {
         case .impossible(let obstacle): return .failed(obstacle.cause)
         case .exited(0): return .finished
         case .exited(CommandFailure.Code.checkpointedAndStopped.rawValue): return .stopped
+        // A rank that ends by a signal before it says anything gives mpirun its exit code, as in shells.
+        case .exited(let code) where hasNotHeard(of: nil) && StopSignals.all.contains(code - 128): return .stopped
         case .signaled(let number) where hasNotHeard(of: nil) && StopSignals.all.contains(number): return .stopped
         case .signaled(let number):
             let name = SignalName.of(number)

@@ -148,6 +148,8 @@ public actor RunSupervisor {
             case .stopped where isGrowing && stopRequests == 0: try await killAll()
             case .stopped: return await finish(.stopped, code: 85, "stopped on request; 'tf-coord resume' continues it")
             case .endedAtOnce: return await finish(.stopped, code: 1, reasonAtOnce)
+            // However it looks: that is what was asked for.
+            case .failed where isEndingAtOnce: return await finish(.stopped, code: 1, reasonAtOnce)
             case .lostDirectory(let reason): return await finish(.failed, code: 1, reason)
             case .failed(let cause) where cause.prospect == .never && newcomers.isEmpty:
                 return await finish(.failed, code: cause.exitCode ?? 1, cause.summary)

@@ -39,6 +39,17 @@ public struct PassCost: Sendable, Equatable {
         exchangedBytes = tensorParallel.exchangedBytes - exchanged
     }
 
+    /// The pass over so many times as many rows.
+    func repeated(_ count: Int) -> PassCost {
+        var all = self
+        all.peakBytes *= count
+        all.residentBytes *= count
+        all.work.operations *= Double(count)
+        all.work.recomputed *= Double(count)
+        all.exchangedBytes *= Double(count)
+        return all
+    }
+
     /// What lies between two passes in operations and exchange, and needs the memory of the larger one.
     ///
     /// - Parameter share: 0 for `self`, 1 for `larger`.

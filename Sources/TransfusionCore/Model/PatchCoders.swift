@@ -85,7 +85,7 @@ public struct NoisedImages {
     /// Adds noise to images, as in training.
     ///
     /// - Parameters:
-    ///   - latents: x0, `[images, channels, height, width]`.
+    ///   - latents: x0, `[images, channels, height, width]`; empty with sizes only.
     ///   - noise: ε, the same shape.
     ///   - timesteps: One for each image, in `0..<schedule.timesteps`.
     public init(
@@ -93,23 +93,27 @@ public struct NoisedImages {
         configuration: ModelConfiguration, _ context: Context
     ) {
         let order = Patches(configuration)
-        precondition(latents.count == timesteps.count * order.imageCount && noise.count == latents.count)
         var noised = [Float](repeating: 0, count: latents.count)
-        for (image, timestep) in timesteps.enumerated() {
-            let signal = Float(schedule.signal(Int(timestep))), deviation = Float(schedule.deviation(Int(timestep)))
-            for i in image * order.imageCount..<(image + 1) * order.imageCount {
-                noised[i] = signal * latents[i] + deviation * noise[i]
+        context.compute {
+            precondition(latents.count == timesteps.count * order.imageCount && noise.count == latents.count)
+            for (image, timestep) in timesteps.enumerated() {
+                let signal = Float(schedule.signal(Int(timestep))), deviation = Float(schedule.deviation(Int(timestep)))
+                for i in image * order.imageCount..<(image + 1) * order.imageCount {
+                    noised[i] = signal * latents[i] + deviation * noise[i]
+                }
             }
         }
+        let count = timesteps.count
         self.init(
-            patches: context.converted(Self.patches(noised, configuration, context), to: context.type),
-            timesteps: timesteps, noise: Self.patches(noise, configuration, context))
+            patches: context.converted(Self.patches(noised, count, configuration, context), to: context.type),
+            timesteps: timesteps, noise: Self.patches(noise, count, configuration, context))
     }
 
     /// Images that are noised already, as in sampling.
     public init(noised: [Float], timesteps: [Int32], configuration: ModelConfiguration, _ context: Context) {
         self.init(
-            patches: context.converted(Self.patches(noised, configuration, context), to: context.type),
+            patches: context.converted(
+                Self.patches(noised, timesteps.count, configuration, context), to: context.type),
             timesteps: timesteps, noise: nil)
     }
 
@@ -120,10 +124,9 @@ public struct NoisedImages {
     }
 
     private static func patches(
-        _ images: [Float], _ configuration: ModelConfiguration, _ context: Context
+        _ images: [Float], _ count: Int, _ configuration: ModelConfiguration, _ context: Context
     ) -> Tensor {
         let order = Patches(configuration)
-        let count = images.count / order.imageCount
         let patches = context.empty([count * configuration.patchesPerImage, configuration.patchWidth], .f32)
         context.compute {
             images.withUnsafeBufferPointer { order.split($0.baseAddress!, into: patches.floatPointer, count: count) }

@@ -128,11 +128,14 @@ extension Context {
         return tensor
     }
 
-    /// Floats as a tensor of the context's type, or another.
-    public func tensor(_ values: [Float], _ shape: [Int], _ type: ElementType? = nil) -> Tensor {
+    /// Floats as a tensor of the context's type, or another. With sizes only they are not asked for.
+    public func tensor(_ values: @autoclosure () -> [Float], _ shape: [Int], _ type: ElementType? = nil) -> Tensor {
         let exact = empty(shape, .f32)
-        precondition(values.count == exact.count, "\(values.count) values for a tensor of \(shape)")
-        compute { _ = exact.f32.update(from: values) }
+        compute {
+            let values = values()
+            precondition(values.count == exact.count, "\(values.count) values for a tensor of \(shape)")
+            _ = exact.f32.update(from: values)
+        }
         return converted(exact, to: type ?? self.type)
     }
 

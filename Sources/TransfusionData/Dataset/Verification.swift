@@ -26,6 +26,7 @@ extension PackedDataset {
                     throw DataError(path + "/" + DatasetManifest.fileName, "does not list \(name)")
                 }
                 let file = try MappedFile(path + "/" + name, expectedBytes: expected.bytes)
+                defer { withExtendedLifetime(file) {} }
                 let digest = SHA256.hexDigest(file.bytes) { progress("reading MiB", (done &+ $0) >> 20, total >> 20) }
                 guard digest == expected.sha256 else {
                     throw DataError(file.path, "does not match its SHA-256; the data set is damaged, build it again")

@@ -5,6 +5,7 @@ public enum Files {
     /// - Throws: `DataError` when the file cannot be read or is longer than `limit` bytes.
     public static func read(_ path: String, limit: Int) throws(DataError) -> [UInt8] {
         let file = try MappedFile(path)
+        defer { withExtendedLifetime(file) {} }
         guard file.bytes.count <= limit else {
             throw DataError(path, "has \(file.bytes.count) bytes, more than the \(limit) that are read")
         }

@@ -5,6 +5,7 @@ internal import Glibc
 /// `@unchecked Sendable`: the mapping is made once, read only, and removed when the last reference goes.
 final class MappedFile: @unchecked Sendable {
     let path: String
+    /// Keep the file for as long as they are used: `withExtendedLifetime`.
     let bytes: UnsafeRawBufferPointer
 
     /// - Throws: `DataError` when the file is missing, is not a regular file, or has not the expected size.

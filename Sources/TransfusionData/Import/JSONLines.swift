@@ -5,6 +5,7 @@ enum JSONLines {
         _ path: String, _ body: (TextLines.Line, MappedFile) throws(DataError) -> Void
     ) throws(DataError) {
         let file = try MappedFile(path)
+        defer { withExtendedLifetime(file) {} }
         for line in TextLines(file.bytes) where file.bytes[line.range].contains(where: { $0 > 32 }) {
             try body(line, file)
         }

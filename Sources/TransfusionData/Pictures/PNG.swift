@@ -14,13 +14,16 @@ public enum PNG {
 
     /// Reads a file as `decode` reads bytes.
     public static func read(_ path: String) throws(DataError) -> Picture {
-        try decode(try open(path).bytes, name: path)
+        let file = try open(path)
+        defer { withExtendedLifetime(file) {} }
+        return try decode(file.bytes, name: path)
     }
 
     /// Whether `read` will take a file, from its header and the lengths of its parts alone. Damage inside of the pixels shows
     /// when they are read.
     public static func check(_ path: String) throws(DataError) {
         let file = try open(path)
+        defer { withExtendedLifetime(file) {} }
         _ = try shape(of: file.bytes, name: path)
         // What is cut off may still have all of its pixels.
         if !reachesItsEnd(file.bytes) { _ = try decode(file.bytes, name: path) }

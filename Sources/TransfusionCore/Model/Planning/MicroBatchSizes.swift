@@ -32,6 +32,15 @@ public struct MicroBatchSizes: Sendable, Equatable {
         targets = rows - images * patches
     }
 
+    /// One of so many equal parts.
+    func share(_ parts: Int) -> MicroBatchSizes {
+        var sizes = self
+        sizes.sequences /= parts
+        sizes.images /= Double(parts)
+        sizes.targets /= Double(parts)
+        return sizes
+    }
+
     /// The same rows with a whole number of images: their patches take the place of text, or text that of patches.
     func with(images: Int, of model: ModelConfiguration) -> MicroBatchSizes {
         var sizes = self

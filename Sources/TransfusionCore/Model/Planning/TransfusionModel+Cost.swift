@@ -1,10 +1,17 @@
 extension TransfusionModel {
+    /// Rows of a pass beyond which one sequence stands for all: each takes the same.
+    private static let mostPlannedRows = 1 << 20
+
     /// What forward and backward pass of a micro-batch take on the rank that has the most.
     ///
     /// The code of the model runs with sizes only, so this needs no memory for it, and nothing has to be kept in step.
     public static func cost(
         _ configuration: ModelConfiguration, _ layout: MemoryPlan.Layout, _ sizes: MicroBatchSizes
     ) throws -> PassCost {
+        if sizes.rows > mostPlannedRows, sizes.sequences > 1 {
+            let one = try cost(configuration, layout, sizes.share(sizes.sequences))
+            return one.repeated(sizes.sequences)
+        }
         func cost(images: Int) throws -> PassCost {
             // The last ranks may have one row more than the first.
             let rank = PlannedRank(rank: layout.tensor - 1, of: layout.tensor)
@@ -26,13 +33,12 @@ extension TransfusionModel {
 
     private func pass(_ sizes: MicroBatchSizes, _ context: Context) throws {
         let rows = RowLayout(sizes, patchesPerImage: configuration.patchesPerImage)
-        let elements = [Float](repeating: 0, count: rows.imageCount * Patches(configuration).imageCount)
         try context.record {
             let images =
                 rows.imageCount == 0
                 ? nil
                 : NoisedImages(
-                    latents: elements, noise: elements, timesteps: rows.imageStarts.map { _ in 0 },
+                    latents: [], noise: [], timesteps: rows.imageStarts.map { _ in 0 },
                     schedule: NoiseSchedule(timesteps: 1), configuration: configuration, context)
             _ = try losses(
                 rows, images: images, weights: LossWeights(targets: 1, images: 1, imageLossWeight: 1), context)
