@@ -60,7 +60,8 @@ public struct FileFailure: RecordedError, Equatable, CustomStringConvertible {
 
     /// From the error number of the C call that failed last.
     public init(_ action: String, _ path: String) {
-        self.init(path, because: "cannot \(action): " + String(cString: strerror(errno)), code: errno)
+        let code = errno
+        self.init(path, because: "cannot \(action): " + String(cString: strerror(code)), code: code)
     }
 
     public init(_ path: String, because reason: String) {

@@ -9,7 +9,7 @@ extension TransfusionModel {
         _ configuration: ModelConfiguration, _ layout: MemoryPlan.Layout, _ sizes: MicroBatchSizes
     ) throws -> PassCost {
         if sizes.rows > mostPlannedRows, sizes.sequences > 1 {
-            let one = try cost(configuration, layout, sizes.share(sizes.sequences))
+            let one = try Self.cost(configuration, layout, sizes.share(sizes.sequences))
             return one.repeated(sizes.sequences)
         }
         func cost(images: Int) throws -> PassCost {
