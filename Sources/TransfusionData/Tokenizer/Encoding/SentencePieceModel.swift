@@ -1,3 +1,5 @@
+internal import TransfusionSupport
+
 /// What a SentencePiece `.model` file says: the fields that decide how text is encoded.
 ///
 /// ### References

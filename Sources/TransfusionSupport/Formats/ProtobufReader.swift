@@ -2,8 +2,8 @@
 ///
 /// ### References
 /// https://protobuf.dev/programming-guides/encoding/
-struct ProtobufReader {
-    enum Value {
+public struct ProtobufReader {
+    public enum Value {
         case integer(UInt64)
         case fixed32(UInt32)
         case bytes(ArraySlice<UInt8>)
@@ -11,13 +11,14 @@ struct ProtobufReader {
 
     private var rest: ArraySlice<UInt8>
     /// Whether bytes were met that are no field; there are no more after them.
-    private(set) var isDamaged = false
+    public private(set) var isDamaged = false
 
-    init(_ bytes: ArraySlice<UInt8>) {
+    public init(_ bytes: ArraySlice<UInt8>) {
         rest = bytes
     }
 
-    mutating func next() -> (field: UInt64, value: Value)? {
+    /// The next field; nil at the end.
+    public mutating func next() -> (field: UInt64, value: Value)? {
         guard !rest.isEmpty else { return nil }
         guard let tag = varint(), let value = value(ofType: tag & 7) else {
             isDamaged = true
