@@ -81,27 +81,42 @@ let package = Package(
         // Libraries, each importing only those above it.
         library("TransfusionSupport", [.product(name: "SystemPackage", package: "swift-system")]),
         library("TransfusionCore", ["CKernels", "COpenBLAS", "COneDNN", "COpenSSL"]),
-        library("TransfusionConfig", ["TransfusionSupport", "TransfusionCore", "Yams", argumentParser]),
+        library("TransfusionModels", ["TransfusionCore"]),
+        library(
+            "TransfusionConfig",
+            ["TransfusionSupport", "TransfusionCore", "TransfusionModels", "Yams", argumentParser]),
         library("TransfusionTelemetry", ["TransfusionSupport", "TransfusionConfig", "COpenSSL"]),
         library("TransfusionParallel", ["TransfusionCore", "CKernels", "CMPI"]),
         library(
             "TransfusionData",
-            ["TransfusionSupport", "TransfusionCore", "TransfusionConfig", "CSentencePiece", "CFreeType", "CPNG"]),
-        library("TransfusionCheckpoint", ["TransfusionSupport", "TransfusionCore", "COpenSSL", "CZstd"]),
+            [
+                "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig", "CSentencePiece",
+                "CFreeType", "CPNG",
+            ]),
+        library(
+            "TransfusionCheckpoint",
+            ["TransfusionSupport", "TransfusionCore", "TransfusionModels", "COpenSSL", "CZstd"]),
         library(
             "TransfusionTraining",
             [
-                "TransfusionSupport", "TransfusionCore", "TransfusionConfig", "TransfusionTelemetry",
+                "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig",
+                "TransfusionTelemetry",
                 "TransfusionParallel", "TransfusionData", "TransfusionCheckpoint", "TransfusionInference",
             ]),
         library(
             "TransfusionInference",
-            ["TransfusionSupport", "TransfusionCore", "TransfusionConfig", "TransfusionData", "TransfusionCheckpoint"]),
-        library("TransfusionEvaluation", ["TransfusionCore", "TransfusionConfig", "TransfusionCheckpoint"]),
+            [
+                "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig", "TransfusionData",
+                "TransfusionCheckpoint",
+            ]),
+        library(
+            "TransfusionEvaluation",
+            ["TransfusionCore", "TransfusionModels", "TransfusionConfig", "TransfusionCheckpoint"]),
         .target(
             name: "TransfusionCoordinator",
             dependencies: [
-                "TransfusionSupport", "TransfusionCore", "TransfusionConfig", "TransfusionTelemetry",
+                "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig",
+                "TransfusionTelemetry",
                 "TransfusionCheckpoint", "COpenSSL",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
@@ -128,48 +143,57 @@ let package = Package(
         command("tf-data", ["TransfusionData"]),
         command("tf-sample", ["TransfusionInference", "TransfusionData"]),
         command("tf-eval", ["TransfusionEvaluation"]),
-        command("tf-ckpt", ["TransfusionCore", "TransfusionCheckpoint"]),
-        command("tf-coord", ["TransfusionSupport", "TransfusionCoordinator", "TransfusionCore", "TransfusionData"]),
+        command("tf-ckpt", ["TransfusionCore", "TransfusionModels", "TransfusionCheckpoint"]),
+        command(
+            "tf-coord",
+            ["TransfusionSupport", "TransfusionCoordinator", "TransfusionCore", "TransfusionModels", "TransfusionData"]),
         command(
             "tf-bench",
             [
                 "TransfusionTraining", "TransfusionInference", "TransfusionParallel", "TransfusionCore",
+                "TransfusionModels",
                 "TransfusionCheckpoint", "TransfusionTelemetry",
             ]),
 
         // Tests mirror the sources. They name every module that they import: what is not named is not built anew for them.
         .target(
-            name: "_TestUtilities", dependencies: ["TransfusionCore", "TransfusionData", "TransfusionCheckpoint"],
+            name: "_TestUtilities",
+            dependencies: ["TransfusionCore", "TransfusionModels", "TransfusionData", "TransfusionCheckpoint"],
             path: "Tests/_TestUtilities",
             swiftSettings: swiftSettings),
         tests("TransfusionSupport", []),
         tests("TransfusionCore", []),
-        tests("TransfusionConfig", ["TransfusionSupport", "TransfusionCore"]),
+        tests("TransfusionModels", ["TransfusionCore"]),
+        tests("TransfusionConfig", ["TransfusionSupport", "TransfusionCore", "TransfusionModels"]),
         tests("TransfusionTelemetry", ["TransfusionSupport", "TransfusionConfig"]),
         .executableTarget(
-            name: "CollectivesProbe", dependencies: ["TransfusionCore", "TransfusionParallel"],
+            name: "CollectivesProbe", dependencies: ["TransfusionCore", "TransfusionModels", "TransfusionParallel"],
             path: "Tests/CollectivesProbe", swiftSettings: swiftSettings),
-        tests("TransfusionParallel", ["TransfusionCore", "CKernels", "CollectivesProbe"]),
-        tests("TransfusionData", ["TransfusionCore"]),
-        tests("TransfusionCheckpoint", ["TransfusionCore"]),
+        tests("TransfusionParallel", ["TransfusionCore", "TransfusionModels", "CKernels", "CollectivesProbe"]),
+        tests("TransfusionData", ["TransfusionCore", "TransfusionModels"]),
+        tests("TransfusionCheckpoint", ["TransfusionCore", "TransfusionModels"]),
         tests(
             "TransfusionTraining",
             [
-                "TransfusionCore", "TransfusionConfig", "TransfusionTelemetry", "TransfusionParallel",
+                "TransfusionCore", "TransfusionModels", "TransfusionConfig", "TransfusionTelemetry",
+                "TransfusionParallel",
                 "TransfusionData", "TransfusionCheckpoint",
             ]),
-        tests("TransfusionInference", ["TransfusionCore", "TransfusionConfig", "TransfusionData"]),
-        tests("TransfusionEvaluation", ["TransfusionCore", "TransfusionCheckpoint"]),
+        tests(
+            "TransfusionInference", ["TransfusionCore", "TransfusionModels", "TransfusionConfig", "TransfusionData"]),
+        tests("TransfusionEvaluation", ["TransfusionCore", "TransfusionModels", "TransfusionCheckpoint"]),
         tests(
             "TransfusionCoordinator",
             [
-                "TransfusionSupport", "TransfusionCore", "TransfusionConfig", "TransfusionTelemetry",
+                "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig",
+                "TransfusionTelemetry",
                 "TransfusionCheckpoint",
             ]),
         .testTarget(
             name: "CommandTests",
             dependencies: [
-                "TransfusionSupport", "TransfusionCore", "TransfusionTelemetry", "TransfusionCheckpoint",
+                "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionTelemetry",
+                "TransfusionCheckpoint",
                 "TransfusionCoordinator", "_TestUtilities", "tf-worker", "tf-coord", "tf-data", "tf-sample", "tf-eval",
                 "tf-ckpt", "tf-bench",
             ],

@@ -1,4 +1,5 @@
 public import TransfusionCore
+public import TransfusionModels
 
 extension MemoryPlan.Layout {
     /// How a configuration is trained by `data` data-parallel ranks on `hosts` hosts.

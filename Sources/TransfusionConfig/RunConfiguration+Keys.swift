@@ -1,4 +1,5 @@
 internal import TransfusionCore
+internal import TransfusionModels
 
 extension ConfigurationKey {
     /// All keys, in the order in which they are read, written and documented.

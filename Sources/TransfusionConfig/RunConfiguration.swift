@@ -1,4 +1,5 @@
 public import TransfusionCore
+public import TransfusionModels
 
 /// Everything that decides what a run computes and where: the typed form of a run's YAML file.
 ///

@@ -1,5 +1,6 @@
 internal import TransfusionCheckpoint
 internal import TransfusionCore
+internal import TransfusionModels
 
 extension ForwardEvaluation {
     /// A batch that says everything: which rows there are, and with which noise at which timestep the images come.

@@ -1,6 +1,7 @@
 internal import TransfusionCheckpoint
 internal import TransfusionConfig
 public import TransfusionCore
+import TransfusionModels
 
 /// One explicit batch through a model, for comparison with any other implementation: all of `tf-eval forward`.
 public struct ForwardEvaluation: Sendable {

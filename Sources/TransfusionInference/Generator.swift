@@ -1,5 +1,6 @@
 internal import TransfusionConfig
 public import TransfusionCore
+public import TransfusionModels
 
 /// A piece of a sequence: text, or an image as the model sees it.
 public enum SequencePart: Sendable, Equatable {

@@ -1,4 +1,5 @@
-public import TransfusionCore
+import TransfusionCore
+public import TransfusionModels
 
 /// How images are drawn.
 public struct ImageSettings: Sendable, Equatable {

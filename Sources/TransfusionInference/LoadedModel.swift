@@ -3,6 +3,7 @@ public import TransfusionCheckpoint
 public import TransfusionConfig
 internal import TransfusionCore
 public import TransfusionData
+internal import TransfusionModels
 internal import TransfusionSupport
 
 /// A trained model with its tokenizer, ready to generate.

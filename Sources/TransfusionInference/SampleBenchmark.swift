@@ -1,5 +1,6 @@
 internal import TransfusionConfig
 public import TransfusionCore
+public import TransfusionModels
 
 /// Measures sampling on a model with random weights: writing text for one sequence, and denoising one image with
 /// guidance, both as `Generator` does it.

@@ -1,4 +1,5 @@
 internal import TransfusionCore
+internal import TransfusionModels
 
 /// Sequences that grow together: rows that are finished stay in the cache, and new rows are computed against them.
 ///

@@ -1,6 +1,7 @@
 public import TransfusionConfig
 public import TransfusionCore
 public import TransfusionData
+public import TransfusionModels
 
 /// The pictures that a training run draws of its fixed prompts, to see how far it is.
 public struct TrainingSamples {

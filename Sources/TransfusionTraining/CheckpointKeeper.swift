@@ -3,6 +3,7 @@ internal import TransfusionCheckpoint
 internal import TransfusionConfig
 internal import TransfusionCore
 internal import TransfusionData
+internal import TransfusionModels
 internal import TransfusionParallel
 internal import TransfusionSupport
 internal import TransfusionTelemetry

@@ -1,6 +1,7 @@
 internal import TransfusionCheckpoint
 internal import TransfusionConfig
 internal import TransfusionCore
+internal import TransfusionModels
 
 /// The weights of another model that a run starts from. The optimizer begins anew, and so do the steps.
 struct InitialWeights {

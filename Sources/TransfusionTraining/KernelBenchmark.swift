@@ -1,4 +1,5 @@
 public import TransfusionCore
+public import TransfusionModels
 
 /// Measures the kernels that a training step spends its time in, alone.
 public struct KernelBenchmark {

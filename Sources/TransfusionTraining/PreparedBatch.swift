@@ -1,6 +1,7 @@
 internal import Dispatch
 internal import TransfusionCore
 internal import TransfusionData
+internal import TransfusionModels
 
 /// A micro-batch with its noise: all that a forward pass needs and that no weight has touched.
 struct PreparedBatch: Sendable {

@@ -1,6 +1,7 @@
 internal import Foundation
 internal import TransfusionConfig
 public import TransfusionCore
+public import TransfusionModels
 internal import TransfusionParallel
 internal import TransfusionTelemetry
 

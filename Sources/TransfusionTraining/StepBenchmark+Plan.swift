@@ -1,4 +1,5 @@
-public import TransfusionCore
+import TransfusionCore
+public import TransfusionModels
 internal import TransfusionParallel
 
 extension StepBenchmark {

@@ -1,5 +1,6 @@
 internal import Foundation
 public import TransfusionCore
+public import TransfusionModels
 public import TransfusionParallel
 internal import TransfusionTelemetry
 

@@ -1,6 +1,7 @@
 internal import Foundation
 internal import TransfusionConfig
 internal import TransfusionCore
+internal import TransfusionModels
 internal import TransfusionTelemetry
 
 /// Tells what training does: metrics.jsonl, TensorBoard, Prometheus and the console, all on rank 0.

@@ -4,6 +4,7 @@ public import TransfusionConfig
 internal import TransfusionCore
 internal import TransfusionData
 internal import TransfusionInference
+internal import TransfusionModels
 public import TransfusionParallel
 internal import TransfusionSupport
 internal import TransfusionTelemetry

@@ -3,6 +3,7 @@ internal import TransfusionConfig
 internal import TransfusionCore
 internal import TransfusionData
 internal import TransfusionInference
+internal import TransfusionModels
 internal import TransfusionParallel
 internal import TransfusionTelemetry
 

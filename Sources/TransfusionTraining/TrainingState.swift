@@ -1,6 +1,7 @@
 internal import Foundation
 internal import TransfusionCheckpoint
 internal import TransfusionCore
+internal import TransfusionModels
 internal import TransfusionParallel
 
 /// What training changes, and a checkpoint keeps: weights, moments, and how far it is.

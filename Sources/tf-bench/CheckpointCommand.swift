@@ -3,6 +3,7 @@ import Foundation
 import TransfusionCheckpoint
 import TransfusionConfig
 import TransfusionCore
+import TransfusionModels
 
 struct CheckpointCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

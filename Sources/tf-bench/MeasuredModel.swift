@@ -1,6 +1,7 @@
 import ArgumentParser
 import TransfusionConfig
 import TransfusionCore
+import TransfusionModels
 
 /// The model that a benchmark runs, and the type that it computes in.
 struct MeasuredModel: ParsableArguments {

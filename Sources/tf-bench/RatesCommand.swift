@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import TransfusionConfig
 import TransfusionCore
+import TransfusionModels
 import TransfusionTelemetry
 import TransfusionTraining
 

@@ -3,6 +3,7 @@ import Foundation
 import TransfusionConfig
 import TransfusionCore
 import TransfusionInference
+import TransfusionModels
 import TransfusionTelemetry
 
 struct SampleCommand: ParsableCommand {

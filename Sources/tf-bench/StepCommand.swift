@@ -1,7 +1,8 @@
 public import ArgumentParser
 import Foundation
 import TransfusionConfig
-public import TransfusionCore
+import TransfusionCore
+public import TransfusionModels
 public import TransfusionParallel
 import TransfusionTraining
 

@@ -4,6 +4,7 @@ import TransfusionConfig
 import TransfusionCoordinator
 import TransfusionCore
 import TransfusionData
+import TransfusionModels
 
 struct PlanCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

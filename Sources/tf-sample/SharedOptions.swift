@@ -1,8 +1,9 @@
 public import ArgumentParser
 import Foundation
 import TransfusionConfig
-public import TransfusionCore
+import TransfusionCore
 import TransfusionInference
+public import TransfusionModels
 
 /// Which model, and how it computes.
 struct ModelOptions: ParsableArguments {

@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import TransfusionCore
+import TransfusionModels
 import _TestUtilities
 
 /// tf-bench as a process. Its figures are this machine's; tests look at whether they can be true.

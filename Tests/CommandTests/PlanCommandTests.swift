@@ -2,6 +2,7 @@ import Foundation
 import Testing
 import TransfusionCoordinator
 import TransfusionCore
+import TransfusionModels
 import _TestUtilities
 
 /// `tf-coord plan` as a process, with rates from a file.

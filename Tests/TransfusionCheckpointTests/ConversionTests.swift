@@ -2,6 +2,7 @@ import Foundation
 import Testing
 import TransfusionCheckpoint
 import TransfusionCore
+import TransfusionModels
 import _TestUtilities
 
 @Suite struct ConversionTests {

@@ -2,6 +2,7 @@ import Foundation
 import Testing
 import TransfusionCheckpoint
 import TransfusionCore
+import TransfusionModels
 import _TestUtilities
 
 /// Opening models, as the commands do.

@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import TransfusionCore
+import TransfusionModels
 import _TestUtilities
 
 @testable import TransfusionConfig

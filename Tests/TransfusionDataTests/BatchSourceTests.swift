@@ -1,5 +1,6 @@
 import Testing
 import TransfusionCore
+import TransfusionModels
 
 @testable import TransfusionData
 

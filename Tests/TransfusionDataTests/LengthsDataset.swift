@@ -1,5 +1,6 @@
 import Foundation
 import TransfusionCore
+import TransfusionModels
 import _TestUtilities
 
 @testable import TransfusionData

@@ -1,6 +1,7 @@
 import Testing
 import TransfusionConfig
 import TransfusionCore
+import TransfusionModels
 import _TestUtilities
 
 @testable import TransfusionInference

@@ -3,6 +3,7 @@ import Testing
 import TransfusionConfig
 import TransfusionCore
 import TransfusionData
+import TransfusionModels
 import _TestUtilities
 
 @testable import TransfusionInference

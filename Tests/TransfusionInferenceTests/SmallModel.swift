@@ -1,4 +1,5 @@
 import TransfusionCore
+import TransfusionModels
 
 @testable import TransfusionInference
 

@@ -4,6 +4,7 @@ import TransfusionCheckpoint
 import TransfusionConfig
 import TransfusionCore
 import TransfusionData
+import TransfusionModels
 import TransfusionParallel
 import TransfusionTelemetry
 import _TestUtilities

@@ -1,4 +1,5 @@
-public import TransfusionCore
+import TransfusionCore
+public import TransfusionModels
 
 extension MachineRates {
     /// Round numbers near those of a small server.

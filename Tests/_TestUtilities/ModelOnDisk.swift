@@ -1,6 +1,7 @@
 internal import Foundation
 internal import TransfusionCheckpoint
-public import TransfusionCore
+import TransfusionCore
+public import TransfusionModels
 
 /// A small model with random weights in a directory: `config.json`, `model.safetensors` and the tokenizer of
 /// Tests/Fixtures/tokenizer.

@@ -1,4 +1,5 @@
 internal import TransfusionCore
+internal import TransfusionModels
 
 /// The small files beside an exported Llama, without which transformers takes other defaults than the model was trained
 /// with: it would leave out BOS, for one.

@@ -1,5 +1,6 @@
 internal import FoundationEssentials
 internal import TransfusionCore
+internal import TransfusionModels
 
 /// What a Llama's `config.json` or `params.json` says of it.
 struct LlamaDescription {

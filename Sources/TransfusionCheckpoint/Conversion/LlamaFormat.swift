@@ -1,5 +1,6 @@
 internal import FoundationEssentials
 internal import TransfusionCore
+internal import TransfusionModels
 
 /// What a plain Llama does not say about images; used when its weights start a Transfusion model.
 public struct ImageOptions: Sendable, Equatable {

@@ -1,4 +1,5 @@
 internal import TransfusionCore
+internal import TransfusionModels
 
 /// Meta's names for a Llama's tensors, and their order of rows.
 ///

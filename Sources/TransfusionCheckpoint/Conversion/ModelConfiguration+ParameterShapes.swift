@@ -1,5 +1,6 @@
 internal import FoundationEssentials
-public import TransfusionCore
+import TransfusionCore
+public import TransfusionModels
 
 extension ModelConfiguration {
     /// The name and global shape of every parameter that a model of this configuration has.

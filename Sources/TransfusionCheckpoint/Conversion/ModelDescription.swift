@@ -1,5 +1,6 @@
 internal import FoundationEssentials
 internal import TransfusionCore
+internal import TransfusionModels
 
 /// What a Transfusion model's `config.json` says: the configuration, and what the model was trained with.
 struct ModelDescription: Codable {

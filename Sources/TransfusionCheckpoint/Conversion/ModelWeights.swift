@@ -1,4 +1,5 @@
-public import TransfusionCore
+import TransfusionCore
+public import TransfusionModels
 
 /// A model on its way from one format to another.
 public struct ModelWeights: Sendable {

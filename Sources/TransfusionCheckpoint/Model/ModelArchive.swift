@@ -1,5 +1,6 @@
 internal import FoundationEssentials
 public import TransfusionCore
+public import TransfusionModels
 
 /// A model on disk, whatever holds it: a run, its checkpoints, one checkpoint, or safetensors files with a `config.json`.
 ///

@@ -1,5 +1,6 @@
 internal import Glibc
-public import TransfusionCore
+import TransfusionCore
+public import TransfusionModels
 
 /// What saving and loading cost on this machine, beside plain copies, writes and reads of the same bytes.
 public struct CheckpointBenchmark {

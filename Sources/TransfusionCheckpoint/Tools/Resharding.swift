@@ -1,4 +1,5 @@
 internal import TransfusionCore
+internal import TransfusionModels
 
 extension Checkpoint {
     /// Writes this checkpoint again as a job of `data × tensor` ranks would: one shard file for each.

@@ -1,5 +1,6 @@
 internal import Foundation
-public import TransfusionCore
+import TransfusionCore
+public import TransfusionModels
 
 extension MachineRates {
     private static let largestFile = 1 << 20

@@ -1,5 +1,6 @@
 internal import TransfusionConfig
 internal import TransfusionCore
+internal import TransfusionModels
 
 /// The layouts that a run could have on a cluster.
 struct LayoutCandidates {

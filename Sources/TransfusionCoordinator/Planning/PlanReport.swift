@@ -1,5 +1,6 @@
 public import TransfusionConfig
-public import TransfusionCore
+import TransfusionCore
+public import TransfusionModels
 
 /// What `tf-coord plan` answers: which layouts of a run fit a cluster and how fast they are, and what would make the
 /// others fit.

@@ -1,6 +1,7 @@
 internal import Foundation
 internal import TransfusionConfig
 internal import TransfusionCore
+import TransfusionModels
 
 /// A plan as a person reads it in a terminal.
 public struct PlanText: Sendable {

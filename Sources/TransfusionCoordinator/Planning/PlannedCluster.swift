@@ -1,4 +1,5 @@
-public import TransfusionCore
+import TransfusionCore
+public import TransfusionModels
 
 /// The hosts that a plan is for, all alike.
 public struct PlannedCluster: Sendable, Equatable, Codable {

@@ -1,5 +1,6 @@
 public import TransfusionConfig
-public import TransfusionCore
+import TransfusionCore
+public import TransfusionModels
 
 /// One way to train a model on a cluster: how the ranks are arranged, what each holds in memory, how long a step takes.
 public struct PlannedLayout: Sendable, Equatable, Codable {

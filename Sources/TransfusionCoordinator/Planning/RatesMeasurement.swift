@@ -3,6 +3,7 @@ internal import Subprocess
 internal import SystemPackage
 internal import TransfusionConfig
 public import TransfusionCore
+public import TransfusionModels
 
 /// Runs `tf-bench rates` of the directory where this program is, for a plan without a file of rates.
 public enum RatesMeasurement {

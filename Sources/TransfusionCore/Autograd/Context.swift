@@ -28,7 +28,7 @@ public final class Context {
     public var parameterIsReady: ((Parameter) -> Void)?
 
     /// Whether `recomputable` tensors are made again in the backward pass instead of kept.
-    var recomputesCheapTensors = false
+    package var recomputesCheapTensors = false
 
     private var tape: [(Gradients) throws -> Void] = []
     private(set) var isRecording = false
@@ -47,7 +47,7 @@ public final class Context {
     }
 
     /// Runs kernels on this thread; with sizes only, none.
-    func compute(_ kernels: () -> Void) {
+    package func compute(_ kernels: () -> Void) {
         if !isSizesOnly { kernels() }
     }
 
@@ -73,7 +73,7 @@ public final class Context {
     }
 
     /// A tensor of the computing type, or another, with undefined contents.
-    func empty(_ shape: [Int], _ type: ElementType? = nil) -> Tensor {
+    package func empty(_ shape: [Int], _ type: ElementType? = nil) -> Tensor {
         Tensor(shape, type ?? self.type, allocator: allocator)
     }
 
@@ -155,7 +155,7 @@ public final class Context {
     /// - Parameter make: Makes the tensor, of its own memory, from tensors that do not change.
     /// ### References
     /// Korthikanti et al. 2022, "Reducing activation recomputation in large transformer models", section 5.
-    func recomputable(_ make: @escaping () -> Tensor, _ use: (Tensor) throws -> Tensor) rethrows -> Tensor {
+    package func recomputable(_ make: @escaping () -> Tensor, _ use: (Tensor) throws -> Tensor) rethrows -> Tensor {
         let x = make()
         let y = try use(x)
         guard isRecording && recomputesCheapTensors else { return y }
@@ -185,7 +185,7 @@ public final class Context {
     }
 
     /// `x` as a tensor of `type`: itself, or a converted copy.
-    func converted(_ x: Tensor, to type: ElementType) -> Tensor {
+    package func converted(_ x: Tensor, to type: ElementType) -> Tensor {
         guard x.type != type else { return x }
         let y = empty(x.shape, type)
         parallel(x.count, grain: Self.grain) { range in
@@ -208,7 +208,7 @@ public final class Context {
 
 // Pointers for the C kernels, which know floats and the bits of a bf16.
 extension Tensor {
-    var floatPointer: UnsafeMutablePointer<Float> { f32.baseAddress! }
+    package var floatPointer: UnsafeMutablePointer<Float> { f32.baseAddress! }
     var halfPointer: UnsafeMutablePointer<UInt16> {
         precondition(type == .bf16, "a tensor of \(type) was used as bf16")
         return bytes.baseAddress!.assumingMemoryBound(to: UInt16.self)

@@ -18,7 +18,7 @@ public final class Gradients {
     }
 
     /// Adds `gradient` to the gradient of `tensor`. The caller may not change `gradient` afterwards.
-    func add(_ gradient: Tensor, to tensor: Tensor) {
+    package func add(_ gradient: Tensor, to tensor: Tensor) {
         precondition(gradient.count == tensor.count, "a gradient of \(gradient.shape) for a tensor of \(tensor.shape)")
         guard byTensor[ObjectIdentifier(tensor)] != nil else {
             byTensor[ObjectIdentifier(tensor)] = gradient

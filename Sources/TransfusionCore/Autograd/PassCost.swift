@@ -40,7 +40,7 @@ public struct PassCost: Sendable, Equatable {
     }
 
     /// The pass over so many times as many rows.
-    func repeated(_ count: Int) -> PassCost {
+    package func repeated(_ count: Int) -> PassCost {
         var all = self
         all.peakBytes *= count
         all.residentBytes *= count
@@ -53,7 +53,7 @@ public struct PassCost: Sendable, Equatable {
     /// What lies between two passes in operations and exchange, and needs the memory of the larger one.
     ///
     /// - Parameter share: 0 for `self`, 1 for `larger`.
-    func averaged(with larger: PassCost, share: Double) -> PassCost {
+    package func averaged(with larger: PassCost, share: Double) -> PassCost {
         func between(_ a: Double, _ b: Double) -> Double { a + share * (b - a) }
         var average = larger
         average.work.operations = between(work.operations, larger.work.operations)

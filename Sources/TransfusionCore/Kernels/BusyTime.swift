@@ -2,7 +2,7 @@
 struct BusyTime {
     private(set) var total = Duration.zero
 
-    mutating func add(since start: ContinuousClock.Instant) {
+    package mutating func add(since start: ContinuousClock.Instant) {
         total += .now - start
     }
 }

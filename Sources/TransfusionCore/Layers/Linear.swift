@@ -1,9 +1,9 @@
 /// `y = x · Wᵀ + b`, with `W` whole or split over the tensor-parallel group.
 ///
 /// Several named weights over the same input (q, k and v; gate and up) are one layer and one product.
-struct Linear {
+package struct Linear {
     /// `.whole`, `.outputs` (each rank makes its slice of y) or `.inputs` (each rank makes a partial sum of y).
-    enum Split {
+    package enum Split {
         case whole, outputs, inputs
     }
 
@@ -12,7 +12,7 @@ struct Linear {
     let bias: Parameter?
     private let split: Split
 
-    init(
+    package init(
         _ names: [String], inputs: Int, outputs: Int, split: Split = .whole, hasBias: Bool = false,
         standardDeviation: Float, biasDeviation: Float = 0, in builder: ParameterBuilder
     ) {
@@ -33,9 +33,9 @@ struct Linear {
     }
 
     /// See `TransfusionModel.pack`.
-    func pack(_ context: Context) { context.pack(weights) }
+    package func pack(_ context: Context) { context.pack(weights) }
 
-    func callAsFunction(_ x: Tensor, _ context: Context, result: ElementType? = nil) throws -> Tensor {
+    package func callAsFunction(_ x: Tensor, _ context: Context, result: ElementType? = nil) throws -> Tensor {
         switch split {
         case .whole: context.linear(x, weights, bias: bias, result: result)
         case .outputs: context.linear(try context.enterTensorParallel(x), weights, result: result)
@@ -45,16 +45,16 @@ struct Linear {
 }
 
 /// Root-mean-square normalisation of the residual stream, with a learned scale.
-struct RMSNorm {
+package struct RMSNorm {
     let weight: Parameter  // [width], f32
     let epsilon: Float
 
-    init(_ name: String, width: Int, epsilon: Float, in builder: ParameterBuilder) {
+    package init(_ name: String, width: Int, epsilon: Float, in builder: ParameterBuilder) {
         weight = builder.parameter(name + ".weight", [width], .ones)
         self.epsilon = epsilon
     }
 
-    func callAsFunction(_ x: Tensor, _ context: Context) -> Tensor {
+    package func callAsFunction(_ x: Tensor, _ context: Context) -> Tensor {
         context.rmsNorm(x, weight: weight, epsilon: epsilon)
     }
 }

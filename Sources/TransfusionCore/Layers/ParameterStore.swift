@@ -1,6 +1,6 @@
 /// Collects the parameters of a model while its layers are made, in the order in which the forward pass uses them.
 public final class ParameterBuilder {
-    private(set) var groups: [[Parameter]] = []
+    package private(set) var groups: [[Parameter]] = []
     private let tensorRank: Int
     private let tensorSize: Int
 
@@ -89,7 +89,7 @@ public final class ParameterStore {
     /// Gives each parameter its place in the flat order: groups of matrices, then groups of vectors.
     ///
     /// - Returns: How many elements both take, gaps for alignment included.
-    static func place(_ builder: ParameterBuilder) -> (matrices: Int, vectors: Int) {
+    package static func place(_ builder: ParameterBuilder) -> (matrices: Int, vectors: Int) {
         var offset = 0
         func place(_ groups: [[Parameter]]) {
             for group in groups {

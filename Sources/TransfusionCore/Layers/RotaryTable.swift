@@ -5,14 +5,14 @@ internal import Glibc
 /// The angle of position p and pair i is `p · base^(−2i / headWidth)`, computed in double.
 /// ### References
 /// Su et al. 2021, "RoFormer"; the rotate-half pairing of Hugging Face Llama.
-final class RotaryTable {
+package final class RotaryTable {
     private(set) var cosine: [Float] = []
     private(set) var sine: [Float] = []
     let headWidth: Int
     private let frequencies: [Double]
     private var positions = 0
 
-    init(headWidth: Int, base: Float) {
+    package init(headWidth: Int, base: Float) {
         self.headWidth = headWidth
         frequencies = (0..<headWidth / 2).map { pow(Double(base), -2 * Double($0) / Double(headWidth)) }
     }

@@ -7,7 +7,7 @@ extension Context {
     /// - Returns: `[rows, width]`.
     /// ### References
     /// Shazeer 2020, "GLU variants improve transformer", equation 6.
-    func swiGLU(_ gateUp: Tensor) -> Tensor {
+    package func swiGLU(_ gateUp: Tensor) -> Tensor {
         let width = gateUp.width / 2
         let y = empty([gateUp.rows, width])
         parallel(gateUp.rows, grain: Self.rowGrain(width)) { rows in
@@ -35,7 +35,7 @@ extension Context {
     }
 
     /// `y = x · sigmoid(x)`, element-wise.
-    func silu(_ x: Tensor) -> Tensor {
+    package func silu(_ x: Tensor) -> Tensor {
         let y = empty(x.shape)
         compute {
             switch type {
@@ -61,7 +61,7 @@ extension Context {
     ///   - x: `[rows, width]`, f32.
     ///   - branch: The same shape, in the context's type.
     /// - Returns: f32.
-    func add(_ x: Tensor, _ branch: Tensor) -> Tensor {
+    package func add(_ x: Tensor, _ branch: Tensor) -> Tensor {
         let y = empty(x.shape, .f32)
         parallel(x.count, grain: Self.grain) { range in
             let start = range.lowerBound

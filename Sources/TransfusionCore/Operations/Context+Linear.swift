@@ -9,7 +9,9 @@ extension Context {
     ///   - bias: `[outputs]` in f32, or nil. Only with one weight.
     ///   - result: The type of the result; the context's unless given. Sums are f32 in any case.
     /// - Returns: `[rows, sum of outputs]`.
-    func linear(_ x: Tensor, _ weights: [Parameter], bias: Parameter? = nil, result: ElementType? = nil) -> Tensor {
+    package func linear(_ x: Tensor, _ weights: [Parameter], bias: Parameter? = nil, result: ElementType? = nil)
+        -> Tensor
+    {
         let weight = Self.joined(weights.map(\.value))
         let y = empty([x.rows, weight.rows], result)
         let factor =

@@ -14,7 +14,7 @@ extension Context {
     ///   - targets: One token a row.
     ///   - scale: What the sum is multiplied by in the total loss.
     /// - Returns: Σ −log softmax(x · weightᵀ)[target], unscaled.
-    func linearCrossEntropy(_ x: Tensor, weight: Parameter, targets: [Int32], scale: Float) throws -> Double {
+    package func linearCrossEntropy(_ x: Tensor, weight: Parameter, targets: [Int32], scale: Float) throws -> Double {
         let vocabulary = weight.value.rows
         let isSplit = weight.shard != .replicated
         precondition(x.rows == targets.count, "\(targets.count) targets for \(x.rows) rows")
@@ -83,7 +83,7 @@ extension Context {
     ///   - images: How many images the rows hold.
     ///   - scale: What the sum over all elements is multiplied by in the total loss.
     /// - Returns: Σ (prediction − target)² of each image, unscaled.
-    func squaredError(_ prediction: Tensor, target: Tensor, images: Int, scale: Float) -> [Double] {
+    package func squaredError(_ prediction: Tensor, target: Tensor, images: Int, scale: Float) -> [Double] {
         precondition(prediction.count == target.count)
         let gradient = isRecording ? empty(prediction.shape) : nil
         let count = images == 0 ? 0 : prediction.count / images

@@ -10,7 +10,8 @@ extension Context {
     ///   - patches: `[images · patchesPerImage, width]` in the context's type, or nil without images.
     ///   - imageStarts: The first row of each image.
     /// - Returns: `[rows, width]`, f32.
-    func embed(_ tokens: [Int32], embedding: Parameter, patches: Tensor?, imageStarts: [Int32]) throws -> Tensor {
+    package func embed(_ tokens: [Int32], embedding: Parameter, patches: Tensor?, imageStarts: [Int32]) throws -> Tensor
+    {
         let width = embedding.value.width
         let ids = integers(localTokens(tokens, in: embedding))
         let x = empty([tokens.count, width], .f32)
@@ -57,7 +58,7 @@ extension Context {
     /// The given rows of `x`, in the given order.
     ///
     /// - Parameter x: `[rows, width]` in the context's type.
-    func gather(_ x: Tensor, rows indices: [Int32]) -> Tensor {
+    package func gather(_ x: Tensor, rows indices: [Int32]) -> Tensor {
         let rowBytes = x.width * x.type.byteCount
         let y = empty([indices.count, x.width])
         let source = x.bytes.baseAddress!, target = y.bytes.baseAddress!
@@ -83,7 +84,7 @@ extension Context {
     }
 
     /// `x` as often as it takes to have `count` rows, copy after copy.
-    func repeated(_ x: Tensor, to count: Int) -> Tensor {
+    package func repeated(_ x: Tensor, to count: Int) -> Tensor {
         guard x.rows != count else { return x }
         precondition(!isRecording && rowOffsets == nil, "rows are repeated where nothing is trained")
         precondition(count.isMultiple(of: x.rows), "\(x.rows) rows do not repeat to \(count)")
@@ -99,7 +100,7 @@ extension Context {
     /// - Parameters:
     ///   - x: `[groups · group, width]`.
     ///   - addend: `[groups, width]`.
-    func addToGroups(_ x: Tensor, _ addend: Tensor) -> Tensor {
+    package func addToGroups(_ x: Tensor, _ addend: Tensor) -> Tensor {
         let groups = addend.rows, group = x.rows / max(addend.rows, 1), width = x.width
         let y = empty(x.shape)
         compute {

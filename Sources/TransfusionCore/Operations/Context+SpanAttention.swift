@@ -5,7 +5,7 @@ extension Context {
     ///
     /// ### References
     /// Su et al. 2021, "RoFormer", equation 34, with the halves of a head as pairs (Hugging Face's Llama).
-    func rotaryEmbedding(_ queryKeyValue: Tensor, _ rows: AttentionRows, _ rotary: RotaryTable) -> Tensor {
+    package func rotaryEmbedding(_ queryKeyValue: Tensor, _ rows: AttentionRows, _ rotary: RotaryTable) -> Tensor {
         compute { rotary.extend(to: rows.positionCount) }
         // Query heads and key heads lie next to each other: one rotation turns both.
         let heads = 2 * (queryKeyValue.width / 3 / rotary.headWidth)
@@ -25,7 +25,7 @@ extension Context {
     /// - Returns: `[rows, width]`.
     /// ### References
     /// Vaswani et al. 2017, equation 1; Dao et al. 2022 (softmax over tiles, recomputed in the backward pass).
-    func spanAttention(
+    package func spanAttention(
         _ queryKeyValue: Tensor, _ rows: AttentionRows, headWidth: Int, cache: KeyValueCache.Layer?
     ) -> Tensor {
         let width = queryKeyValue.width / 3, heads = width / headWidth

@@ -40,7 +40,7 @@ extension Context {
 
     /// Begins a pass over `x`, the residual stream of all rows: from here each rank keeps its run of them, if the context
     /// is to share rows out.
-    func shareRows(_ x: Tensor) -> Tensor {
+    package func shareRows(_ x: Tensor) -> Tensor {
         let group = tensorParallel
         guard sharesRows, group.size > 1 else {
             rowOffsets = nil
@@ -54,7 +54,7 @@ extension Context {
     }
 
     /// Ends what `shareRows` began: all rows on every rank. What follows is computed alike by all ranks.
-    func collectRows(_ x: Tensor) throws -> Tensor {
+    package func collectRows(_ x: Tensor) throws -> Tensor {
         guard let rowOffsets else { return x }
         return record(try allRows(x, rowOffsets, site: "all rows")) { [self] dy, gradients in
             gradients.add(ownRows(dy, rowOffsets), to: x)

@@ -61,7 +61,7 @@ extension Context {
 
     /// The logits of the whole vocabulary, of which `part` has this rank's columns. Only for sampling and comparison:
     /// it is not recorded.
-    func wholeLogits(_ part: Tensor, _ head: Parameter) throws -> Tensor {
+    package func wholeLogits(_ part: Tensor, _ head: Parameter) throws -> Tensor {
         guard head.shard != .replicated else { return part }
         let group = tensorParallel
         let vocabulary = head.globalShape[0]

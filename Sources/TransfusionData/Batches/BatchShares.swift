@@ -1,4 +1,5 @@
 internal import TransfusionCore
+internal import TransfusionModels
 
 /// What batches hold on average, beside what was asked for.
 public struct BatchShares: Sendable, Equatable, Codable, CustomStringConvertible {

@@ -1,5 +1,6 @@
 internal import Synchronization
-public import TransfusionCore
+import TransfusionCore
+public import TransfusionModels
 
 /// The global batches of a training run: batch `step` is a pure function of (data set, settings, step).
 ///

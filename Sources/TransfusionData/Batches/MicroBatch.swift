@@ -1,4 +1,5 @@
-public import TransfusionCore
+import TransfusionCore
+public import TransfusionModels
 
 /// Some sequences of a global batch, ready for the model.
 public struct MicroBatch: Sendable {

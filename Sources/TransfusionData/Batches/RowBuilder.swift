@@ -1,4 +1,5 @@
 internal import TransfusionCore
+internal import TransfusionModels
 
 /// Lays documents one after the other into the rows of a micro-batch.
 struct RowBuilder {

@@ -1,5 +1,6 @@
 internal import TransfusionCore
 internal import TransfusionData
+import TransfusionModels
 
 /// A prompt on its way to a picture.
 struct Prompt {

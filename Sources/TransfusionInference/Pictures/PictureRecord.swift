@@ -1,6 +1,7 @@
 internal import Foundation
 internal import TransfusionCore
 internal import TransfusionData
+internal import TransfusionModels
 
 /// How a picture was made: what its PNG and `prompts.jsonl` say of it.
 public struct PictureRecord: Codable, Sendable, Equatable {

@@ -2,6 +2,7 @@ internal import TransfusionCheckpoint
 internal import TransfusionConfig
 internal import TransfusionCore
 internal import TransfusionData
+internal import TransfusionModels
 
 /// Says what pictures show: all of `tf-sample caption`.
 public struct CaptionRequest: Sendable {

@@ -2,6 +2,7 @@ internal import TransfusionCheckpoint
 internal import TransfusionConfig
 internal import TransfusionCore
 internal import TransfusionData
+import TransfusionModels
 
 /// The captions of a data set as prompts: first those trained on, then those held out.
 struct DatasetPrompts {

@@ -2,6 +2,7 @@ import Testing
 import _TestUtilities
 
 @testable import TransfusionCore
+@testable import TransfusionModels
 
 @Suite struct SpanAttentionTests {
     @Test(arguments: Fixture.all("span_attention"), computingTypes)

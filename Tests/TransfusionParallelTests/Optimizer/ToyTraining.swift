@@ -1,4 +1,5 @@
 import TransfusionCore
+import TransfusionModels
 import TransfusionParallel
 
 /// A few steps of a very small model on made-up data, over any mesh of threads.

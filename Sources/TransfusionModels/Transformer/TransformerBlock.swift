@@ -1,0 +1,98 @@
+import TransfusionCore
+
+/// One Llama block: pre-norm attention and pre-norm SwiGLU, each added to the residual stream.
+struct TransformerBlock {
+    let attentionNorm: RMSNorm
+    let attention: SelfAttention
+    let feedForwardNorm: RMSNorm
+    let feedForward: FeedForward
+
+    init(_ index: Int, _ configuration: ModelConfiguration, rotary: RotaryTable, in builder: ParameterBuilder) {
+        let name = "model.layers.\(index)"
+        let epsilon = configuration.rmsNormEpsilon
+        attentionNorm = RMSNorm(name + ".input_layernorm", width: configuration.width, epsilon: epsilon, in: builder)
+        attention = SelfAttention(name + ".self_attn", index, configuration, rotary: rotary, in: builder)
+        feedForwardNorm = RMSNorm(
+            name + ".post_attention_layernorm", width: configuration.width, epsilon: epsilon, in: builder)
+        feedForward = FeedForward(name + ".mlp", configuration, in: builder)
+    }
+
+    var linearLayers: [Linear] {
+        [attention.queryKeyValue, attention.output, feedForward.gateUp, feedForward.down]
+    }
+
+    /// - Parameter x: The residual stream `[rows, width]`, f32. Fewer rows than `rows` has are repeated, once attention
+    ///   tells them apart.
+    func callAsFunction(_ x: Tensor, _ rows: AttentionRows, _ context: Context) throws -> Tensor {
+        let branch = try attention(attentionNorm(x, context), rows, context)
+        let x = context.add(context.repeated(x, to: branch.rows), branch)
+        return context.add(x, try feedForward(feedForwardNorm(x, context), context))
+    }
+}
+
+/// Multi-head attention in which each row sees an interval of rows.
+struct SelfAttention {
+    let queryKeyValue: Linear
+    let output: Linear
+    private let layer: Int
+    private let headWidth: Int
+    private let rotary: RotaryTable
+
+    init(
+        _ name: String, _ layer: Int, _ configuration: ModelConfiguration, rotary: RotaryTable,
+        in builder: ParameterBuilder
+    ) {
+        let width = configuration.width
+        self.layer = layer
+        self.rotary = rotary
+        headWidth = configuration.headWidth
+        queryKeyValue = Linear(
+            ["q_proj", "k_proj", "v_proj"].map { "\(name).\($0)" }, inputs: width, outputs: width, split: .outputs,
+            standardDeviation: configuration.initialDeviation, in: builder)
+        output = Linear(
+            [name + ".o_proj"], inputs: width, outputs: width, split: .inputs,
+            standardDeviation: configuration.initialResidualDeviation, in: builder)
+    }
+
+    func callAsFunction(_ x: Tensor, _ rows: AttentionRows, _ context: Context) throws -> Tensor {
+        let projected = context.repeated(try queryKeyValue(x, context), to: rows.count)
+        let rotated = context.rotaryEmbedding(projected, rows, rotary)
+        return try context.recomputable {
+            context.spanAttention(rotated, rows, headWidth: headWidth, cache: rows.cache?.layers[layer])
+        } _: {
+            try output($0, context)
+        }
+    }
+}
+
+/// `down(silu(gate(x)) · up(x))`.
+struct FeedForward {
+    let gateUp: Linear
+    let down: Linear
+
+    init(_ name: String, _ configuration: ModelConfiguration, in builder: ParameterBuilder) {
+        gateUp = Linear(
+            ["gate_proj", "up_proj"].map { "\(name).\($0)" }, inputs: configuration.width,
+            outputs: configuration.feedForward, split: .outputs, standardDeviation: configuration.initialDeviation,
+            in: builder)
+        down = Linear(
+            [name + ".down_proj"], inputs: configuration.feedForward, outputs: configuration.width, split: .inputs,
+            standardDeviation: configuration.initialResidualDeviation, in: builder)
+    }
+
+    func callAsFunction(_ x: Tensor, _ context: Context) throws -> Tensor {
+        let gateUp = try gateUp(x, context)
+        return try context.recomputable {
+            context.swiGLU(gateUp)
+        } _: {
+            try down($0, context)
+        }
+    }
+}
+
+extension ModelConfiguration {
+    /// The deviation of initial weights: sqrt(2 / 5d), Nguyen and Salazar 2019, "Transformers without tears".
+    public var initialDeviation: Float { (0.4 / Float(width)).squareRoot() }
+    /// The same for layers that write into the residual stream, which sums two of them a block.
+    var initialResidualDeviation: Float { initialDeviation / Float(2 * layers).squareRoot() }
+}

@@ -1,0 +1,203 @@
+import TransfusionCore
+
+/// The sizes and options that define a Transfusion model.
+///
+/// As JSON it has the field names of a Hugging Face Llama `config.json`, plus the image fields.
+public struct ModelConfiguration: Sendable, Equatable {
+    public var layers: Int
+    public var width: Int
+    public var heads: Int
+    /// The hidden width of the feed-forward network.
+    public var feedForward: Int
+    /// Number of token ids, BOI and EOI included.
+    public var vocabulary: Int
+    public var patchSize: Int
+    public var imageChannels: Int
+    public var imageHeight: Int
+    public var imageWidth: Int
+    public var beginOfText: Int32
+    public var endOfText: Int32
+    public var beginOfImage: Int32
+    public var endOfImage: Int32
+    public var rmsNormEpsilon: Float = 1e-5
+    public var ropeBase: Float = 10000
+    /// Where the timestep embedding joins the patches: before the patch projection (the paper) or after it.
+    public var timestepAfterProjection = false
+    public var rowOptions = RowLayout.Options()
+
+    public init(
+        layers: Int, width: Int, heads: Int, feedForward: Int, vocabulary: Int, patchSize: Int, imageChannels: Int,
+        imageHeight: Int, imageWidth: Int, beginOfText: Int32, endOfText: Int32, beginOfImage: Int32,
+        endOfImage: Int32
+    ) {
+        self.layers = layers
+        self.width = width
+        self.heads = heads
+        self.feedForward = feedForward
+        self.vocabulary = vocabulary
+        self.patchSize = patchSize
+        self.imageChannels = imageChannels
+        self.imageHeight = imageHeight
+        self.imageWidth = imageWidth
+        self.beginOfText = beginOfText
+        self.endOfText = endOfText
+        self.beginOfImage = beginOfImage
+        self.endOfImage = endOfImage
+    }
+
+    public var headWidth: Int { width / heads }
+    public var patchesPerImage: Int { (imageHeight / patchSize) * (imageWidth / patchSize) }
+    /// Numbers in one patch vector: rows, columns, channels, with the channel fastest.
+    public var patchWidth: Int { patchSize * patchSize * imageChannels }
+
+    /// Llama's feed-forward width for a model width: 8d/3, rounded up to a multiple of 256.
+    public static func llamaFeedForward(width: Int) -> Int {
+        (8 * width / 3 + 255) / 256 * 256
+    }
+}
+
+/// The sizes of the paper's Table 2, and one for a laptop.
+public enum ModelPreset: String, Sendable, CaseIterable {
+    case tiny
+    case size0_16B = "0.16b"
+    case size0_37B = "0.37b"
+    case size0_76B = "0.76b"
+    case size1_4B = "1.4b"
+    case size7B = "7b"
+
+    public var sizes: (layers: Int, width: Int, heads: Int, feedForward: Int) {
+        switch self {
+        case .tiny: (4, 256, 4, 688)
+        case .size0_16B: (16, 768, 12, 2048)
+        case .size0_37B: (24, 1024, 16, 2816)
+        case .size0_76B: (24, 1536, 24, 4096)
+        case .size1_4B: (24, 2048, 16, 5632)
+        case .size7B: (32, 4096, 32, 11008)
+        }
+    }
+}
+
+/// Why a model configuration is impossible.
+public struct ModelConfigurationProblem: Error, Equatable, CustomStringConvertible {
+    /// The configuration key, as in `model.heads`.
+    public let key: String
+    public let message: String
+    public var description: String { "\(key): \(message)" }
+}
+
+extension ModelConfiguration {
+    /// Everything that is wrong with the configuration; empty when a model can be made of it.
+    public func problems() -> [ModelConfigurationProblem] {
+        var problems: [ModelConfigurationProblem] = []
+        func require(_ holds: Bool, _ key: String, _ message: @autoclosure () -> String) {
+            if !holds { problems.append(ModelConfigurationProblem(key: "model." + key, message: message())) }
+        }
+        let positive = [
+            ("layers", layers), ("width", width), ("heads", heads), ("ffn", feedForward), ("vocab", vocabulary),
+            ("patch", patchSize), ("image.channels", imageChannels), ("image.height", imageHeight),
+            ("image.width", imageWidth),
+        ]
+        // The bounds keep every product of sizes inside an Int, and the names of all layers' tensors in memory, whatever a
+        // file says.
+        for (key, value) in positive {
+            let most = key == "layers" ? 1 << 16 : 1 << 20
+            require((1...most).contains(value), key, "must lie between 1 and \(most), not \(value)")
+        }
+        guard problems.isEmpty else { return problems }
+        // The tensors of a file bound the other sizes; of the image's height and width they say nothing.
+        require(
+            imageChannels * imageHeight * imageWidth <= 1 << 30, "image.height",
+            "an image of \(imageChannels) × \(imageHeight) × \(imageWidth) has more than \(1 << 30) numbers")
+        require(width % heads == 0, "heads", "\(heads) heads do not divide the width \(width)")
+        if width % heads == 0 {
+            require(
+                headWidth % 2 == 0, "heads", "rotary embedding needs an even head width, not \(width)/\(heads)")
+        }
+        require(
+            imageHeight % patchSize == 0 && imageWidth % patchSize == 0, "patch",
+            "a patch of \(patchSize) does not divide an image of \(imageHeight) × \(imageWidth)")
+        for (key, token) in [
+            ("bos", beginOfText), ("eos", endOfText), ("boi", beginOfImage), ("eoi", endOfImage),
+        ] {
+            require(
+                token >= 0 && Int(token) < vocabulary, key,
+                "token \(token) lies outside the vocabulary of \(vocabulary)")
+        }
+        require(
+            rmsNormEpsilon > 0 && rmsNormEpsilon <= 1, "norm_epsilon",
+            "must lie above 0 and at most at 1, not at \(rmsNormEpsilon)")
+        require((2...1e9).contains(ropeBase), "rope_base", "must lie between 2 and 1e9, not at \(ropeBase)")
+        require(beginOfImage != endOfImage, "eoi", "BOI and EOI are the same token \(endOfImage)")
+        return problems
+    }
+}
+
+extension ModelConfiguration: Codable {
+    private enum CodingKeys: String, CodingKey {
+        case architectures
+        case modelType = "model_type"
+        case hiddenAct = "hidden_act"
+        case tieWordEmbeddings = "tie_word_embeddings"
+        case keyValueHeads = "num_key_value_heads"
+        case layers = "num_hidden_layers"
+        case width = "hidden_size"
+        case heads = "num_attention_heads"
+        case feedForward = "intermediate_size"
+        case vocabulary = "vocab_size"
+        case patchSize = "patch_size"
+        case imageChannels = "image_channels"
+        case imageHeight = "image_height"
+        case imageWidth = "image_width"
+        case beginOfText = "bos_token_id"
+        case endOfText = "eos_token_id"
+        case beginOfImage = "boi_token_id"
+        case endOfImage = "eoi_token_id"
+        case rmsNormEpsilon = "rms_norm_eps"
+        case ropeBase = "rope_theta"
+        case timestepAfterProjection = "timestep_after_projection"
+        case rowOptions = "row_options"
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        func number(_ key: CodingKeys) throws -> Int { try values.decode(Int.self, forKey: key) }
+        func token(_ key: CodingKeys) throws -> Int32 { try values.decode(Int32.self, forKey: key) }
+        self.init(
+            layers: try number(.layers), width: try number(.width), heads: try number(.heads),
+            feedForward: try number(.feedForward), vocabulary: try number(.vocabulary),
+            patchSize: try number(.patchSize), imageChannels: try number(.imageChannels),
+            imageHeight: try number(.imageHeight), imageWidth: try number(.imageWidth),
+            beginOfText: try token(.beginOfText), endOfText: try token(.endOfText),
+            beginOfImage: try token(.beginOfImage), endOfImage: try token(.endOfImage))
+        rmsNormEpsilon = try values.decodeIfPresent(Float.self, forKey: .rmsNormEpsilon) ?? 1e-5
+        ropeBase = try values.decodeIfPresent(Float.self, forKey: .ropeBase) ?? 10000
+        timestepAfterProjection = try values.decodeIfPresent(Bool.self, forKey: .timestepAfterProjection) ?? false
+        rowOptions = try values.decodeIfPresent(RowLayout.Options.self, forKey: .rowOptions) ?? RowLayout.Options()
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(["LlamaForCausalLM"], forKey: .architectures)
+        try values.encode("llama", forKey: .modelType)
+        try values.encode("silu", forKey: .hiddenAct)
+        try values.encode(false, forKey: .tieWordEmbeddings)
+        try values.encode(heads, forKey: .keyValueHeads)
+        try values.encode(layers, forKey: .layers)
+        try values.encode(width, forKey: .width)
+        try values.encode(heads, forKey: .heads)
+        try values.encode(feedForward, forKey: .feedForward)
+        try values.encode(vocabulary, forKey: .vocabulary)
+        try values.encode(patchSize, forKey: .patchSize)
+        try values.encode(imageChannels, forKey: .imageChannels)
+        try values.encode(imageHeight, forKey: .imageHeight)
+        try values.encode(imageWidth, forKey: .imageWidth)
+        try values.encode(beginOfText, forKey: .beginOfText)
+        try values.encode(endOfText, forKey: .endOfText)
+        try values.encode(beginOfImage, forKey: .beginOfImage)
+        try values.encode(endOfImage, forKey: .endOfImage)
+        try values.encode(rmsNormEpsilon, forKey: .rmsNormEpsilon)
+        try values.encode(ropeBase, forKey: .ropeBase)
+        try values.encode(timestepAfterProjection, forKey: .timestepAfterProjection)
+        try values.encode(rowOptions, forKey: .rowOptions)
+    }
+}

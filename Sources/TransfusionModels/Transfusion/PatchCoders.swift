@@ -1,0 +1,137 @@
+internal import Glibc
+public import TransfusionCore
+
+/// From noised patches and their timestep to vectors of the transformer.
+///
+/// The timestep becomes a vector by sinusoid → linear → SiLU → linear; that vector, projected to the size of a patch, is
+/// added to every patch of its image before the patch projection (or, by an option, as it is after the projection).
+///
+/// ### References
+/// Transfusion section 3 (the linear variant); decision D6 in docs/method.md.
+struct PatchEncoder {
+    static let sinusoidWidth = 256
+
+    let timestepIn: Linear
+    let timestepOut: Linear
+    /// Nil when the timestep joins after the patch projection.
+    let timestepProjection: Linear?
+    let projection: Linear
+
+    init(_ configuration: ModelConfiguration, in builder: ParameterBuilder) {
+        let width = configuration.width, deviation = configuration.initialDeviation
+        func linear(_ name: String, _ inputs: Int, _ outputs: Int) -> Linear {
+            Linear(
+                ["patch_encoder." + name], inputs: inputs, outputs: outputs, hasBias: true,
+                standardDeviation: deviation, in: builder)
+        }
+        timestepIn = linear("timestep.linear_1", Self.sinusoidWidth, width)
+        timestepOut = linear("timestep.linear_2", width, width)
+        timestepProjection =
+            configuration.timestepAfterProjection
+            ? nil : linear("timestep.projection", width, configuration.patchWidth)
+        // The constant is longer than a patch. Without it RMSNorm divides every patch by its own length, and that length
+        // is part of the noise to be found.
+        projection = Linear(
+            ["patch_encoder.projection"], inputs: configuration.patchWidth, outputs: width, hasBias: true,
+            standardDeviation: (1 / Float(configuration.patchWidth)).squareRoot(), biasDeviation: 2, in: builder)
+    }
+
+    /// - Returns: `[images · patchesPerImage, width]` in the context's type.
+    func callAsFunction(_ images: NoisedImages, _ context: Context) throws -> Tensor {
+        let sinusoid = context.tensor(
+            images.timesteps.flatMap(Self.sinusoid), [images.timesteps.count, Self.sinusoidWidth])
+        let timestep = try timestepOut(context.silu(try timestepIn(sinusoid, context)), context)
+        if let timestepProjection {
+            let addend = try timestepProjection(timestep, context)
+            return try projection(context.addToGroups(images.patches, addend), context)
+        }
+        return context.addToGroups(try projection(images.patches, context), timestep)
+    }
+
+    /// cos ‖ sin of the timestep at the frequencies `10000^(−j / 128)`.
+    static func sinusoid(_ timestep: Int32) -> [Float] {
+        let half = sinusoidWidth / 2
+        let angles = (0..<half).map { Double(timestep) * pow(10000, -Double($0) / Double(half)) }
+        return angles.map { Float(cos($0)) } + angles.map { Float(sin($0)) }
+    }
+}
+
+/// From vectors of the transformer to predicted noise.
+struct PatchDecoder {
+    let projection: Linear
+
+    init(_ configuration: ModelConfiguration, in builder: ParameterBuilder) {
+        projection = Linear(
+            ["patch_decoder.projection"], inputs: configuration.width, outputs: configuration.patchWidth,
+            hasBias: true, standardDeviation: configuration.initialDeviation, in: builder)
+    }
+
+    /// - Returns: `[rows, patchWidth]`, f32.
+    func callAsFunction(_ x: Tensor, _ context: Context) throws -> Tensor {
+        try projection(x, context, result: .f32)
+    }
+}
+
+/// Images on their way into the model: noised, cut into patches, with what the model shall find in them.
+public struct NoisedImages {
+    /// x_t as patches, `[images · patchesPerImage, patchWidth]`, in the context's type.
+    let patches: Tensor
+    /// The timestep of each image, from 0.
+    let timesteps: [Int32]
+    /// ε as patches, f32; nil when sampling.
+    let noise: Tensor?
+
+    public var count: Int { timesteps.count }
+
+    /// Adds noise to images, as in training.
+    ///
+    /// - Parameters:
+    ///   - latents: x0, `[images, channels, height, width]`; empty with sizes only.
+    ///   - noise: ε, the same shape.
+    ///   - timesteps: One for each image, in `0..<schedule.timesteps`.
+    public init(
+        latents: [Float], noise: [Float], timesteps: [Int32], schedule: NoiseSchedule,
+        configuration: ModelConfiguration, _ context: Context
+    ) {
+        let order = Patches(configuration)
+        var noised = [Float](repeating: 0, count: latents.count)
+        context.compute {
+            precondition(latents.count == timesteps.count * order.imageCount && noise.count == latents.count)
+            for (image, timestep) in timesteps.enumerated() {
+                let signal = Float(schedule.signal(Int(timestep))), deviation = Float(schedule.deviation(Int(timestep)))
+                for i in image * order.imageCount..<(image + 1) * order.imageCount {
+                    noised[i] = signal * latents[i] + deviation * noise[i]
+                }
+            }
+        }
+        let count = timesteps.count
+        self.init(
+            patches: context.converted(Self.patches(noised, count, configuration, context), to: context.type),
+            timesteps: timesteps, noise: Self.patches(noise, count, configuration, context))
+    }
+
+    /// Images that are noised already, as in sampling.
+    public init(noised: [Float], timesteps: [Int32], configuration: ModelConfiguration, _ context: Context) {
+        self.init(
+            patches: context.converted(
+                Self.patches(noised, timesteps.count, configuration, context), to: context.type),
+            timesteps: timesteps, noise: nil)
+    }
+
+    private init(patches: Tensor, timesteps: [Int32], noise: Tensor?) {
+        self.patches = patches
+        self.timesteps = timesteps
+        self.noise = noise
+    }
+
+    private static func patches(
+        _ images: [Float], _ count: Int, _ configuration: ModelConfiguration, _ context: Context
+    ) -> Tensor {
+        let order = Patches(configuration)
+        let patches = context.empty([count * configuration.patchesPerImage, configuration.patchWidth], .f32)
+        context.compute {
+            images.withUnsafeBufferPointer { order.split($0.baseAddress!, into: patches.floatPointer, count: count) }
+        }
+        return patches
+    }
+}

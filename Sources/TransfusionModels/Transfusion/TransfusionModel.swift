@@ -1,0 +1,197 @@
+public import TransfusionCore
+
+/// One transformer that predicts the next text token and, with the same weights, the noise in image patches.
+///
+/// ### References
+/// Zhou et al. 2024, "Transfusion" (arXiv 2408.11039); the transformer is Llama's, with untied embeddings.
+public final class TransfusionModel {
+    /// Which activations of a block are computed again in the backward pass instead of kept.
+    public enum Recomputation: String, Sendable, CaseIterable {
+        case none
+        /// Attention and SwiGLU, but no product with weights.
+        case selective
+        /// Every block.
+        case full
+    }
+
+    public let configuration: ModelConfiguration
+    public let parameters: ParameterStore
+    public let recomputation: Recomputation
+
+    private let layers: Layers
+
+    private struct Layers {
+        let embedding: Parameter
+        let patchEncoder: PatchEncoder
+        let blocks: [TransformerBlock]
+        let norm: RMSNorm
+        let head: Parameter
+        let patchDecoder: PatchDecoder
+
+        init(_ configuration: ModelConfiguration, in builder: ParameterBuilder) {
+            let tableShape = [configuration.vocabulary, configuration.width]
+            let deviation = Parameter.Initialization.normal(standardDeviation: configuration.initialDeviation)
+            let rotary = RotaryTable(headWidth: configuration.headWidth, base: configuration.ropeBase)
+            // Unit rows, like those of the patches beside them.
+            embedding = builder.parameter(
+                "model.embed_tokens.weight", tableShape, splitAlong: 0, .normal(standardDeviation: 1))
+            patchEncoder = PatchEncoder(configuration, in: builder)
+            blocks = (0..<configuration.layers).map { TransformerBlock($0, configuration, rotary: rotary, in: builder) }
+            norm = RMSNorm("model.norm", width: configuration.width, epsilon: configuration.rmsNormEpsilon, in: builder)
+            head = builder.parameter("lm_head.weight", tableShape, splitAlong: 0, deviation)
+            patchDecoder = PatchDecoder(configuration, in: builder)
+        }
+    }
+
+    /// The parameters of a rank, those of the whole model by default, without memory for their values.
+    public static func parameters(
+        _ configuration: ModelConfiguration, tensorRank: Int = 0, tensorSize: Int = 1
+    ) -> [Parameter] {
+        let builder = ParameterBuilder(tensorRank: tensorRank, tensorSize: tensorSize)
+        _ = Layers(configuration, in: builder)
+        return builder.groups.flatMap { $0 }
+    }
+
+    /// How many parameters the whole model has, without making it.
+    public static func parameterCount(_ configuration: ModelConfiguration) -> Int {
+        parameters(configuration).reduce(0) { $0 + $1.globalCount }
+    }
+
+    /// How many elements a rank's matrices and vectors take, gaps for alignment included, without making the model.
+    public static func elementCounts(
+        _ configuration: ModelConfiguration, tensorRank: Int = 0, tensorSize: Int = 1
+    ) -> (matrices: Int, vectors: Int) {
+        let builder = ParameterBuilder(tensorRank: tensorRank, tensorSize: tensorSize)
+        _ = Layers(configuration, in: builder)
+        return ParameterStore.place(builder)
+    }
+
+    /// A model without values: initialise or load `parameters` before use.
+    ///
+    /// - Parameters:
+    ///   - gradients: Makes the buffer for the gradients, given its length; nil for a model that is not trained.
+    public init(
+        _ configuration: ModelConfiguration, _ context: Context, recomputation: Recomputation = .none,
+        gradients: ((Int) throws -> Tensor)? = nil
+    ) rethrows {
+        self.configuration = configuration
+        self.recomputation = recomputation
+        let builder = ParameterBuilder(
+            tensorRank: context.tensorParallel.rank, tensorSize: context.tensorParallel.size)
+        layers = Layers(configuration, in: builder)
+        parameters = try ParameterStore(
+            builder, type: context.type, allocator: context.allocator, gradients: gradients)
+    }
+
+    /// Puts the weights of the blocks in the order in which products read them, which these then need not do themselves.
+    ///
+    /// For a model that shall only compute: its parameters can no longer be read, trained or written.
+    public func pack(_ context: Context) {
+        precondition(parameters.gradients == nil, "a model that is trained cannot be packed")
+        for block in layers.blocks {
+            for layer in block.linearLayers { layer.pack(context) }
+        }
+    }
+
+    /// The transformer's result for every row, after the last norm: `[rows, width]` in the context's type.
+    ///
+    /// - Parameters:
+    ///   - tokens: The token of each row, -1 at patches. The branches of guidance begin with the same rows: here they may
+    ///     stand once, if `rows` has them as often as there are branches.
+    ///   - images: The images at the rows of `imageStarts`, in that order; nil without images.
+    public func hiddenStates(
+        tokens: [Int32], images: NoisedImages?, imageStarts: [Int32], rows: AttentionRows, _ context: Context
+    ) throws -> Tensor {
+        let patches = try images.map { try layers.patchEncoder($0, context) }
+        var x = context.shareRows(
+            try context.embed(tokens, embedding: layers.embedding, patches: patches, imageStarts: imageStarts))
+        context.recomputesCheapTensors = recomputation == .selective
+        for block in layers.blocks {
+            switch recomputation {
+            case .none, .selective: x = try block(x, rows, context)
+            case .full: x = try context.checkpointed(x) { try block($0, rows, context) }
+            }
+        }
+        return try context.collectRows(layers.norm(x, context))
+    }
+
+    /// The logits of the given rows: `[rows, vocabulary]`, f32.
+    public func logits(_ hidden: Tensor, rows: [Int32], _ context: Context) throws -> Tensor {
+        try context.wholeLogits(
+            context.linear(context.gather(hidden, rows: rows), [layers.head], result: .f32), layers.head)
+    }
+
+    /// The noise that the model finds in the images at `imageStarts`: `[images, channels, height, width]`.
+    public func predictedNoise(_ hidden: Tensor, imageStarts: [Int32], _ context: Context) throws -> [Float] {
+        let prediction = try layers.patchDecoder(patchRows(hidden, imageStarts, context), context)
+        let order = Patches(configuration)
+        return [Float](unsafeUninitializedCapacity: prediction.count) { buffer, count in
+            order.join(prediction.f32.baseAddress!, into: buffer.baseAddress!, count: imageStarts.count)
+            count = prediction.count
+        }
+    }
+
+    /// What a batch cost: sums, so that they can be added over micro-batches and ranks.
+    public struct Losses: Sendable, Equatable {
+        /// Σ −log p over the rows with a target.
+        public var text = 0.0
+        /// Σ over images of the mean squared error of the predicted noise.
+        public var image = 0.0
+
+        public init(text: Double = 0, image: Double = 0) {
+            self.text = text
+            self.image = image
+        }
+    }
+
+    /// The factors that make a total loss of the sums: `text · Losses.text + image · Losses.image`.
+    public struct LossWeights: Sendable, Equatable {
+        public let text: Double
+        public let image: Double
+
+        /// Normalises by the counts of the whole global batch (decisions D3 and D4).
+        public init(targets: Int, images: Int, imageLossWeight: Double) {
+            text = targets > 0 ? 1 / Double(targets) : 0
+            image = images > 0 ? imageLossWeight / Double(images) : 0
+        }
+    }
+
+    /// The transformer's result for every row of a packed batch.
+    public func hiddenStates(_ layout: RowLayout, images: NoisedImages?, _ context: Context) throws -> Tensor {
+        try hiddenStates(
+            tokens: layout.tokens, images: images, imageStarts: layout.imageStarts,
+            rows: AttentionRows(layout, context), context)
+    }
+
+    /// The losses of a packed batch. While the context records, the backward pass of the weighted total can follow.
+    public func losses(
+        _ layout: RowLayout, images: NoisedImages?, weights: LossWeights, _ context: Context
+    ) throws -> Losses {
+        try losses(
+            of: hiddenStates(layout, images: images, context), layout, images: images, weights: weights, context)
+    }
+
+    /// The losses of a packed batch whose hidden states are known.
+    public func losses(
+        of hidden: Tensor, _ layout: RowLayout, images: NoisedImages?, weights: LossWeights, _ context: Context
+    ) throws -> Losses {
+        var losses = Losses()
+        if let images, let noise = images.noise {
+            let elements = configuration.patchesPerImage * configuration.patchWidth
+            let prediction = try layers.patchDecoder(patchRows(hidden, layout.imageStarts, context), context)
+            let sums = context.squaredError(
+                prediction, target: noise, images: layout.imageCount, scale: Float(weights.image / Double(elements)))
+            losses.image = sums.reduce(0) { $0 + $1 / Double(elements) }
+        }
+        let due = layout.targets.indices.filter { layout.targets[$0] >= 0 }
+        losses.text = try context.linearCrossEntropy(
+            context.gather(hidden, rows: due.map { Int32($0) }), weight: layers.head,
+            targets: due.map { layout.targets[$0] }, scale: Float(weights.text))
+        return losses
+    }
+
+    private func patchRows(_ hidden: Tensor, _ imageStarts: [Int32], _ context: Context) -> Tensor {
+        context.gather(
+            hidden, rows: imageStarts.flatMap { $0..<$0 + Int32(configuration.patchesPerImage) })
+    }
+}
