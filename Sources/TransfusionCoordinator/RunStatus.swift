@@ -138,17 +138,16 @@ extension RunStatus {
     /// Of the last logged step.
     public struct Losses: Codable, Sendable, Equatable {
         public var total: Double
-        public var text: Double
-        public var image: Double
+        /// By the names that the task gives them.
+        public var parts: [String: Double]
         public var gradientNorm: Double
         public var learningRate: Double
 
-        public init(total: Double, text: Double, image: Double, gradientNorm: Double, learningRate: Double) {
-            self.total = total
-            self.text = text
-            self.image = image
-            self.gradientNorm = gradientNorm
-            self.learningRate = learningRate
+        public init(_ record: StepRecord) {
+            total = record.loss
+            parts = record.losses
+            gradientNorm = record.gradientNorm
+            learningRate = record.learningRate
         }
     }
 

@@ -38,10 +38,8 @@ public struct PrometheusMetrics: Sendable {
             text.family("train_step", "gauge", "Steps done.", Double(record.step))
             text.family(
                 "train_loss", "gauge", "Mean losses of the last logged steps.",
-                [
-                    (["modality": "text"], record.lossText), (["modality": "image"], record.lossImage),
-                    (["modality": "total"], record.loss),
-                ])
+                record.losses.sorted { $0.key < $1.key }.map { (["modality": $0.key], $0.value) }
+                    + [(["modality": "total"], record.loss)])
             text.family("train_grad_norm", "gauge", "Gradient norm before clipping.", record.gradientNorm)
             text.family("train_learning_rate", "gauge", "Learning rate.", record.learningRate)
             text.family(

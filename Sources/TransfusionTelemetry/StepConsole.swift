@@ -14,35 +14,35 @@ public struct StepConsole: Sendable {
         self.totalSteps = totalSteps
     }
 
-    /// The line for a record, as in `step 120/2000 loss 2.31 (text 1.90 img 0.082) gnorm 0.71 (+0.3z) lr 3.0e-4 …`.
+    /// The line for a record, as in `step 120/2000 loss 2.31 (image 0.082 text 1.90) gnorm 0.71 (+0.3z) lr 3.0e-4 …`.
     public mutating func line(_ record: StepRecord) -> String {
-        var parts = [
+        var line = [
             "step \(record.step)/\(totalSteps)",
             "loss \(significant(record.loss))" + z(losses.zScore(adding: record.loss))
-                + " (text \(significant(record.lossText)) img \(significant(record.lossImage)))",
+                + (parts(record.losses).map { " (\($0))" } ?? ""),
             "gnorm \(significant(record.gradientNorm))" + z(gradientNorms.zScore(adding: record.gradientNorm)),
             "lr " + String(format: "%.1e", record.learningRate).replacing("e-0", with: "e-"),
             "tok/s " + count(record.tokensPerSecond),
         ]
         if let previous = latest, record.step > previous.step, record.stepSeconds > 0 {
             let images = Double(record.images - previous.images) / Double(record.step - previous.step)
-            parts.append("img/s " + count(images / record.stepSeconds))
+            line.append("img/s " + count(images / record.stepSeconds))
         }
-        parts.append(String(format: "step %.2fs", record.stepSeconds))
+        line.append(String(format: "step %.2fs", record.stepSeconds))
         let shares = [
             ("data", record.dataSeconds), ("comm", record.communicationSeconds), ("wait", record.waitSeconds),
         ]
-        parts.append(
+        line.append(
             "[" + shares.map { "\($0.0) \(percent($0.1, of: record.stepSeconds))" }.joined(separator: " ") + "]")
-        if let utilization = record.modelFLOPsUtilization { parts.append("mfu \(percent(utilization, of: 1))") }
+        if let utilization = record.modelFLOPsUtilization { line.append("mfu \(percent(utilization, of: 1))") }
         if let share = record.othersShare, share > ProcessorUse.quietShare {
-            parts.append("others \(percent(share, of: 1))")
+            line.append("others \(percent(share, of: 1))")
         }
-        parts.append(String(format: "mem %.1fG", Double(record.memoryBytes) / 1e9))
+        line.append(String(format: "mem %.1fG", Double(record.memoryBytes) / 1e9))
         let remaining = Double(max(0, totalSteps - record.step)) * typicalSeconds(with: record)
-        parts.append("eta " + (remaining.isFinite && remaining < 1e12 ? Duration.seconds(remaining).brief : "?"))
+        line.append("eta " + (remaining.isFinite && remaining < 1e12 ? Duration.seconds(remaining).brief : "?"))
         latest = record
-        return parts.joined(separator: " ")
+        return line.joined(separator: " ")
     }
 
     /// The first step of a process pays for allocation: it is a measure only until there is another.
@@ -55,6 +55,12 @@ public struct StepConsole: Sendable {
 
     private func z(_ score: Double?) -> String {
         score.map { String(format: " (%+.1fz)", $0) } ?? ""
+    }
+
+    /// As in `image 0.082 text 1.90`; nil when the loss has no parts.
+    private func parts(_ losses: [String: Double]) -> String? {
+        guard !losses.isEmpty else { return nil }
+        return losses.sorted { $0.key < $1.key }.map { "\($0.key) \(significant($0.value))" }.joined(separator: " ")
     }
 
     /// Three significant digits.

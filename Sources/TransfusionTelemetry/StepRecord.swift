@@ -10,12 +10,10 @@ public struct StepRecord: Sendable, Equatable {
     public var tokens: Int
     /// Images trained on since the beginning of the run.
     public var images: Int
-    /// Text loss + λ · image loss. Losses are means over the steps since the record before.
+    /// The weighted sum of the parts. Losses are means over the steps since the record before.
     public var loss: Double
-    /// Mean cross entropy of all targets of these steps, in nats.
-    public var lossText: Double
-    /// Mean squared error of the predicted noise, over all images of these steps.
-    public var lossImage: Double
+    /// The parts of the loss, by the names that the task gives them.
+    public var losses: [String: Double]
     /// Before clipping; the mean of these steps.
     public var gradientNorm: Double
     public var learningRate: Double
@@ -38,7 +36,7 @@ public struct StepRecord: Sendable, Equatable {
     public var padding: Double
 
     public init(
-        step: Int, tokens: Int, images: Int, loss: Double, lossText: Double, lossImage: Double, gradientNorm: Double,
+        step: Int, tokens: Int, images: Int, loss: Double, losses: [String: Double], gradientNorm: Double,
         learningRate: Double, stepSeconds: Double, tokensPerSecond: Double, modelFLOPsUtilization: Double?,
         othersShare: Double? = nil, dataSeconds: Double, communicationSeconds: Double, waitSeconds: Double,
         memoryBytes: Int,
@@ -48,8 +46,7 @@ public struct StepRecord: Sendable, Equatable {
         self.tokens = tokens
         self.images = images
         self.loss = loss
-        self.lossText = lossText
-        self.lossImage = lossImage
+        self.losses = losses
         self.gradientNorm = gradientNorm
         self.learningRate = learningRate
         self.stepSeconds = stepSeconds
@@ -68,8 +65,6 @@ public struct StepRecord: Sendable, Equatable {
 extension StepRecord: Decodable {
     private enum CodingKeys: String, CodingKey {
         case step, tokens, images, loss
-        case lossText = "loss_text"
-        case lossImage = "loss_image"
         case gradientNorm = "grad_norm"
         case learningRate = "learning_rate"
         case stepSeconds = "step_seconds"
@@ -84,21 +79,37 @@ extension StepRecord: Decodable {
         case padding
     }
 
+    /// The name of any field.
+    private struct FieldName: CodingKey {
+        let stringValue: String
+        var intValue: Int? { nil }
+
+        init(stringValue: String) { self.stringValue = stringValue }
+        init?(intValue: Int) { nil }
+    }
+
+    /// Before the name of a part of the loss.
+    private static let partPrefix = "loss_"
+
     /// The record as one line of JSON, without the newline. Numbers have the fewest digits that read back as the same
     /// bits; those that are not finite, which JSON lacks, become null.
     public var json: String {
         func number(_ value: Double?) -> String { value.flatMap { $0.isFinite ? $0.description : nil } ?? "null" }
-        let fields: [(CodingKeys, String)] = [
+        let parts = losses.sorted { $0.key < $1.key }.map { (Self.partPrefix + $0.key, number($0.value)) }
+        let before: [(CodingKeys, String)] = [
             (.step, "\(step)"), (.tokens, "\(tokens)"), (.images, "\(images)"), (.loss, number(loss)),
-            (.lossText, number(lossText)), (.lossImage, number(lossImage)), (.gradientNorm, number(gradientNorm)),
-            (.learningRate, number(learningRate)), (.stepSeconds, number(stepSeconds)),
+        ]
+        let after: [(CodingKeys, String)] = [
+            (.gradientNorm, number(gradientNorm)), (.learningRate, number(learningRate)),
+            (.stepSeconds, number(stepSeconds)),
             (.tokensPerSecond, number(tokensPerSecond)), (.modelFLOPsUtilization, number(modelFLOPsUtilization)),
             (.othersShare, number(othersShare)), (.dataSeconds, number(dataSeconds)),
             (.communicationSeconds, number(communicationSeconds)),
             (.waitSeconds, number(waitSeconds)), (.memoryBytes, "\(memoryBytes)"),
             (.textToImageRatio, number(textToImageRatio)), (.padding, number(padding)),
         ]
-        return "{" + fields.map { "\"\($0.0.rawValue)\":\($0.1)" }.joined(separator: ",") + "}"
+        let fields = before.map { ($0.0.rawValue, $0.1) } + parts + after.map { ($0.0.rawValue, $0.1) }
+        return "{" + fields.map { "\"\($0.0)\":\($0.1)" }.joined(separator: ",") + "}"
     }
 
     /// Reads a line of metrics.jsonl; nil when it is none.
@@ -113,11 +124,16 @@ extension StepRecord: Decodable {
         func laterNumber(_ key: CodingKeys) throws -> Double {
             try values.decodeIfPresent(Double.self, forKey: key) ?? .nan
         }
+        let fields = try decoder.container(keyedBy: FieldName.self)
+        var losses: [String: Double] = [:]
+        for field in fields.allKeys where field.stringValue.hasPrefix(Self.partPrefix) {
+            let name = String(field.stringValue.dropFirst(Self.partPrefix.count))
+            losses[name] = try fields.decode(Double?.self, forKey: field) ?? .nan
+        }
         self.init(
             step: try values.decode(Int.self, forKey: .step), tokens: try values.decode(Int.self, forKey: .tokens),
             images: try values.decode(Int.self, forKey: .images), loss: try number(.loss),
-            lossText: try number(.lossText), lossImage: try number(.lossImage),
-            gradientNorm: try number(.gradientNorm), learningRate: try number(.learningRate),
+            losses: losses, gradientNorm: try number(.gradientNorm), learningRate: try number(.learningRate),
             stepSeconds: try number(.stepSeconds), tokensPerSecond: try number(.tokensPerSecond),
             modelFLOPsUtilization: try values.decode(Double?.self, forKey: .modelFLOPsUtilization),
             othersShare: try values.decodeIfPresent(Double.self, forKey: .othersShare),

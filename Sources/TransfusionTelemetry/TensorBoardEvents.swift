@@ -57,13 +57,14 @@ public struct TensorBoardEvents: ~Copyable {
 
 extension StepRecord {
     var scalars: [(tag: String, value: Float)] {
-        let values: [(tag: String, value: Double?)] = [
-            ("loss/total", loss), ("loss/text", lossText), ("loss/image", lossImage), ("optim/lr", learningRate),
-            ("optim/grad_norm", gradientNorm), ("perf/tokens_per_s", tokensPerSecond),
-            ("perf/mfu", modelFLOPsUtilization), ("perf/others_share", othersShare),
-            ("perf/memory_bytes", Double(memoryBytes)), ("time/step", stepSeconds), ("time/data", dataSeconds),
-            ("time/comm", communicationSeconds), ("time/wait", waitSeconds),
-        ]
+        let parts = losses.sorted { $0.key < $1.key }.map { (tag: "loss/\($0.key)", value: Optional($0.value)) }
+        let values: [(tag: String, value: Double?)] =
+            [("loss/total", loss)] + parts + [
+                ("optim/lr", learningRate), ("optim/grad_norm", gradientNorm), ("perf/tokens_per_s", tokensPerSecond),
+                ("perf/mfu", modelFLOPsUtilization), ("perf/others_share", othersShare),
+                ("perf/memory_bytes", Double(memoryBytes)), ("time/step", stepSeconds), ("time/data", dataSeconds),
+                ("time/comm", communicationSeconds), ("time/wait", waitSeconds),
+            ]
         return values.compactMap { entry in entry.value.map { (entry.tag, Float($0)) } }
     }
 }

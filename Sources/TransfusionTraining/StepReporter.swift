@@ -73,8 +73,8 @@ final class StepReporter {
         let processors = try utilization.take(rate: operationsSinceReport / interval, seconds: interval)
         let record = StepRecord(
             step: summary.step + 1, tokens: state.tokens, images: state.images,
-            loss: logged.meanTextLoss + summary.imageLossWeight * logged.meanImageLoss, lossText: logged.meanTextLoss,
-            lossImage: logged.meanImageLoss, gradientNorm: logged.meanGradientNorm, learningRate: summary.learningRate,
+            loss: logged.losses.loss, losses: logged.losses.means, gradientNorm: logged.meanGradientNorm,
+            learningRate: summary.learningRate,
             stepSeconds: seconds, tokensPerSecond: Double(newTokens) / interval,
             modelFLOPsUtilization: processors.utilization, othersShare: processors.othersShare,
             dataSeconds: spent[.data] ?? 0, communicationSeconds: spent[.communication] ?? 0,

@@ -216,7 +216,7 @@ public final class TrainingLoop {
         }
         try timer.measure(.wait) { try group.barrier(site: "end of backward") }
         let norm = try timer.measure(.communication) { try state.optimizer.reduceGradients() }
-        let step = try total(local, counts, norm)
+        let step = try total(local, norm)
         try stopEverywhereUnlessFinite(step, counts)
         try timer.measure(.communication) {
             try state.optimizer.update(
@@ -267,16 +267,22 @@ public final class TrainingLoop {
         let addresses = slots(of: state.step)
         let workBefore = setup.context.work
         var local = LocalStep()
-        var losses: [TransfusionModel.Losses] = []
+        var text: [Double] = [], image: [Double] = []
         for (index, address) in addresses.enumerated() {
             let next = index + 1 < addresses.count ? addresses[index + 1] : slots(of: state.step + 1).first
             let batch = try timer.measure(.data) { try batches.take(address, next: next) }
-            losses.append(try recordLosses(batch, weights))
+            let losses = try recordLosses(batch, weights)
+            text.append(losses.text)
+            image.append(losses.image)
             try backward(index, addresses.count)
         }
         local.operations = setup.context.work.operations - workBefore.operations
-        local.losses.text = ReductionOrder.treeSum(losses.map(\.text))
-        local.losses.image = ReductionOrder.treeSum(losses.map(\.image))
+        local.losses = [
+            NamedSum(name: "text", sum: ReductionOrder.treeSum(text), count: counts.targets, weight: 1),
+            NamedSum(
+                name: "image", sum: ReductionOrder.treeSum(image), count: counts.images,
+                weight: configuration.objective.imageLossWeight),
+        ]
         return local
     }
 
@@ -296,14 +302,13 @@ public final class TrainingLoop {
     }
 
     /// Sums what the data-parallel ranks have found, and makes the losses of the global batch of it.
-    private func total(
-        _ local: LocalStep, _ counts: BatchSource.Counts, _ norm: Double
-    ) throws -> StepSummary {
-        let sums = try setup.mesh.data.sum([local.losses.text, local.losses.image, local.operations], site: "losses")
+    private func total(_ local: LocalStep, _ norm: Double) throws -> StepSummary {
+        let sums = try setup.mesh.data.sum(local.losses.map(\.sum) + [local.operations], site: "losses")
+        var losses = local.losses
+        for index in losses.indices { losses[index].sum = sums[index] }
         return StepSummary(
-            step: state.step, textLoss: sums[0], targets: counts.targets, imageLoss: sums[1], images: counts.images,
-            imageLossWeight: configuration.objective.imageLossWeight,
-            gradientNorm: norm, learningRate: schedule.learningRate(state.step), operations: sums[2])
+            step: state.step, losses: losses, gradientNorm: norm, learningRate: schedule.learningRate(state.step),
+            operations: sums[losses.count])
     }
 
     /// Ends the run on all ranks when a loss or gradient is not finite, before anything is updated.
@@ -311,13 +316,13 @@ public final class TrainingLoop {
     /// The numbers at hand are sums over the ranks, the same on each, so all decide alike. Who brought the bad one is
     /// found by computing the step again without adding up.
     private func stopEverywhereUnlessFinite(_ step: StepSummary, _ counts: BatchSource.Counts) throws {
-        guard !step.loss.isFinite || !step.gradientNorm.isFinite else { return }
+        guard !step.losses.loss.isFinite || !step.gradientNorm.isFinite else { return }
         state.model.parameters.gradients?.fill(0)
         let again = try accumulateGradients(counts) { _, _ in try setup.context.backward() }
         var finding = ""
         if let parameter = state.model.parameters.firstNonFiniteGradient() {
             finding = "rank \(group.rank): the gradient of \(parameter.name)"
-        } else if !again.losses.text.isFinite || !again.losses.image.isFinite {
+        } else if !again.losses.allSatisfy(\.sum.isFinite) {
             finding = "rank \(group.rank): the loss"
         }
         let all = try group.allGather(Array(finding.utf8), site: "non-finite numbers")
@@ -360,7 +365,7 @@ private struct UncheckedLog: @unchecked Sendable {
 
 /// What this rank's micro-batches of a step amounted to.
 struct LocalStep {
-    var losses = TransfusionModel.Losses()
+    var losses: [NamedSum] = []
     /// Floating-point operations of the model.
     var operations = 0.0
 }
@@ -369,19 +374,10 @@ struct LocalStep {
 struct StepSummary: Sendable {
     /// From 0.
     let step: Int
-    /// Over all targets.
-    let textLoss: Double
-    let targets: Int
-    /// Over all images.
-    let imageLoss: Double
-    let images: Int
-    let imageLossWeight: Double
+    /// Of the whole global batch.
+    let losses: [NamedSum]
     let gradientNorm: Double
     let learningRate: Double
     /// Floating-point operations of the model, over all ranks.
     let operations: Double
-
-    var loss: Double {
-        textLoss / Double(max(1, targets)) + imageLossWeight * (imageLoss / Double(max(1, images)))
-    }
 }

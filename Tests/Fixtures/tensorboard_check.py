@@ -17,7 +17,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 TAGS = {
-    "loss/total": "loss", "loss/text": "loss_text", "loss/image": "loss_image", "optim/lr": "learning_rate",
+    "loss/total": "loss", "optim/lr": "learning_rate",
     "optim/grad_norm": "grad_norm", "perf/tokens_per_s": "tokens_per_second", "perf/mfu": "mfu",
     "perf/memory_bytes": "memory_bytes", "time/step": "step_seconds", "time/data": "data_seconds",
     "time/comm": "communication_seconds", "time/wait": "wait_seconds",
@@ -29,6 +29,7 @@ events.Reload()
 tags = events.Tags()
 
 records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+TAGS |= {f"loss/{key[5:]}": key for record in records for key in record if key.startswith("loss_")}
 for tag, key in TAGS.items():
     found = {event.step: event.value for event in (events.Scalars(tag) if tag in tags["scalars"] else [])}
     # What was not measured is null, and is no event.

@@ -15,7 +15,7 @@ import _TestUtilities
     private func writeSteps(_ count: Int) throws {
         let lines = (1...count).map { step in
             StepRecord(
-                step: step, tokens: 100, images: 1, loss: 1, lossText: 1, lossImage: 0, gradientNorm: 1,
+                step: step, tokens: 100, images: 1, loss: 1, losses: ["image": 0, "text": 1], gradientNorm: 1,
                 learningRate: 1,
                 stepSeconds: 1, tokensPerSecond: 1, modelFLOPsUtilization: 1, dataSeconds: 0, communicationSeconds: 0,
                 waitSeconds: 0, memoryBytes: 1

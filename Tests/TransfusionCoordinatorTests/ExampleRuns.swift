@@ -40,7 +40,8 @@ final class ExampleRuns: RunControl {
             toFile: drawing + "/prompts.jsonl", atomically: true, encoding: .utf8)
         try "\(Self.script)\n".write(toFile: run.logs + "/launch-0001.log", atomically: true, encoding: .utf8)
         let record = StepRecord(
-            step: 10, tokens: 100, images: 1, loss: 1, lossText: 1, lossImage: 1, gradientNorm: 1, learningRate: 1,
+            step: 10, tokens: 100, images: 1, loss: 1, losses: ["image": 1, "text": 1], gradientNorm: 1,
+            learningRate: 1,
             stepSeconds: 1, tokensPerSecond: 1, modelFLOPsUtilization: 1, dataSeconds: 0, communicationSeconds: 0,
             waitSeconds: 0, memoryBytes: 1)
         try (record.json + "\n").write(toFile: run.metrics, atomically: true, encoding: .utf8)

@@ -8,7 +8,8 @@ import _TestUtilities
 @Suite struct MetricsSeriesTests {
     private func record(_ step: Int, loss: Double) -> StepRecord {
         StepRecord(
-            step: step, tokens: step * 10, images: 0, loss: loss, lossText: loss, lossImage: 0.5, gradientNorm: loss,
+            step: step, tokens: step * 10, images: 0, loss: loss, losses: ["image": 0.5, "text": loss],
+            gradientNorm: loss,
             learningRate: 0.25, stepSeconds: 1, tokensPerSecond: 8, modelFLOPsUtilization: 0.5, dataSeconds: 0,
             communicationSeconds: 0, waitSeconds: 0, memoryBytes: 1)
     }

@@ -19,7 +19,10 @@ import _TestUtilities
         let cause = FailureCause(.signal, rank: 1, signal: "SIGKILL", summary: "rank 1 was killed")
         status.restarts = [.init(time: 990, launch: 1, step: 840, cause: cause)]
         status.recoveries = [.init(time: 990, launch: 1, cause: cause, detected: 0.4)]
-        status.losses = .init(total: .nan, text: 1, image: .infinity, gradientNorm: 0.5, learningRate: 1e-3)
+        var losses = RunStatus.Losses(Self.record(850))
+        losses.total = .nan
+        losses.parts = ["next_token": 1, "image": .infinity]
+        status.losses = losses
         return status
     }
 
@@ -45,6 +48,14 @@ import _TestUtilities
         #expect((restart["cause"] as? [String: Any])?["signal"] as? String == "SIGKILL")
     }
 
+    private static func record(_ step: Int) -> StepRecord {
+        StepRecord(
+            step: step, tokens: 100, images: 1, loss: 1, losses: ["image": 1, "text": 1], gradientNorm: 1,
+            learningRate: 1,
+            stepSeconds: 1, tokensPerSecond: 1, modelFLOPsUtilization: 1, dataSeconds: 0, communicationSeconds: 0,
+            waitSeconds: 0, memoryBytes: 1)
+    }
+
     /// What the files tell of a run of 5000 steps that no coordinator supervises.
     private func statusFromFiles(
         step: Int, _ phase: Phase, heartbeatAge: Double, isSaved: Bool = false, isStartedByCoordinator: Bool = false,
@@ -56,10 +67,7 @@ import _TestUtilities
         let request = try RunRequest.example("run")
         try request.configuration.write(
             toFile: files.directory.configuration, atomically: true, encoding: .utf8)
-        let record = StepRecord(
-            step: step, tokens: 100, images: 1, loss: 1, lossText: 1, lossImage: 1, gradientNorm: 1, learningRate: 1,
-            stepSeconds: 1, tokensPerSecond: 1, modelFLOPsUtilization: 1, dataSeconds: 0, communicationSeconds: 0,
-            waitSeconds: 0, memoryBytes: 1)
+        let record = Self.record(step)
         try (record.json + "\n").write(toFile: files.directory.metrics, atomically: true, encoding: .utf8)
         for rank in 0..<2 {
             var heartbeat = Heartbeat(

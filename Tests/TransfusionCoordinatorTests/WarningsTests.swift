@@ -19,7 +19,8 @@ import _TestUtilities
     private func writeLosses(_ losses: [Double], _ supervisor: RunSupervisor) throws {
         let lines = losses.enumerated().map { index, loss in
             StepRecord(
-                step: index + 1, tokens: 100, images: 1, loss: loss, lossText: loss, lossImage: 0, gradientNorm: 1,
+                step: index + 1, tokens: 100, images: 1, loss: loss, losses: ["image": 0, "text": loss],
+                gradientNorm: 1,
                 learningRate: 1, stepSeconds: 1, tokensPerSecond: 1, modelFLOPsUtilization: 1, dataSeconds: 0,
                 communicationSeconds: 0, waitSeconds: 0, memoryBytes: 1
             ).json

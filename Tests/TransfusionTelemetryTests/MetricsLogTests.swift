@@ -26,7 +26,7 @@ struct MetricsLogTests {
     @Test func aRecordIsOneLineWithTheDocumentedFields() {
         #expect(
             record(120).json == """
-                {"step":120,"tokens":61440,"images":2880,"loss":2.31,"loss_text":1.9,"loss_image":0.082,\
+                {"step":120,"tokens":61440,"images":2880,"loss":2.31,"loss_image":0.082,"loss_text":1.9,\
                 "grad_norm":0.71,"learning_rate":0.0003,"step_seconds":2.1,"tokens_per_second":5120.0,"mfu":0.41,\
                 "others_share":0.02,"data_seconds":0.021,"communication_seconds":0.189,"wait_seconds":0.084,"memory_bytes":3100000000,\
                 "text_image_ratio":1.5,"padding":0.0}
@@ -64,6 +64,20 @@ struct MetricsLogTests {
         let narrow = Float(2) / 3
         let back = try #require(StepRecord(json: Data(record(1, loss: Double(narrow)).json.utf8)))
         #expect(Float(back.loss).bitPattern == narrow.bitPattern)
+    }
+
+    @Test(arguments: [[:], ["kl": 0.5, "adversarial_0": .infinity], ["text": 1, "": 2]] as [[String: Double]])
+    func aTaskNamesThePartsOfItsLoss(_ parts: [String: Double]) throws {
+        var written = record(1)
+        written.losses = parts
+        let back = try #require(StepRecord(json: Data(written.json.utf8)))
+        #expect(back.losses == parts.filter(\.value.isFinite) || back.losses["adversarial_0"]?.isNaN == true)
+        #expect(Set(back.losses.keys) == Set(parts.keys))
+        let names = Set(written.scalars.map(\.tag).filter { $0.hasPrefix("loss/") })
+        #expect(names == Set(parts.keys.map { "loss/" + $0 } + ["loss/total"]))
+        var metrics = PrometheusMetrics()
+        metrics.observe(written)
+        for name in parts.keys { #expect(metrics.text.contains("transfusion_train_loss{modality=\"\(name)\"} ")) }
     }
 
     @Test func goingOnRemovesTheStepsThatAreDoneAgain() throws {

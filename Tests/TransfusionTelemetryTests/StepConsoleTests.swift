@@ -8,7 +8,7 @@ struct StepConsoleTests {
         _ = console.line(record(119))
         #expect(
             console.line(record(120)) == """
-                step 120/2000 loss 2.31 (text 1.90 img 0.082) gnorm 0.71 lr 3.0e-4 tok/s 5.1k img/s 11 step 2.10s \
+                step 120/2000 loss 2.31 (image 0.082 text 1.90) gnorm 0.71 lr 3.0e-4 tok/s 5.1k img/s 11 step 2.10s \
                 [data 1% comm 9% wait 4%] mfu 41% mem 3.1G eta 1h05m
                 """)
     }
@@ -34,8 +34,8 @@ struct StepConsoleTests {
     @Test func spikesStandOut() {
         var console = StepConsole(totalSteps: 1000)
         for step in 1...127 { #expect(!console.line(record(step, loss: step % 2 == 0 ? 1 : 3)).contains("z)")) }
-        #expect(console.line(record(128, loss: 9)).contains("loss 9.00 (+5.9z) (text 1.90 img 0.082) gnorm 0.71 lr"))
-        #expect(console.line(record(129, loss: .nan)).contains("loss nan (text"))
+        #expect(console.line(record(128, loss: 9)).contains("loss 9.00 (+5.9z) (image 0.082 text 1.90) gnorm 0.71 lr"))
+        #expect(console.line(record(129, loss: .nan)).contains("loss nan (image"))
     }
 
     @Test func scoresAreThoseOfTheWindow() {

@@ -4,7 +4,7 @@ import Foundation
 
 func record(_ step: Int, loss: Double = 2.31) -> StepRecord {
     StepRecord(
-        step: step, tokens: 512 * step, images: 24 * step, loss: loss, lossText: 1.9, lossImage: 0.082,
+        step: step, tokens: 512 * step, images: 24 * step, loss: loss, losses: ["image": 0.082, "text": 1.9],
         gradientNorm: 0.71, learningRate: 3e-4, stepSeconds: 2.1, tokensPerSecond: 5120,
         modelFLOPsUtilization: 0.41, othersShare: 0.02, dataSeconds: 0.021, communicationSeconds: 0.189,
         waitSeconds: 0.084,

@@ -79,7 +79,7 @@ import _TestUtilities
         try run.train("split", ranks: 4, lastStep: 3, set: keys + ["parallel.tensor=2"])
         try run.train("bf16", ranks: 2, lastStep: 3, set: keys + ["precision=bf16"])
         try run.train("seed", lastStep: 1, set: Array(keys[1...]))
-        func loss(_ name: String) throws -> Double { try run.records(name)[0].lossText }
+        func loss(_ name: String) throws -> Double { try #require(run.records(name)[0].losses["text"]) }
         #expect(abs(try loss("one") - expected) <= 1e-6 * expected)
         #expect(abs(try loss("split") - expected) <= 1e-5 * expected)
         #expect(abs(try loss("bf16") - expected) <= 1e-2 * expected)

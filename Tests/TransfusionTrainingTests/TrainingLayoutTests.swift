@@ -48,7 +48,7 @@ import _TestUtilities
     }
 
     private static func losses(_ loop: TrainingLoop, steps: Int) throws -> [Double] {
-        try (0..<steps).map { _ in try loop.trainOneStep().loss }
+        try (0..<steps).map { _ in try loop.trainOneStep().losses.loss }
     }
 
     /// Ten layouts saved, each continued in all ten.

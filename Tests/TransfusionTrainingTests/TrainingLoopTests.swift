@@ -50,17 +50,17 @@ import _TestUtilities
             return try (0..<20).map { _ in try loop.trainOneStep() }
         }[0]
         // So that a plain mean of the steps' losses is something else.
-        #expect(Set(steps.map(\.targets)).count > 1)
+        #expect(Set(steps.map { $0.losses[0].count }).count > 1)
         try run.train("each")
         try run.train("seventh", set: ["telemetry.log_every_steps=7"])
-        #expect(try run.losses("each") == steps.map(\.loss))
+        #expect(try run.losses("each") == steps.map(\.losses.loss))
         let records = try run.records("seventh")
         #expect(records.map(\.step) == [7, 14, 20])
         for (record, range) in zip(records, [0..<7, 7..<14, 14..<20]) {
             func sum(_ value: (StepSummary) -> Double) -> Double { steps[range].map(value).reduce(0, +) }
-            let text = sum(\.textLoss) / sum { Double($0.targets) }
-            let image = sum(\.imageLoss) / sum { Double($0.images) }
-            #expect(record.lossText == text && record.lossImage == image && record.loss == text + 5 * image)
+            let text = sum(\.losses[0].sum) / sum { Double($0.losses[0].count) }
+            let image = sum(\.losses[1].sum) / sum { Double($0.losses[1].count) }
+            #expect(record.losses == ["text": text, "image": image] && record.loss == text + 5 * image)
             #expect(record.gradientNorm == sum(\.gradientNorm) / Double(range.count))
         }
     }
@@ -69,8 +69,8 @@ import _TestUtilities
         let run = try TrainingRun(), set = ["telemetry.log_every_steps=7"]
         try run.train("whole", set: set)
         for last in [3, 10, 14, 20] { try run.train("parts", lastStep: last, set: set) }
-        func logged(_ name: String) throws -> [[Double]] {
-            try run.records(name).map { [$0.loss, $0.lossText, $0.lossImage, $0.gradientNorm] }
+        func logged(_ name: String) throws -> [[Double?]] {
+            try run.records(name).map { [$0.loss, $0.losses["text"], $0.losses["image"], $0.gradientNorm] }
         }
         #expect(try logged("parts") == logged("whole") && logged("whole").count == 3)
     }

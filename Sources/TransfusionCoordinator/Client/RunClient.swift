@@ -105,9 +105,7 @@ extension RunFiles {
         if let record = metrics.latest {
             if !wasFinal { status.step = 0 }
             status.advance(to: record.step)
-            status.losses = RunStatus.Losses(
-                total: record.loss, text: record.lossText, image: record.lossImage,
-                gradientNorm: record.gradientNorm, learningRate: record.learningRate)
+            status.losses = RunStatus.Losses(record)
             status.tokensPerSecond = record.tokensPerSecond
             status.mfu = record.modelFLOPsUtilization
         }

@@ -33,9 +33,11 @@ public struct StatusText: Sendable {
         }
         lines.append(progress)
         if let losses = status.losses {
+            let parts = losses.parts.sorted { $0.key < $1.key }.map { "\($0.key) \(Self.significant($0.value))" }
             lines.append(
-                "loss \(Self.significant(losses.total)) (text \(Self.significant(losses.text)) img \(Self.significant(losses.image)))  "
-                    + "gnorm \(Self.significant(losses.gradientNorm))  lr \(String(format: "%.1e", losses.learningRate))"
+                "loss \(Self.significant(losses.total))"
+                    + (parts.isEmpty ? "" : " (\(parts.joined(separator: " ")))")
+                    + "  gnorm \(Self.significant(losses.gradientNorm))  lr \(String(format: "%.1e", losses.learningRate))"
                     + (status.tokensPerSecond.map { "  tok/s \(Int($0))" } ?? "")
                     + (status.mfu.map { "  mfu \(String(format: "%.0f", 100 * $0))%" } ?? ""))
         }

@@ -33,6 +33,10 @@ class LineChart {
     this.draw();
   }
 
+  static removeAll() {
+    for (const chart of LineChart.all.splice(0)) chart.root.remove();
+  }
+
   static showAll(index) {
     for (const chart of LineChart.all) {
       chart.at = index;

@@ -151,7 +151,7 @@ function showRun(status) {
 
   const losses = status.losses, saved = status.last_checkpoint;
   $("tiles").replaceChildren(
-    tile("Loss", losses ? figure(losses.total) : "–", losses ? `text ${figure(losses.text)} · image ${figure(losses.image)}` : ""),
+    tile("Loss", losses ? figure(losses.total) : "–", losses ? Object.keys(losses.parts).sort().map((name) => `${name} ${figure(losses.parts[name])}`).join(" · ") : ""),
     tile("Throughput", status.tokens_per_second == null ? "–" : `${count(status.tokens_per_second)}`, "tokens/s"),
     tile("MFU", share(status.mfu), "of the processors' peak"),
     tile("Effective training", share(status.effective_training_time_ratio), "of the time since the start"),
@@ -307,20 +307,29 @@ function showMetrics(metrics, status) {
   const number = (value) => typeof value === "number" ? value : NaN;
   const plain = (value) => Number.isFinite(value) ? figure(value) : String(value);
   const percent = (value) => share(value);
+  // The parts of a loss differ too much in size for one axis.
+  const parts = Object.keys(metrics.losses).sort();
   const columns = [
-    { title: "Loss", logarithmic: true, series: [["total", "blue", plain, "loss"], ["text", "amber", plain, "loss_text"]] },
-    { title: "Image loss", logarithmic: true, series: [["", "teal", plain, "loss_image"]] },
-    { title: "Gradient norm", logarithmic: true, series: [["", "violet", plain, "gradient_norm"]] },
-    { title: "Learning rate", fromZero: true, series: [["", "blue", (v) => v.toExponential(2), "learning_rate"]] },
-    { title: "Tokens/s", fromZero: true, series: [["", "teal", count, "tokens_per_second"]] },
-    { title: "MFU", fromZero: true, series: [["", "amber", percent, "mfu"]] },
+    { title: "Loss", logarithmic: true, colour: "blue", format: plain, values: metrics.loss },
+    ...parts.map((part, index) => ({
+      title: `Loss: ${part}`, logarithmic: true, colour: ["amber", "teal", "violet"][index % 3], format: plain, values: metrics.losses[part],
+    })),
+    { title: "Gradient norm", logarithmic: true, colour: "violet", format: plain, values: metrics.gradient_norm },
+    { title: "Learning rate", fromZero: true, colour: "blue", format: (v) => v.toExponential(2), values: metrics.learning_rate },
+    { title: "Tokens/s", fromZero: true, colour: "teal", format: count, values: metrics.tokens_per_second },
+    { title: "MFU", fromZero: true, colour: "amber", format: percent, values: metrics.mfu },
   ];
-  page.charts ??= columns.map((column) => new LineChart($("charts"), {
-    ...column, series: column.series.map(([name, colour, format]) => ({ name, colour, format })),
-  }));
+  const titles = columns.map((column) => column.title).join();
+  if (page.charts?.titles !== titles) {
+    // Which parts there are is known from the first record on.
+    LineChart.removeAll();
+    page.charts = columns.map(({ title, logarithmic, fromZero, colour, format }) => new LineChart($("charts"), {
+      title, logarithmic, fromZero, series: [{ name: "", colour, format }],
+    }));
+    page.charts.titles = titles;
+  }
   const marks = status.restarts.map((restart) => restart.step);
-  columns.forEach((column, index) => page.charts[index].update(
-    metrics.step, column.series.map(([, , , key]) => metrics[key].map(number)), marks));
+  columns.forEach((column, index) => page.charts[index].update(metrics.step, [column.values.map(number)], marks));
   $("resolution").textContent =
     (metrics.records_per_point > 1 ? `a point for ${metrics.records_per_point} records` : "") +
     (marks.length ? " · dashed: restarts" : "");

@@ -30,9 +30,13 @@ struct MetricsSeries {
         func mean(_ value: KeyPath<Point, Double>) -> [Float] {
             all.map { Float($0[keyPath: value] / Double($0.records)) }
         }
+        let parts = Set(all.flatMap(\.losses.keys))
+        let losses = parts.map { part in
+            (part, all.map { $0.losses[part].map { Float($0.sum / Double($0.records)) } ?? .nan })
+        }
         return MetricsColumns(
-            recordsPerPoint: stride, step: all.map(\.step), loss: mean(\.loss), lossText: mean(\.lossText),
-            lossImage: mean(\.lossImage), gradientNorm: all.map { Float($0.gradientNorm) },
+            recordsPerPoint: stride, step: all.map(\.step), loss: mean(\.loss),
+            losses: Dictionary(uniqueKeysWithValues: losses), gradientNorm: all.map { Float($0.gradientNorm) },
             learningRate: mean(\.learningRate), tokensPerSecond: mean(\.tokensPerSecond),
             mfu: all.map { $0.recordsWithMFU > 0 ? Float($0.mfu / Double($0.recordsWithMFU)) : .nan })
     }
@@ -43,8 +47,8 @@ struct MetricsSeries {
         var step: Int
         // Sums over the records, but for the norm: of that the largest matters.
         var loss: Double
-        var lossText: Double
-        var lossImage: Double
+        /// Each with the number of records that have it.
+        var losses: [String: (sum: Double, records: Int)]
         var gradientNorm: Double
         var learningRate: Double
         var tokensPerSecond: Double
@@ -55,8 +59,7 @@ struct MetricsSeries {
         init(_ record: StepRecord) {
             step = record.step
             loss = record.loss
-            lossText = record.lossText
-            lossImage = record.lossImage
+            losses = record.losses.mapValues { ($0, 1) }
             gradientNorm = record.gradientNorm
             learningRate = record.learningRate
             tokensPerSecond = record.tokensPerSecond
@@ -68,8 +71,7 @@ struct MetricsSeries {
             var sum = b
             sum.records += a.records
             sum.loss += a.loss
-            sum.lossText += a.lossText
-            sum.lossImage += a.lossImage
+            sum.losses.merge(a.losses) { ($0.sum + $1.sum, $0.records + $1.records) }
             sum.gradientNorm =
                 a.gradientNorm.isNaN || b.gradientNorm.isNaN ? .nan : max(a.gradientNorm, b.gradientNorm)
             sum.learningRate += a.learningRate
@@ -87,8 +89,8 @@ public struct MetricsColumns: Codable, Sendable, Equatable {
     public var recordsPerPoint: Int
     public var step: [Int]
     public var loss: [Float]
-    public var lossText: [Float]
-    public var lossImage: [Float]
+    /// The parts of the loss; NaN where no record has the part.
+    public var losses: [String: [Float]]
     public var gradientNorm: [Float]
     public var learningRate: [Float]
     public var tokensPerSecond: [Float]

@@ -19,9 +19,7 @@ extension RunSupervisor {
             )
         }
         if let record = metrics.latest {
-            status.losses = RunStatus.Losses(
-                total: record.loss, text: record.lossText, image: record.lossImage,
-                gradientNorm: record.gradientNorm, learningRate: record.learningRate)
+            status.losses = RunStatus.Losses(record)
             status.tokensPerSecond = record.tokensPerSecond
             status.mfu = record.modelFLOPsUtilization
         }
