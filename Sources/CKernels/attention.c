@@ -61,10 +61,10 @@ static backward_memory backward_layout(const tf_attention_head *h, arena *a) {
         .gradients_down = take(a, tile),
         .scores = take(a, tile),
         .weight_gradients = take(a, tile),
-        .query_gradients = take(a, queries * columns * 4),
+        .query_gradients = take(a, h->query_heads * queries * columns * 4),
         .key_gradients = take(a, KEY_BLOCK * columns * 4),
         .value_gradients = take(a, KEY_BLOCK * columns * 4),
-        .delta = take(a, queries * 4),
+        .delta = take(a, h->query_heads * queries * 4),
         .low = take(a, QUERY_TILE * sizeof(int)),
         .high = take(a, QUERY_TILE * sizeof(int)),
     };
@@ -80,6 +80,30 @@ size_t tf_attention_backward_scratch(const tf_attention_head *head) {
     arena a = {NULL, 0};
     backward_layout(head, &a);
     return a.used;
+}
+
+/// Query head `number` of those that share a key head, alone.
+static tf_attention_head query_head(const tf_attention_head *h, size_t number) {
+    const size_t bytes = number * h->width * (h->is_bf16 ? 2 : 4);
+    tf_attention_head one = *h;
+    one.query = (const char *)h->query + bytes;
+    one.output = (char *)h->output + bytes;
+    one.log_sum_exp = h->log_sum_exp + number * h->log_sum_exp_stride;
+    if (h->output_gradient) {
+        one.output_gradient = (const char *)h->output_gradient + bytes;
+        one.query_gradient = (char *)h->query_gradient + bytes;
+    }
+    one.query_heads = 1;
+    return one;
+}
+
+/// What of the memory of the backward pass belongs to query head `number`.
+static backward_memory memory_of_query_head(const tf_attention_head *h, const backward_memory *m, size_t number) {
+    const size_t queries = h->query_end - h->first_query;
+    backward_memory one = *m;
+    one.query_gradients = m->query_gradients + number * queries * round_up(h->width, 16);
+    one.delta = m->delta + number * queries;
+    return one;
 }
 
 /// What a tile of scores has to compute: the smallest ranges of its queries and keys that hold all that is seen.

@@ -228,14 +228,12 @@ static void NAME(write_results)(const tf_attention_head *h, const forward_memory
                         (first_query + i) * h->output_stride, h->is_bf16);
 }
 
-static void NAME(forward)(const tf_attention_head *h, const forward_memory *m) {
+/// The results of one query head, once the keys and values are packed.
+static void NAME(forward_head)(const tf_attention_head *h, const forward_memory *m) {
     const size_t width = h->width, columns = round_up(width, 16), words = width / DEPTH_OF_WORD;
     const size_t base = round_down(h->first_key, KEY_TILE), keys = round_up(h->key_end, KEY_TILE) - base;
     WORD *weights = PAIRS ? (WORD *)m->weights : (WORD *)m->scores;
     const size_t weight_row = KEY_TILE / DEPTH_OF_WORD;
-    NAME(pack_across)(h->key, h->key_stride, h->is_bf16, base, keys, h->first_key, h->key_end, width, m->keys);
-    NAME(pack_down)(h->value, h->value_stride, h->is_bf16, base, keys, h->first_key, h->key_end, width, PANEL, m->values);
-
     for (size_t q = h->first_query; q < h->query_end; q += QUERY_TILE) {
         const size_t count = at_most(QUERY_TILE, h->query_end - q);
         NAME(pack_rows)(h->query, h->query_stride, h->is_bf16, q, count, count, width, m->queries);
@@ -261,6 +259,16 @@ static void NAME(forward)(const tf_attention_head *h, const forward_memory *m) {
                           m->sums + top * columns, columns, 1);
         }
         NAME(write_results)(h, m, q, count);
+    }
+}
+
+static void NAME(forward)(const tf_attention_head *h, const forward_memory *m) {
+    const size_t base = round_down(h->first_key, KEY_TILE), keys = round_up(h->key_end, KEY_TILE) - base;
+    NAME(pack_across)(h->key, h->key_stride, h->is_bf16, base, keys, h->first_key, h->key_end, h->width, m->keys);
+    NAME(pack_down)(h->value, h->value_stride, h->is_bf16, base, keys, h->first_key, h->key_end, h->width, PANEL, m->values);
+    for (size_t i = 0; i < h->query_heads; i++) {
+        const tf_attention_head one = query_head(h, i);
+        NAME(forward_head)(&one, m);
     }
 }
 
@@ -340,7 +348,7 @@ TF_INLINE void NAME(sum_values)(const tf_attention_head *h, const float *weights
             sums[i] += weights[k] * element(values + k * h->value_stride * size, i, is_bf16);
 }
 
-static void NAME(forward_rows)(const tf_attention_head *h, const forward_memory *m) {
+static void NAME(forward_rows_head)(const tf_attention_head *h, const forward_memory *m) {
     const size_t width = h->width, columns = round_up(width, 16);
     float *query = m->scores, *scores = m->keys;
     for (size_t q = h->first_query; q < h->query_end; q++) {
@@ -370,6 +378,13 @@ static void NAME(forward_rows)(const tf_attention_head *h, const forward_memory 
             NAME(sum_values)(h, scores, start, end, m->sums, 0);
         NAME(write_row)(m->sums, 1.0f / total, width, h->output, q * h->output_stride, h->is_bf16);
         h->log_sum_exp[q] = largest + tf_log(total);
+    }
+}
+
+static void NAME(forward_rows)(const tf_attention_head *h, const forward_memory *m) {
+    for (size_t i = 0; i < h->query_heads; i++) {
+        const tf_attention_head one = query_head(h, i);
+        NAME(forward_rows_head)(&one, m);
     }
 }
 #endif
@@ -473,9 +488,9 @@ static void NAME(backward_tile)(const tf_attention_head *h, const backward_memor
     }
 }
 
-static void NAME(backward)(const tf_attention_head *h, const backward_memory *m) {
-    const size_t width = h->width, columns = round_up(width, 16), queries = h->query_end - h->first_query;
-    // delta[i] = Σ_j weight[i, j] · weight_gradient[i, j] = output_gradient[i] · output[i].
+/// delta[i] = Σ_j weight[i, j] · weight_gradient[i, j] = output_gradient[i] · output[i].
+static void NAME(find_delta)(const tf_attention_head *h, const backward_memory *m) {
+    const size_t width = h->width, queries = h->query_end - h->first_query;
     for (size_t i = 0; i < queries; i++) {
         TF_REASSOCIATE
         const size_t row = h->first_query + i;
@@ -491,7 +506,28 @@ static void NAME(backward)(const tf_attention_head *h, const backward_memory *m)
         }
         m->delta[i] = sum;
     }
-    memset(m->query_gradients, 0, queries * columns * 4);
+}
+
+/// Adds what all queries of a head give to the gradients of the keys `from ..< end` of one block.
+static void NAME(backward_head)(const tf_attention_head *h, const backward_memory *m, size_t block, size_t from,
+                                size_t end) {
+    for (size_t q = h->first_query; q < h->query_end; q += QUERY_TILE) {
+        const size_t count = at_most(QUERY_TILE, h->query_end - q);
+        size_t first_visible, visible_end;
+        visible_range(h, q, q + count, &first_visible, &visible_end);
+        if (first_visible >= end || visible_end <= from) continue;
+        NAME(backward_tile)(h, m, q, count, block, end, first_visible, visible_end);
+    }
+}
+
+static void NAME(backward)(const tf_attention_head *h, const backward_memory *m) {
+    const size_t width = h->width, columns = round_up(width, 16), queries = h->query_end - h->first_query;
+    memset(m->query_gradients, 0, h->query_heads * queries * columns * 4);
+    for (size_t i = 0; i < h->query_heads; i++) {
+        const tf_attention_head one = query_head(h, i);
+        const backward_memory memory = memory_of_query_head(h, m, i);
+        NAME(find_delta)(&one, &memory);
+    }
 
     for (size_t block = round_down(h->first_key, KEY_BLOCK); block < h->key_end; block += KEY_BLOCK) {
         const size_t from = h->first_key > block ? h->first_key : block;
@@ -501,12 +537,11 @@ static void NAME(backward)(const tf_attention_head *h, const backward_memory *m)
         NAME(pack_down)(h->key, h->key_stride, h->is_bf16, block, KEY_BLOCK, from, end, width, PANEL, m->keys_down);
         memset(m->key_gradients, 0, KEY_BLOCK * columns * 4);
         memset(m->value_gradients, 0, KEY_BLOCK * columns * 4);
-        for (size_t q = h->first_query; q < h->query_end; q += QUERY_TILE) {
-            const size_t count = at_most(QUERY_TILE, h->query_end - q);
-            size_t first_visible, visible_end;
-            visible_range(h, q, q + count, &first_visible, &visible_end);
-            if (first_visible >= end || visible_end <= from) continue;
-            NAME(backward_tile)(h, m, q, count, block, end, first_visible, visible_end);
+        // One after the other, so that the sums over the heads have one order.
+        for (size_t i = 0; i < h->query_heads; i++) {
+            const tf_attention_head one = query_head(h, i);
+            const backward_memory memory = memory_of_query_head(h, m, i);
+            NAME(backward_head)(&one, &memory, block, from, end);
         }
         for (size_t k = from; k < end; k++) {
             NAME(write_row)(m->key_gradients + (k - block) * columns, h->scale, width, h->key_gradient,
@@ -515,9 +550,9 @@ static void NAME(backward)(const tf_attention_head *h, const backward_memory *m)
                             k * h->value_gradient_stride, h->is_bf16);
         }
     }
-    for (size_t i = 0; i < queries; i++)
+    for (size_t i = 0; i < h->query_heads * queries; i++)
         NAME(write_row)(m->query_gradients + i * columns, h->scale, width, h->query_gradient,
-                        (h->first_query + i) * h->query_gradient_stride, h->is_bf16);
+                        i / queries * width + (h->first_query + i % queries) * h->query_gradient_stride, h->is_bf16);
 }
 
 #include "level_end.h"

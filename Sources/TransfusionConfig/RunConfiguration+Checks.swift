@@ -16,11 +16,7 @@ extension RunConfiguration {
         func require(_ holds: Bool, _ key: String, _ message: @autoclosure () -> String) {
             if !holds { problems.append(ConfigurationProblem(key, message())) }
         }
-        let headsDivide = { (heads: Int) in model.width % (2 * heads) == 0 }
-        require(
-            headsDivide(model.heads), "model.heads",
-            "\(model.heads) heads do not divide the width \(model.width) into equal even parts; "
-                + "use \(nearest(to: model.heads, in: 1...max(1, model.width / 2), where: headsDivide))")
+        problems += headProblems
         require(
             schedule.minimumLearningRate <= schedule.learningRate, "schedule.minimum_learning_rate",
             "\(schedule.minimumLearningRate.short) is above the learning_rate \(schedule.learningRate.short)")
@@ -37,11 +33,12 @@ extension RunConfiguration {
             batch.microSequences * batch.sequenceLength <= Self.mostRows, "batch.micro_sequences",
             "\(batch.microSequences) sequences of \(batch.sequenceLength) rows are more than the \(Self.mostRows) rows that "
                 + "can pass through the model at once; use at most \(Self.mostRows / batch.sequenceLength)")
-        let tensorDivides = { (ranks: Int) in model.heads % ranks == 0 }
+        let keyHeads = model.keyValueHeads ?? model.heads
+        let tensorDivides = { (ranks: Int) in keyHeads % ranks == 0 }
         require(
             tensorDivides(parallel.tensor), "parallel.tensor",
-            "\(parallel.tensor) ranks do not divide the \(model.heads) heads of the model; "
-                + "use \(nearest(to: parallel.tensor, in: 1...max(1, model.heads), where: tensorDivides))")
+            "\(parallel.tensor) ranks do not divide the \(keyHeads) \(keyHeads == model.heads ? "" : "key-value ")heads of "
+                + "the model; use \(nearest(to: parallel.tensor, in: 1...max(1, keyHeads), where: tensorDivides))")
         require(
             samples.everySteps == nil || !samples.prompts.isEmpty, "samples.prompts",
             "is empty; give prompts, or turn samples.every_steps off")
@@ -53,8 +50,50 @@ extension RunConfiguration {
         return problems
     }
 
+    /// Of the heads of the model, with the nearest numbers that are possible.
+    private var headProblems: [ConfigurationProblem] {
+        var problems: [ConfigurationProblem] = []
+        if let headWidth = model.headWidth {
+            if headWidth % 2 != 0 {
+                problems.append(
+                    ConfigurationProblem(
+                        "model.head_width",
+                        "\(headWidth) is odd, and rotary embedding turns pairs; use \(headWidth - 1) or \(headWidth + 1)"
+                    ))
+            }
+            // As many columns as the widest model has.
+            let most = 1 << 20
+            if model.heads * headWidth > most {
+                problems.append(
+                    ConfigurationProblem(
+                        "model.head_width",
+                        "\(model.heads) heads of \(headWidth) have more than \(most) columns; use at most "
+                            + "\(most / model.heads)"))
+            }
+        } else {
+            let headsDivide = { (heads: Int) in model.width % (2 * heads) == 0 }
+            if !headsDivide(model.heads) {
+                problems.append(
+                    ConfigurationProblem(
+                        "model.heads",
+                        "\(model.heads) heads do not divide the width \(model.width) into equal even parts; "
+                            + "use \(nearest(to: model.heads, in: 1...max(1, model.width / 2), where: headsDivide))"))
+            }
+        }
+        let shareEvenly = { (keyHeads: Int) in model.heads % keyHeads == 0 }
+        if let keyHeads = model.keyValueHeads, !shareEvenly(keyHeads) {
+            problems.append(
+                ConfigurationProblem(
+                    "model.kv_heads",
+                    "\(keyHeads) key-value heads do not divide the \(model.heads) heads; "
+                        + "use \(nearest(to: keyHeads, in: 1...max(1, model.heads), where: shareEvenly))"))
+        }
+        return problems
+    }
+
     private func rankProblems(_ ranks: Int) -> [ConfigurationProblem] {
-        let tensorDivides = { (tensor: Int) in ranks % tensor == 0 && model.heads % tensor == 0 }
+        let keyHeads = model.keyValueHeads ?? model.heads
+        let tensorDivides = { (tensor: Int) in ranks % tensor == 0 && keyHeads % tensor == 0 }
         guard ranks % parallel.tensor == 0 else {
             return [
                 ConfigurationProblem(

@@ -34,7 +34,14 @@ extension ConfigurationKey {
             "Numbers in the hidden state of a row."),
         ConfigurationKey(
             "model.heads", \.model.heads, .integer(1...1024), default: .inWords("the preset's"),
-            "Attention heads; they divide the width into equal even parts."),
+            "Attention heads; they divide the width into equal even parts, unless head_width is set."),
+        ConfigurationKey(
+            "model.kv_heads", \.model.keyValueHeads, .either("auto", or: .integer(1...1024)),
+            "Heads of keys and values, which heads of queries share in groups of equal size (grouped-query attention); they "
+                + "divide the heads. With auto, as many as heads."),
+        ConfigurationKey(
+            "model.head_width", \.model.headWidth, .either("auto", or: .integer(2...65536)),
+            "Columns of a head; even. With auto, an equal part of the width."),
         ConfigurationKey(
             "model.ffn", \.model.feedForward, .integer(1...262144),
             default: .inWords("the preset's, or 8/3 of the width, rounded up to a multiple of 256"),

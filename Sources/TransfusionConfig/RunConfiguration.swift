@@ -30,6 +30,10 @@ public struct RunConfiguration: Sendable, Equatable {
         public var layers = 0
         public var width = 0
         public var heads = 0
+        /// Heads of keys and values, which those of queries share; nil for as many as `heads`.
+        public var keyValueHeads: Int?
+        /// Columns of a head; nil for an equal part of the width.
+        public var headWidth: Int?
         public var feedForward = 0
         public var patch = 2
         /// A model whose weights the run starts from; nil draws them all from the seed.
@@ -213,6 +217,8 @@ extension RunConfiguration {
             vocabulary: vocabulary, patchSize: model.patch, imageChannels: imageChannels, imageHeight: imageHeight,
             imageWidth: imageWidth, beginOfText: beginOfText, endOfText: endOfText, beginOfImage: beginOfImage,
             endOfImage: endOfImage)
+        if let keyValueHeads = model.keyValueHeads { result.keyValueHeads = keyValueHeads }
+        if let headWidth = model.headWidth { result.headWidth = headWidth }
         result.rmsNormEpsilon = Float(model.normEpsilon)
         result.timestepAfterProjection = model.timestepAfterProjection
         result.ropeBase = Float(model.ropeBase)

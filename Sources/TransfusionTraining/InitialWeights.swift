@@ -53,6 +53,7 @@ struct InitialWeights {
         }
         let keys = [
             compare("model.layers", \.layers), compare("model.width", \.width), compare("model.heads", \.heads),
+            compare("model.kv_heads", \.keyValueHeads), compare("model.head_width", \.headWidth),
             compare("model.ffn", \.feedForward), compare("model.patch", \.patchSize),
             compare("model.norm_epsilon", \.rmsNormEpsilon), compare("model.rope_base", \.ropeBase),
             compare("model.timestep_after_projection", \.timestepAfterProjection),

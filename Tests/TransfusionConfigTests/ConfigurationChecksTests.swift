@@ -14,6 +14,9 @@ struct ConfigurationChecksTests {
         ("model.heads=3", "model.heads: 3 heads do not divide the width 256 into equal even parts; use 2 or 4"),
         ("model.heads=256", "use 128"),
         ("model.width=7", "model.heads: 4 heads do not divide the width 7 into equal even parts; use other sizes"),
+        ("model.kv_heads=3", "model.kv_heads: 3 key-value heads do not divide the 4 heads; use 2 or 4"),
+        ("model.head_width=33", "model.head_width: 33 is odd, and rotary embedding turns pairs; use 32 or 34"),
+        ("model.head_width=300000", "model.head_width: must be auto, or integer from 2 to 65536"),
         ("schedule.minimum_learning_rate=0.1", "schedule.minimum_learning_rate: 0.1 is above the learning_rate 0.0003"),
         ("schedule.warmup_steps=4000", "schedule.warmup_steps: 4000 steps of warm-up do not fit into 2000 steps"),
         ("batch.micro_sequences=3", "batch.micro_sequences: 3 does not divide the 16 global_sequences; use 2 or 4"),
@@ -22,6 +25,19 @@ struct ConfigurationChecksTests {
     ]) func impossibleCombinationsAreRefusedOnReading(_ override: String, _ message: String) {
         let found = problems(in: minimal, overrides: [override])
         #expect(found.count == 1 && found[0].contains(message), "\(found)")
+    }
+
+    @Test func tensorParallelRanksShareOutTheHeadsOfKeys() {
+        func found(_ tensor: Int) -> [String] {
+            problems(
+                in: minimal,
+                overrides: ["model.heads=16", "model.kv_heads=4", "model.head_width=24", "parallel.tensor=\(tensor)"])
+        }
+        #expect(found(4).isEmpty)
+        #expect(
+            found(8).count == 1
+                && found(8)[0].hasSuffix("8 ranks do not divide the 4 key-value heads of the model; use 4"),
+            "\(found(8))")
     }
 
     @Test func aMicroBatchHasABoundOfRows() throws {

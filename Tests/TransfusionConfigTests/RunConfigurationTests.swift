@@ -64,7 +64,7 @@ struct RunConfigurationTests {
         let file = """
             name: night-run_2.b
             seed: 9223372036854775807
-            model: {layers: 3, width: 96, heads: 6, ffn: 100, patch: 4, timestep_after_projection: true,
+            model: {layers: 3, width: 96, heads: 6, kv_heads: 2, head_width: 32, ffn: 100, patch: 4, timestep_after_projection: true,
               initial_weights: /models/llama, norm_epsilon: 1e-06, rope_base: 500000,
               shared_image_position: true, attend_across_documents: true, end_of_image_is_target: true}
             data: {path: "/data/with space: ü", caption_first: 0.25, caption_dropout: 0, noise_cap: 1000,

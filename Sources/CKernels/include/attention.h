@@ -1,7 +1,8 @@
 #pragma once
 #include "tf_kernel.h"
 
-// Attention in which each query sees an interval of keys. One call is the work of one head on a run of queries.
+// Attention in which each query sees an interval of keys. One call is the work of one key head, and of the query heads that share
+// it, on a run of queries.
 
 /// What the kernels may use: vectors of 4, 8 or 16 floats, and with the last also products of bf16 pairs.
 typedef enum {
@@ -11,7 +12,7 @@ typedef enum {
     TF_ATTENTION_AVX512_BF16,
 } tf_attention_level;
 
-/// One head. Rows are addressed by query and key numbers of the whole problem; strides count elements. Every pointer is to
+/// One key head. Rows are addressed by query and key numbers of the whole problem; strides count elements. Every pointer is to
 /// row 0, column 0 of the head, and all matrices but `log_sum_exp` are bf16 or f32 as `is_bf16` says.
 typedef struct {
     const void *query, *key, *value;
@@ -27,6 +28,9 @@ typedef struct {
     size_t first_query, query_end, first_key, key_end;
     /// Columns of the head; even.
     size_t width;
+    /// Query heads that share the keys and values. They lie side by side, `width` columns apart in queries, output and their
+    /// gradients, and `log_sum_exp_stride` numbers in `log_sum_exp`.
+    size_t query_heads, log_sum_exp_stride;
     float scale;
     int is_bf16;
 

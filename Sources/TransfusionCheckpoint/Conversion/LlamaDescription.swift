@@ -7,6 +7,8 @@ struct LlamaDescription {
     var layers: Int
     var width: Int
     var heads: Int
+    var keyValueHeads: Int
+    var headWidth: Int
     var feedForward: Int
     var vocabulary: Int
     var rmsNormEpsilon: Float
@@ -24,6 +26,8 @@ struct LlamaDescription {
             patchSize: images.patchSize, imageChannels: images.channels, imageHeight: images.height,
             imageWidth: images.width, beginOfText: beginOfText, endOfText: endOfText,
             beginOfImage: Int32(vocabulary), endOfImage: Int32(vocabulary + 1))
+        configuration.keyValueHeads = keyValueHeads
+        configuration.headWidth = headWidth
         configuration.rmsNormEpsilon = rmsNormEpsilon
         configuration.ropeBase = ropeBase
         configuration.timestepAfterProjection = images.timestepAfterProjection
@@ -32,8 +36,8 @@ struct LlamaDescription {
 
     /// Refuses sizes that overflow when they are multiplied, and models that cannot be.
     private func validated(_ path: String) throws -> LlamaDescription {
-        let sizes = [layers, width, heads, feedForward, vocabulary]
-        guard sizes.allSatisfy({ $0 > 0 && $0 <= 1 << 24 }), width % heads == 0,
+        let sizes = [layers, width, heads, keyValueHeads, headWidth, feedForward, vocabulary]
+        guard sizes.allSatisfy({ $0 > 0 && $0 <= 1 << 24 }), heads % keyValueHeads == 0,
             (1...ModelDescription.contextLimit).contains(contextLength ?? 1)
         else {
             throw CheckpointError(path, "describes an impossible model")
@@ -124,18 +128,15 @@ extension LlamaDescription {
         try require(
             file.hiddenAct ?? "silu" == "silu", "asks for the activation \(file.hiddenAct ?? ""); silu is known")
         try require(
-            file.keyValueHeads ?? file.heads == file.heads,
-            "shares keys between heads (grouped-query attention), which Transfusion models do not")
-        try require(
-            file.heads > 0 && (file.headWidth ?? file.width / file.heads) == file.width / file.heads,
-            "has heads of width \(file.headWidth ?? 0); \(file.width)/\(file.heads) is expected")
+            file.heads > 0 && (file.headWidth != nil || file.width % file.heads == 0), "describes an impossible model")
         try require(file.attentionBias != true && file.mlpBias != true, "has biases, which Transfusion models have not")
         let ropeType = file.ropeParameters?.type ?? file.ropeScaling?.type ?? "default"
         try require(
             ropeType == "default" && (file.ropeScaling == nil || file.ropeScaling?.type == "default"),
             "scales its rotary embedding (\(ropeType)), which Transfusion models do not")
         self = try LlamaDescription(
-            layers: file.layers, width: file.width, heads: file.heads, feedForward: file.feedForward,
+            layers: file.layers, width: file.width, heads: file.heads, keyValueHeads: file.keyValueHeads ?? file.heads,
+            headWidth: file.headWidth ?? file.width / file.heads, feedForward: file.feedForward,
             vocabulary: file.vocabulary, rmsNormEpsilon: file.rmsNormEpsilon ?? 1e-6,
             ropeBase: file.ropeTheta ?? file.ropeParameters?.theta ?? 10000, beginOfText: file.beginOfText ?? 1,
             endOfText: file.endOfText?.first ?? 2, hasTiedEmbeddings: file.tieWordEmbeddings ?? false,
@@ -153,7 +154,7 @@ extension LlamaDescription {
             HuggingFace(
                 beginOfText: model.beginOfText, endOfText: .init(model.endOfText), width: model.width,
                 feedForward: model.feedForward, maximumPositions: contextLength, heads: model.heads,
-                layers: model.layers, keyValueHeads: model.heads,
+                layers: model.layers, keyValueHeads: model.keyValueHeads,
                 headWidth: model.headWidth, rmsNormEpsilon: model.rmsNormEpsilon, ropeTheta: model.ropeBase,
                 type: names[type], vocabulary: model.vocabulary))
     }
@@ -188,24 +189,33 @@ extension LlamaDescription {
     ///   - vocabulary: The number of embeddings; `params.json` may say −1.
     init(meta path: String, feedForward: Int, vocabulary: Int) throws {
         let file: Meta = try Self.decode(path)
-        guard file.n_kv_heads ?? file.n_heads == file.n_heads else {
-            throw CheckpointError(
-                path, "shares keys between heads (grouped-query attention), which Transfusion models do not")
+        guard file.n_heads > 0, file.dim % file.n_heads == 0 else {
+            throw CheckpointError(path, "describes an impossible model")
         }
         guard file.use_scaled_rope != true else {
             throw CheckpointError(path, "scales its rotary embedding, which Transfusion models do not")
         }
         self = try LlamaDescription(
-            layers: file.n_layers, width: file.dim, heads: file.n_heads, feedForward: feedForward,
-            vocabulary: vocabulary, rmsNormEpsilon: file.norm_eps, ropeBase: file.rope_theta ?? 10000, beginOfText: 1,
+            layers: file.n_layers, width: file.dim, heads: file.n_heads, keyValueHeads: file.n_kv_heads ?? file.n_heads,
+            headWidth: file.dim / file.n_heads, feedForward: feedForward, vocabulary: vocabulary,
+            rmsNormEpsilon: file.norm_eps, ropeBase: file.rope_theta ?? 10000, beginOfText: 1,
             endOfText: 2
         ).validated(path)
     }
 
-    static func meta(_ model: ModelConfiguration) throws -> [UInt8] {
-        try JSONText.pretty(
+    /// - Throws: When the model has what no `params.json` can say.
+    static func meta(_ model: ModelConfiguration, path: String) throws -> [UInt8] {
+        guard model.headWidth * model.heads == model.width else {
+            throw CheckpointError(
+                path,
+                "cannot say that \(model.heads) heads of \(model.headWidth) are no equal parts of the width "
+                    + "\(model.width); choose --to hf-llama")
+        }
+        return try JSONText.pretty(
             Meta(
-                dim: model.width, n_layers: model.layers, n_heads: model.heads, vocab_size: model.vocabulary,
+                dim: model.width, n_layers: model.layers, n_heads: model.heads,
+                n_kv_heads: model.keyValueHeads == model.heads ? nil : model.keyValueHeads,
+                vocab_size: model.vocabulary,
                 norm_eps: model.rmsNormEpsilon, rope_theta: model.ropeBase))
     }
 }

@@ -95,7 +95,7 @@ extension WeightFormat {
             try files.requireReadable(MetaLlamaNames.all(layers: description.layers))
             weights = try LlamaFormat.join(
                 try MetaLlamaNames.fromMeta(
-                    tensors, layers: description.layers, headWidth: description.width / description.heads, path: path),
+                    tensors, layers: description.layers, headWidth: description.headWidth, path: path),
                 description, directory: directory, images: images)
             weights.passedOver = files.passedOver
         }
@@ -178,7 +178,8 @@ extension WeightFormat {
                 to: Path.join(directory, Self.metaFileName))
             try LlamaFormat.writeSideFile(rest, of: weights, to: directory)
             try fileSystem.write(
-                try LlamaDescription.meta(configuration), to: Path.join(directory, Self.parametersName))
+                try LlamaDescription.meta(configuration, path: Path.join(directory, Self.parametersName)),
+                to: Path.join(directory, Self.parametersName))
         }
     }
 }

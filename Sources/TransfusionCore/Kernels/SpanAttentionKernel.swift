@@ -3,17 +3,25 @@ internal import Glibc
 
 /// What an attention is, apart from its operands.
 public struct SpanAttentionShape {
+    /// Heads of queries.
     public let heads: Int
+    /// Heads of keys and values. Query heads that follow each other share one, equally many each.
+    public let keyValueHeads: Int
     /// Columns of a head; even.
     public let headWidth: Int
     /// What scores are multiplied by, usually 1 / √headWidth.
     public let scale: Float
     public let spans: VisibleSpans
 
-    public init(heads: Int, headWidth: Int, scale: Float, spans: VisibleSpans) {
+    /// - Parameter keyValueHeads: As many as heads of queries unless given.
+    public init(heads: Int, keyValueHeads: Int? = nil, headWidth: Int, scale: Float, spans: VisibleSpans) {
+        let keyValueHeads = keyValueHeads ?? heads
+        precondition(
+            keyValueHeads > 0 && heads % keyValueHeads == 0, "\(heads) heads do not share \(keyValueHeads) evenly")
         precondition(headWidth % 2 == 0 && headWidth > 0, "heads have an even width, not \(headWidth)")
         precondition(scale > 0, "scores are multiplied by a positive number, not \(scale)")
         self.heads = heads
+        self.keyValueHeads = keyValueHeads
         self.headWidth = headWidth
         self.scale = scale
         self.spans = spans
@@ -23,10 +31,12 @@ public struct SpanAttentionShape {
 /// Attention in which each query sees an interval of keys, tile by tile: no matrix of all scores exists, tiles outside the
 /// intervals are not touched, and memory grows with the number of rows.
 ///
-/// Operands are matrices `[rows, heads · headWidth]`, not transposed, all f32 or all bf16; scores and sums are f32.
+/// Operands are matrices `[rows, heads · headWidth]`, not transposed, all f32 or all bf16; scores and sums are f32. Keys and
+/// values have the columns of their own heads, which query heads may share: in tiles, their keys are packed once.
 ///
 /// ### References
-/// Dao et al. 2022 (FlashAttention): softmax over tiles, weights computed again in the backward pass.
+/// Dao et al. 2022 (FlashAttention): softmax over tiles, weights computed again in the backward pass. Ainslie et al. 2023
+/// (GQA): grouped-query attention.
 public final class SpanAttentionKernel {
     private let pool: ThreadPool
     private let level: tf_attention_level
@@ -62,15 +72,17 @@ public final class SpanAttentionKernel {
         let start = ContinuousClock.now
         defer { busy.add(since: start) }
         let spans = shape.spans, queries = spans.queryCount
-        check(shape, rows: queries, query, output)
-        check(shape, rows: key.rows, key, value)
+        check(shape, heads: shape.heads, rows: queries, query, output)
+        check(shape, heads: shape.keyValueHeads, rows: key.rows, key, value)
         precondition(spans.keyCount <= key.rows, "intervals reach to key \(spans.keyCount) of \(key.rows)")
         precondition(logSumExp.count == shape.heads * queries, "one number for each head and query")
         let runs = runsOfQueries(shape)
-        pool.tasks(shape.heads * runs.count) { task, thread in
-            let head = task % shape.heads
-            let run = runs[task / shape.heads]
-            withHead(shape, head, run.queries, run.keys, query, key, value, output, logSumExp) { description in
+        // Row by row nothing is packed, and heads that share their keys may run side by side.
+        let together = spans.prefersRows ? 1 : shape.heads / shape.keyValueHeads, tasks = shape.heads / together
+        pool.tasks(tasks * runs.count) { task, thread in
+            let heads = task % tasks * together..<(task % tasks + 1) * together
+            let run = runs[task / tasks]
+            withHeads(shape, heads, run.queries, run.keys, query, key, value, output, logSumExp) { description in
                 let memory = scratch[thread].take(tf_attention_forward_scratch(&description))
                 if spans.prefersRows {
                     tf_attention_forward_rows(&description, level, memory)
@@ -94,8 +106,8 @@ public final class SpanAttentionKernel {
         let start = ContinuousClock.now
         defer { busy.add(since: start) }
         let spans = shape.spans
-        check(shape, rows: spans.queryCount, query, output, outputGradient, queryGradient)
-        check(shape, rows: key.rows, key, value, keyGradient, valueGradient)
+        check(shape, heads: shape.heads, rows: spans.queryCount, query, output, outputGradient, queryGradient)
+        check(shape, heads: shape.keyValueHeads, rows: key.rows, key, value, keyGradient, valueGradient)
         precondition(query.type == key.type, "queries are \(query.type), keys \(key.type)")
         precondition(spans.keyCount <= key.rows, "intervals reach to key \(spans.keyCount) of \(key.rows)")
         // Keys behind the last interval belong to no group.
@@ -105,18 +117,20 @@ public final class SpanAttentionKernel {
             valueGradient.slice(rows: unseen).clear()
         }
         // The sums over the queries of a group have one order, so that the result does not depend on the threads.
-        pool.tasks(shape.heads * spans.groups.count) { task, thread in
-            let head = task % shape.heads
-            let group = spans.groups[task / shape.heads]
-            withHead(shape, head, group.queries, group.keys, query, key, value, output, logSumExp) { description in
-                let first = head * shape.headWidth
+        let together = shape.heads / shape.keyValueHeads
+        pool.tasks(shape.keyValueHeads * spans.groups.count) { task, thread in
+            let keyHead = task % shape.keyValueHeads
+            let heads = keyHead * together..<(keyHead + 1) * together
+            let group = spans.groups[task / shape.keyValueHeads]
+            withHeads(shape, heads, group.queries, group.keys, query, key, value, output, logSumExp) { description in
+                let first = heads.lowerBound * shape.headWidth, firstKey = keyHead * shape.headWidth
                 description.output_gradient = UnsafeRawPointer(outputGradient.column(first))
                 description.output_gradient_stride = outputGradient.rowStride
                 description.query_gradient = queryGradient.column(first)
                 description.query_gradient_stride = queryGradient.rowStride
-                description.key_gradient = keyGradient.column(first)
+                description.key_gradient = keyGradient.column(firstKey)
                 description.key_gradient_stride = keyGradient.rowStride
-                description.value_gradient = valueGradient.column(first)
+                description.value_gradient = valueGradient.column(firstKey)
                 description.value_gradient_stride = valueGradient.rowStride
                 let memory = scratch[thread].take(tf_attention_backward_scratch(&description))
                 tf_attention_backward(&description, level, memory)
@@ -127,7 +141,7 @@ public final class SpanAttentionKernel {
     /// Groups, cut further when there are too few to keep all threads busy. Rows do not depend on how they are cut.
     private func runsOfQueries(_ shape: SpanAttentionShape) -> [VisibleSpans.Group] {
         let spans = shape.spans
-        let wanted = (4 * pool.threadCount + shape.heads - 1) / max(shape.heads, 1)
+        let wanted = (4 * pool.threadCount + shape.keyValueHeads - 1) / shape.keyValueHeads
         // Tiles of 64 queries stay whole, and so many share the cost of gathering their keys.
         let longest = spans.prefersRows ? 1 : max(128, (spans.queryCount / max(wanted, 1) + 63) / 64 * 64)
         return spans.groups.flatMap { group in
@@ -138,33 +152,38 @@ public final class SpanAttentionKernel {
         }
     }
 
-    private func check(_ shape: SpanAttentionShape, rows: Int, _ matrices: MatrixView...) {
+    private func check(_ shape: SpanAttentionShape, heads: Int, rows: Int, _ matrices: MatrixView...) {
         for matrix in matrices {
             precondition(
-                matrix.rows == rows && matrix.columns == shape.heads * shape.headWidth && !matrix.isTransposed
+                matrix.rows == rows && matrix.columns == heads * shape.headWidth && !matrix.isTransposed
                     && matrix.type == matrices[0].type,
-                "attention of \(rows) rows, \(shape.heads) heads of \(shape.headWidth) got \(matrix)")
+                "attention of \(rows) rows, \(heads) heads of \(shape.headWidth) got \(matrix)")
         }
     }
 
-    private func withHead(
-        _ shape: SpanAttentionShape, _ head: Int, _ queries: Range<Int>, _ keys: Range<Int>, _ query: MatrixView,
+    /// - Parameter heads: Query heads that share a key head: all of them, or some.
+    private func withHeads(
+        _ shape: SpanAttentionShape, _ heads: Range<Int>, _ queries: Range<Int>, _ keys: Range<Int>,
+        _ query: MatrixView,
         _ key: MatrixView, _ value: MatrixView, _ output: MatrixView, _ logSumExp: Tensor,
         _ body: (inout tf_attention_head) -> Void
     ) {
-        let first = head * shape.headWidth
+        let first = heads.lowerBound * shape.headWidth
+        let firstKey = heads.lowerBound / (shape.heads / shape.keyValueHeads) * shape.headWidth
         shape.spans.start.withUnsafeBufferPointer { start in
             shape.spans.end.withUnsafeBufferPointer { end in
                 var description = tf_attention_head()
                 description.query = UnsafeRawPointer(query.column(first))
                 description.query_stride = query.rowStride
-                description.key = UnsafeRawPointer(key.column(first))
+                description.key = UnsafeRawPointer(key.column(firstKey))
                 description.key_stride = key.rowStride
-                description.value = UnsafeRawPointer(value.column(first))
+                description.value = UnsafeRawPointer(value.column(firstKey))
                 description.value_stride = value.rowStride
                 description.output = output.column(first)
                 description.output_stride = output.rowStride
-                description.log_sum_exp = logSumExp.f32.baseAddress! + head * shape.spans.queryCount
+                description.log_sum_exp = logSumExp.f32.baseAddress! + heads.lowerBound * shape.spans.queryCount
+                description.log_sum_exp_stride = shape.spans.queryCount
+                description.query_heads = heads.count
                 description.visible_start = start.baseAddress
                 description.visible_end = end.baseAddress
                 description.first_query = queries.lowerBound

@@ -4,15 +4,15 @@
 /// its rows stay inside that region.
 public final class KeyValueCache {
     package struct Layer {
-        let keys: Tensor  // [capacity, width of this rank's heads]
-        let values: Tensor  // [capacity, width of this rank's heads]
+        let keys: Tensor  // [capacity, width of this rank's key heads]
+        let values: Tensor  // [capacity, width of this rank's key heads]
     }
 
     public let capacity: Int
     package let layers: [Layer]
 
     /// - Parameters:
-    ///   - width: That of the keys of this rank's heads together, and of the values.
+    ///   - width: That of the keys of this rank's key heads together, and of the values.
     ///   - capacity: How many rows fit, over all sequences.
     public init(layers: Int, width: Int, capacity: Int, _ context: Context) {
         self.capacity = capacity

@@ -12,8 +12,9 @@ package struct Linear {
     let bias: Parameter?
     private let split: Split
 
+    /// - Parameter outputs: Of each of the names.
     package init(
-        _ names: [String], inputs: Int, outputs: Int, split: Split = .whole, hasBias: Bool = false,
+        _ names: [String], inputs: Int, outputs: [Int], split: Split = .whole, hasBias: Bool = false,
         standardDeviation: Float, biasDeviation: Float = 0, in builder: ParameterBuilder
     ) {
         self.split = split
@@ -24,11 +25,11 @@ package struct Linear {
             case .inputs: 1
             }
         weights = builder.adjacent(
-            names.map { $0 + ".weight" }, names.map { _ in [outputs, inputs] }, splitAlong: axis,
+            names.map { $0 + ".weight" }, outputs.map { [$0, inputs] }, splitAlong: axis,
             .normal(standardDeviation: standardDeviation))
         let initialBias =
             biasDeviation > 0 ? Parameter.Initialization.normal(standardDeviation: biasDeviation) : .zeros
-        bias = hasBias ? builder.parameter(names[0] + ".bias", [outputs], initialBias) : nil
+        bias = hasBias ? builder.parameter(names[0] + ".bias", outputs, initialBias) : nil
         precondition(!hasBias || (names.count == 1 && split == .whole), "a bias belongs to one whole weight")
     }
 

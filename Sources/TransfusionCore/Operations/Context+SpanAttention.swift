@@ -5,10 +5,13 @@ extension Context {
     ///
     /// ### References
     /// Su et al. 2021, "RoFormer", equation 34, with the halves of a head as pairs (Hugging Face's Llama).
-    package func rotaryEmbedding(_ queryKeyValue: Tensor, _ rows: AttentionRows, _ rotary: RotaryTable) -> Tensor {
+    package func rotaryEmbedding(
+        _ queryKeyValue: Tensor, _ rows: AttentionRows, _ shape: AttentionHeads, _ rotary: RotaryTable
+    ) -> Tensor {
+        precondition(queryKeyValue.width == shape.columns && rotary.headWidth == shape.width)
         compute { rotary.extend(to: rows.positionCount) }
         // Query heads and key heads lie next to each other: one rotation turns both.
-        let heads = 2 * (queryKeyValue.width / 3 / rotary.headWidth)
+        let heads = shape.query + shape.keyValue
         rotate(queryKeyValue, rows, rotary, heads: heads, direction: 1)
         return record(queryKeyValue.reshaped(queryKeyValue.shape)) { [self] dy, gradients in
             // Attention's gradient, which nobody else reads.
@@ -22,22 +25,23 @@ extension Context {
     /// - Parameters:
     ///   - queryKeyValue: `[rows, q | k | v]` in the context's type, rotated.
     ///   - cache: Where this layer's keys and values are kept, or nil to attend to the rows themselves.
-    /// - Returns: `[rows, width]`.
+    /// - Returns: `[rows, q]`, with the columns of the queries.
     /// ### References
     /// Vaswani et al. 2017, equation 1; Dao et al. 2022 (softmax over tiles, recomputed in the backward pass).
     package func spanAttention(
-        _ queryKeyValue: Tensor, _ rows: AttentionRows, headWidth: Int, cache: KeyValueCache.Layer?
+        _ queryKeyValue: Tensor, _ rows: AttentionRows, _ heads: AttentionHeads, cache: KeyValueCache.Layer?
     ) -> Tensor {
-        let width = queryKeyValue.width / 3, heads = width / headWidth
-        let query = MatrixView(queryKeyValue).slice(columns: 0..<width)
-        var key = MatrixView(queryKeyValue).slice(columns: width..<2 * width)
-        var value = MatrixView(queryKeyValue).slice(columns: 2 * width..<3 * width)
+        let width = heads.queryColumns, keyWidth = heads.keyValueColumns
+        let columns = [0..<width, width..<width + keyWidth, width + keyWidth..<heads.columns]
+        let query = MatrixView(queryKeyValue).slice(columns: columns[0])
+        var key = MatrixView(queryKeyValue).slice(columns: columns[1])
+        var value = MatrixView(queryKeyValue).slice(columns: columns[2])
         if let cache {
-            parallel(rows.slots.count, grain: Self.rowGrain(2 * width)) { range in
+            parallel(rows.slots.count, grain: Self.rowGrain(2 * keyWidth)) { range in
                 for row in range {
-                    let slot = Int(rows.slots[row]) * width
-                    copy(queryKeyValue, at: (3 * row + 1) * width, to: cache.keys, at: slot, count: width)
-                    copy(queryKeyValue, at: (3 * row + 2) * width, to: cache.values, at: slot, count: width)
+                    let slot = Int(rows.slots[row]) * keyWidth, start = row * heads.columns + width
+                    copy(queryKeyValue, at: start, to: cache.keys, at: slot, count: keyWidth)
+                    copy(queryKeyValue, at: start + keyWidth, to: cache.values, at: slot, count: keyWidth)
                 }
             }
             key = MatrixView(cache.keys)
@@ -45,8 +49,9 @@ extension Context {
         }
         let y = empty([queryKeyValue.rows, width])
         let shape = SpanAttentionShape(
-            heads: heads, headWidth: headWidth, scale: 1 / Float(headWidth).squareRoot(), spans: rows.spans)
-        let logSumExp = empty([heads, queryKeyValue.rows], .f32)
+            heads: heads.query, keyValueHeads: heads.keyValue, headWidth: heads.width,
+            scale: 1 / Float(heads.width).squareRoot(), spans: rows.spans)
+        let logSumExp = empty([heads.query, queryKeyValue.rows], .f32)
         compute {
             attentionKernel.forward(
                 shape, query: query, key: key, value: value, into: MatrixView(y), logSumExp: logSumExp)
@@ -58,7 +63,7 @@ extension Context {
             precondition(cache == nil, "there is no backward pass through a cache")
             count(2 * operations)
             let gradient = empty(queryKeyValue.shape)
-            let parts = (0..<3).map { MatrixView(gradient).slice(columns: $0 * width..<($0 + 1) * width) }
+            let parts = columns.map { MatrixView(gradient).slice(columns: $0) }
             compute {
                 attentionKernel.backward(
                     shape, query: query, key: key, value: value, output: MatrixView(y), logSumExp: logSumExp,

@@ -13,7 +13,8 @@ extension KeyValueCache {
     /// - Parameter capacity: How many rows fit, over all sequences.
     public convenience init(_ configuration: ModelConfiguration, capacity: Int, _ context: Context) {
         self.init(
-            layers: configuration.layers, width: configuration.width / context.tensorParallel.size,
+            layers: configuration.layers,
+            width: configuration.keyValueHeads * configuration.headWidth / context.tensorParallel.size,
             capacity: capacity, context)
     }
 }

@@ -30,35 +30,40 @@ struct TransformerBlock {
     }
 }
 
-/// Multi-head attention in which each row sees an interval of rows.
+/// Multi-head attention in which each row sees an interval of rows. Heads of queries may share those of keys and values.
 struct SelfAttention {
     let queryKeyValue: Linear
     let output: Linear
     private let layer: Int
-    private let headWidth: Int
+    /// Of the whole model; ranks have equal shares.
+    private let heads: (query: Int, keyValue: Int, width: Int)
     private let rotary: RotaryTable
 
     init(
         _ name: String, _ layer: Int, _ configuration: ModelConfiguration, rotary: RotaryTable,
         in builder: ParameterBuilder
     ) {
-        let width = configuration.width
+        let queries = configuration.heads * configuration.headWidth
+        let keys = configuration.keyValueHeads * configuration.headWidth
         self.layer = layer
         self.rotary = rotary
-        headWidth = configuration.headWidth
+        heads = (configuration.heads, configuration.keyValueHeads, configuration.headWidth)
         queryKeyValue = Linear(
-            ["q_proj", "k_proj", "v_proj"].map { "\(name).\($0)" }, inputs: width, outputs: width, split: .outputs,
-            standardDeviation: configuration.initialDeviation, in: builder)
+            ["q_proj", "k_proj", "v_proj"].map { "\(name).\($0)" }, inputs: configuration.width,
+            outputs: [queries, keys, keys], split: .outputs, standardDeviation: configuration.initialDeviation,
+            in: builder)
         output = Linear(
-            [name + ".o_proj"], inputs: width, outputs: width, split: .inputs,
+            [name + ".o_proj"], inputs: queries, outputs: [configuration.width], split: .inputs,
             standardDeviation: configuration.initialResidualDeviation, in: builder)
     }
 
     func callAsFunction(_ x: Tensor, _ rows: AttentionRows, _ context: Context) throws -> Tensor {
         let projected = context.repeated(try queryKeyValue(x, context), to: rows.count)
-        let rotated = context.rotaryEmbedding(projected, rows, rotary)
+        let ranks = context.tensorParallel.size
+        let heads = AttentionHeads(query: heads.query / ranks, keyValue: heads.keyValue / ranks, width: heads.width)
+        let rotated = context.rotaryEmbedding(projected, rows, heads, rotary)
         return try context.recomputable {
-            context.spanAttention(rotated, rows, headWidth: headWidth, cache: rows.cache?.layers[layer])
+            context.spanAttention(rotated, rows, heads, cache: rows.cache?.layers[layer])
         } _: {
             try output($0, context)
         }
@@ -73,10 +78,11 @@ struct FeedForward {
     init(_ name: String, _ configuration: ModelConfiguration, in builder: ParameterBuilder) {
         gateUp = Linear(
             ["gate_proj", "up_proj"].map { "\(name).\($0)" }, inputs: configuration.width,
-            outputs: configuration.feedForward, split: .outputs, standardDeviation: configuration.initialDeviation,
+            outputs: [configuration.feedForward, configuration.feedForward], split: .outputs,
+            standardDeviation: configuration.initialDeviation,
             in: builder)
         down = Linear(
-            [name + ".down_proj"], inputs: configuration.feedForward, outputs: configuration.width, split: .inputs,
+            [name + ".down_proj"], inputs: configuration.feedForward, outputs: [configuration.width], split: .inputs,
             standardDeviation: configuration.initialResidualDeviation, in: builder)
     }
 

@@ -7,6 +7,10 @@ public struct ModelConfiguration: Sendable, Equatable {
     public var layers: Int
     public var width: Int
     public var heads: Int
+    /// Nil for as many as `heads`.
+    private var ownKeyValueHeads: Int?
+    /// Nil for an equal part of the width.
+    private var ownHeadWidth: Int?
     /// The hidden width of the feed-forward network.
     public var feedForward: Int
     /// Number of token ids, BOI and EOI included.
@@ -45,7 +49,16 @@ public struct ModelConfiguration: Sendable, Equatable {
         self.endOfImage = endOfImage
     }
 
-    public var headWidth: Int { width / heads }
+    /// Heads of keys and values, which heads of queries share: as many as those unless set.
+    public var keyValueHeads: Int {
+        get { ownKeyValueHeads ?? heads }
+        set { ownKeyValueHeads = newValue == heads ? nil : newValue }
+    }
+    /// Columns of a head: an equal part of the width unless set.
+    public var headWidth: Int {
+        get { ownHeadWidth ?? width / heads }
+        set { ownHeadWidth = newValue == width / heads ? nil : newValue }
+    }
     public var patchesPerImage: Int { (imageHeight / patchSize) * (imageWidth / patchSize) }
     /// Numbers in one patch vector: rows, columns, channels, with the channel fastest.
     public var patchWidth: Int { patchSize * patchSize * imageChannels }
@@ -108,11 +121,7 @@ extension ModelConfiguration {
         require(
             imageChannels * imageHeight * imageWidth <= 1 << 30, "image.height",
             "an image of \(imageChannels) × \(imageHeight) × \(imageWidth) has more than \(1 << 30) numbers")
-        require(width % heads == 0, "heads", "\(heads) heads do not divide the width \(width)")
-        if width % heads == 0 {
-            require(
-                headWidth % 2 == 0, "heads", "rotary embedding needs an even head width, not \(width)/\(heads)")
-        }
+        problems += headProblems()
         require(
             imageHeight % patchSize == 0 && imageWidth % patchSize == 0, "patch",
             "a patch of \(patchSize) does not divide an image of \(imageHeight) × \(imageWidth)")
@@ -132,6 +141,29 @@ extension ModelConfiguration {
     }
 }
 
+extension ModelConfiguration {
+    private func headProblems() -> [ModelConfigurationProblem] {
+        func problem(_ key: String, _ message: String) -> [ModelConfigurationProblem] {
+            [ModelConfigurationProblem(key: "model." + key, message: message)]
+        }
+        guard ownHeadWidth != nil || width % heads == 0 else {
+            return problem("heads", "\(heads) heads do not divide the width \(width)")
+        }
+        guard headWidth > 0, headWidth % 2 == 0 else {
+            return ownHeadWidth == nil
+                ? problem("heads", "rotary embedding needs an even head width, not \(width)/\(heads)")
+                : problem("head_width", "rotary embedding needs an even head width, not \(headWidth)")
+        }
+        guard headWidth <= 1 << 20, heads * headWidth <= 1 << 20 else {
+            return problem("head_width", "\(heads) heads of \(headWidth) have more than \(1 << 20) columns")
+        }
+        guard keyValueHeads > 0, heads % keyValueHeads == 0 else {
+            return problem("kv_heads", "\(keyValueHeads) key-value heads do not divide the \(heads) heads")
+        }
+        return []
+    }
+}
+
 extension ModelConfiguration: Codable {
     private enum CodingKeys: String, CodingKey {
         case architectures
@@ -139,6 +171,7 @@ extension ModelConfiguration: Codable {
         case hiddenAct = "hidden_act"
         case tieWordEmbeddings = "tie_word_embeddings"
         case keyValueHeads = "num_key_value_heads"
+        case headWidth = "head_dim"
         case layers = "num_hidden_layers"
         case width = "hidden_size"
         case heads = "num_attention_heads"
@@ -169,6 +202,10 @@ extension ModelConfiguration: Codable {
             imageHeight: try number(.imageHeight), imageWidth: try number(.imageWidth),
             beginOfText: try token(.beginOfText), endOfText: try token(.endOfText),
             beginOfImage: try token(.beginOfImage), endOfImage: try token(.endOfImage))
+        ownKeyValueHeads = try values.decodeIfPresent(Int.self, forKey: .keyValueHeads).flatMap {
+            $0 == heads ? nil : $0
+        }
+        ownHeadWidth = try values.decodeIfPresent(Int.self, forKey: .headWidth)
         rmsNormEpsilon = try values.decodeIfPresent(Float.self, forKey: .rmsNormEpsilon) ?? 1e-5
         ropeBase = try values.decodeIfPresent(Float.self, forKey: .ropeBase) ?? 10000
         timestepAfterProjection = try values.decodeIfPresent(Bool.self, forKey: .timestepAfterProjection) ?? false
@@ -181,7 +218,8 @@ extension ModelConfiguration: Codable {
         try values.encode("llama", forKey: .modelType)
         try values.encode("silu", forKey: .hiddenAct)
         try values.encode(false, forKey: .tieWordEmbeddings)
-        try values.encode(heads, forKey: .keyValueHeads)
+        try values.encode(keyValueHeads, forKey: .keyValueHeads)
+        try values.encodeIfPresent(ownHeadWidth, forKey: .headWidth)
         try values.encode(layers, forKey: .layers)
         try values.encode(width, forKey: .width)
         try values.encode(heads, forKey: .heads)

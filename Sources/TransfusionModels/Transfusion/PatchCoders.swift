@@ -21,7 +21,7 @@ struct PatchEncoder {
         let width = configuration.width, deviation = configuration.initialDeviation
         func linear(_ name: String, _ inputs: Int, _ outputs: Int) -> Linear {
             Linear(
-                ["patch_encoder." + name], inputs: inputs, outputs: outputs, hasBias: true,
+                ["patch_encoder." + name], inputs: inputs, outputs: [outputs], hasBias: true,
                 standardDeviation: deviation, in: builder)
         }
         timestepIn = linear("timestep.linear_1", Self.sinusoidWidth, width)
@@ -32,7 +32,7 @@ struct PatchEncoder {
         // The constant is longer than a patch. Without it RMSNorm divides every patch by its own length, and that length
         // is part of the noise to be found.
         projection = Linear(
-            ["patch_encoder.projection"], inputs: configuration.patchWidth, outputs: width, hasBias: true,
+            ["patch_encoder.projection"], inputs: configuration.patchWidth, outputs: [width], hasBias: true,
             standardDeviation: (1 / Float(configuration.patchWidth)).squareRoot(), biasDeviation: 2, in: builder)
     }
 
@@ -62,7 +62,7 @@ struct PatchDecoder {
 
     init(_ configuration: ModelConfiguration, in builder: ParameterBuilder) {
         projection = Linear(
-            ["patch_decoder.projection"], inputs: configuration.width, outputs: configuration.patchWidth,
+            ["patch_decoder.projection"], inputs: configuration.width, outputs: [configuration.patchWidth],
             hasBias: true, standardDeviation: configuration.initialDeviation, in: builder)
     }
 

@@ -65,18 +65,23 @@ import Testing
         let query, key, value, output, outputGradient: Tensor
         let gradients: [Tensor]
         let width: Int
+        /// Of keys and values.
+        let keyWidth: Int
 
-        init(_ mask: Mask, heads: Int, headWidth: Int, type: ElementType) {
+        init(_ mask: Mask, heads: Int, keyValueHeads: Int? = nil, headWidth: Int, type: ElementType) {
             self.mask = mask
             self.type = type
-            width = heads * headWidth
+            let width = heads * headWidth, keyWidth = (keyValueHeads ?? heads) * headWidth
+            self.width = width
+            self.keyWidth = keyWidth
             shape = SpanAttentionShape(
-                heads: heads, headWidth: headWidth, scale: 1 / Float(headWidth).squareRoot(), spans: mask.spans)
+                heads: heads, keyValueHeads: keyValueHeads, headWidth: headWidth,
+                scale: 1 / Float(headWidth).squareRoot(), spans: mask.spans)
             let allocator = CachingAllocator()
             var state: UInt64 = UInt64(headWidth)
             // Three columns more than needed stand for what else lies in a row.
-            func tensor(_ rows: Int, random: Bool) -> Tensor {
-                let tensor = Tensor([rows, heads * headWidth + 6], type, allocator: allocator)
+            func tensor(_ rows: Int, _ width: Int, random: Bool) -> Tensor {
+                let tensor = Tensor([rows, width + 6], type, allocator: allocator)
                 for i in 0..<tensor.count {
                     state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
                     let value = random ? (Float(state >> 40) / Float(1 << 24) - 0.5) * 3 : Float.nan
@@ -85,15 +90,18 @@ import Testing
                 return tensor
             }
             let queries = mask.spans.queryCount
-            query = tensor(queries, random: true)
-            key = tensor(mask.keyCount, random: true)
-            value = tensor(mask.keyCount, random: true)
-            outputGradient = tensor(queries, random: true)
-            output = tensor(queries, random: false)
-            gradients = [queries, mask.keyCount, mask.keyCount].map { tensor($0, random: false) }
+            query = tensor(queries, width, random: true)
+            key = tensor(mask.keyCount, keyWidth, random: true)
+            value = tensor(mask.keyCount, keyWidth, random: true)
+            outputGradient = tensor(queries, width, random: true)
+            output = tensor(queries, width, random: false)
+            gradients = [
+                tensor(queries, width, random: false), tensor(mask.keyCount, keyWidth, random: false),
+                tensor(mask.keyCount, keyWidth, random: false),
+            ]
         }
 
-        func view(_ tensor: Tensor) -> MatrixView { MatrixView(tensor).slice(columns: 0..<width) }
+        func view(_ tensor: Tensor) -> MatrixView { MatrixView(tensor).slice(columns: 0..<tensor.width - 6) }
 
         @discardableResult
         func run(_ kernel: SpanAttentionKernel) -> [Float] {
@@ -112,8 +120,10 @@ import Testing
         /// The columns of the attention out of a tensor's rows.
         func values(_ tensor: Tensor) -> [Double] {
             let all = tensor.floats()
-            return (0..<tensor.rows).flatMap { row in
-                all[row * tensor.width..<row * tensor.width + width].map(Double.init)
+            let columns = tensor.width - 6
+            return (0..<tensor.rows).flatMap { row -> [Double] in
+                let start = row * tensor.width
+                return all[start..<start + columns].map(Double.init)
             }
         }
     }
@@ -127,6 +137,7 @@ import Testing
             let q = problem.values(problem.query), k = problem.values(problem.key), v = problem.values(problem.value)
             let g = problem.values(problem.outputGradient)
             let width = problem.width, head = problem.shape.headWidth, scale = Double(problem.shape.scale)
+            let keyWidth = problem.keyWidth, share = problem.shape.heads / problem.shape.keyValueHeads
             let spans = problem.mask.spans, queries = spans.queryCount
             output = [Double](repeating: 0, count: q.count)
             queryGradient = output
@@ -138,7 +149,7 @@ import Testing
                     let visible = Int(spans.start[i])..<Int(spans.end[i])
                     let row = i * width + h * head
                     let scores = visible.map { j in
-                        (0..<head).reduce(0.0) { $0 + q[row + $1] * k[j * width + h * head + $1] } * scale
+                        (0..<head).reduce(0.0) { $0 + q[row + $1] * k[j * keyWidth + h / share * head + $1] } * scale
                     }
                     let largest = scores.max() ?? 0
                     let weights = scores.map { exp($0 - largest) }
@@ -146,7 +157,7 @@ import Testing
                     logSumExp[h * queries + i] = largest + log(total)
                     var products: [Double] = []
                     for (weight, j) in zip(weights, visible) {
-                        let column = j * width + h * head
+                        let column = j * keyWidth + h / share * head
                         var product = 0.0
                         for c in 0..<head {
                             output[row + c] += weight / total * v[column + c]
@@ -157,7 +168,7 @@ import Testing
                     }
                     let mean = zip(weights, products).reduce(0) { $0 + $1.0 / total * $1.1 }
                     for ((weight, product), j) in zip(zip(weights, products), visible) {
-                        let column = j * width + h * head
+                        let column = j * keyWidth + h / share * head
                         let gradient = weight / total * (product - mean) * scale
                         for c in 0..<head {
                             queryGradient[row + c] += gradient * k[column + c]
@@ -182,17 +193,20 @@ import Testing
         return Array(all[...(all.firstIndex(of: best) ?? 0)])
     }()
 
+    /// Heads of queries and of keys, with their width.
+    static let cuts = [(2, 2, 16), (2, 2, 64), (6, 2, 64), (3, 1, 16), (2, 2, 80), (2, 1, 128)]
+
     @Test(arguments: Mask.all, [ElementType.f32, .bf16])
     func agreesWithTheDefinition(mask: Mask, type: ElementType) {
-        for headWidth in [16, 64, 80, 128] where headWidth == 64 || mask.spans.queryCount <= 150 {
-            let problem = Problem(mask, heads: 2, headWidth: headWidth, type: type)
+        for (heads, keyHeads, headWidth) in Self.cuts where headWidth == 64 || mask.spans.queryCount <= 150 {
+            let problem = Problem(mask, heads: heads, keyValueHeads: keyHeads, headWidth: headWidth, type: type)
             let reference = Reference(problem)
             for instructionSet in Self.instructionSets {
                 let kernel = SpanAttentionKernel(
                     pool: ThreadPool(threads: 2), instructionSet: instructionSet)
                 let logSumExp = problem.run(kernel)
                 let tolerance = type == .f32 ? 3e-6 : 8e-3
-                let comment = Comment(rawValue: "head width \(headWidth), \(instructionSet)")
+                let comment = Comment(rawValue: "\(heads)/\(keyHeads) heads of \(headWidth), \(instructionSet)")
                 let results = [problem.output] + problem.gradients
                 let expected = [
                     reference.output, reference.queryGradient, reference.keyGradient, reference.valueGradient,
@@ -207,7 +221,7 @@ import Testing
                 for result in results {
                     let all = result.floats()
                     let untouched = (0..<result.rows).allSatisfy { row in
-                        all[row * result.width + problem.width..<(row + 1) * result.width].allSatisfy { $0.isNaN }
+                        all[(row + 1) * result.width - 6..<(row + 1) * result.width].allSatisfy { $0.isNaN }
                     }
                     #expect(untouched, comment)
                 }
@@ -246,10 +260,10 @@ import Testing
     @Test(arguments: [ElementType.f32, .bf16])
     func threadsDoNotChangeTheResult(type: ElementType) {
         let mask = Mask.all[2]
-        let first = Problem(mask, heads: 3, headWidth: 64, type: type)
+        let first = Problem(mask, heads: 4, keyValueHeads: 2, headWidth: 64, type: type)
         first.run(SpanAttentionKernel(pool: ThreadPool(threads: 1)))
         for threads in [2, 5] {
-            let other = Problem(mask, heads: 3, headWidth: 64, type: type)
+            let other = Problem(mask, heads: 4, keyValueHeads: 2, headWidth: 64, type: type)
             other.run(SpanAttentionKernel(pool: ThreadPool(threads: threads)))
             for (a, b) in zip([first.output] + first.gradients, [other.output] + other.gradients) {
                 let isEqual = first.values(a) == other.values(b)

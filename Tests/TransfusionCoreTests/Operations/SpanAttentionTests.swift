@@ -85,7 +85,8 @@ import _TestUtilities
 extension Context {
     /// Rotary embedding and attention, as a block has them.
     fileprivate func attention(_ queryKeyValue: Tensor, _ rows: AttentionRows, _ rotary: RotaryTable) -> Tensor {
-        let rotated = rotaryEmbedding(queryKeyValue, rows, rotary)
-        return spanAttention(rotated, rows, headWidth: rotary.headWidth, cache: nil)
+        let count = queryKeyValue.width / 3 / rotary.headWidth
+        let heads = AttentionHeads(query: count, keyValue: count, width: rotary.headWidth)
+        return spanAttention(rotaryEmbedding(queryKeyValue, rows, heads, rotary), rows, heads, cache: nil)
     }
 }
