@@ -111,7 +111,10 @@ let package = Package(
             ]),
         library(
             "TransfusionEvaluation",
-            ["TransfusionCore", "TransfusionModels", "TransfusionConfig", "TransfusionCheckpoint"]),
+            [
+                "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig", "TransfusionData",
+                "TransfusionCheckpoint",
+            ]),
         .target(
             name: "TransfusionCoordinator",
             dependencies: [
@@ -181,7 +184,9 @@ let package = Package(
             ]),
         tests(
             "TransfusionInference", ["TransfusionCore", "TransfusionModels", "TransfusionConfig", "TransfusionData"]),
-        tests("TransfusionEvaluation", ["TransfusionCore", "TransfusionModels", "TransfusionCheckpoint"]),
+        tests(
+            "TransfusionEvaluation",
+            ["TransfusionCore", "TransfusionModels", "TransfusionConfig", "TransfusionCheckpoint"]),
         tests(
             "TransfusionCoordinator",
             [

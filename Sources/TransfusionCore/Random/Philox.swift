@@ -23,6 +23,7 @@ public struct Philox: Sendable {
         case sparePacking = 11
         case rowDealing = 12
         case rowOrder = 13
+        case resampling = 14
     }
 
     private let key: UInt64
