@@ -43,6 +43,17 @@
             dx[i] = store(load(dy[i]) * (s + v * s * (1.0f - s)));                                                  \
         }                                                                                                           \
     }                                                                                                               \
+    TF_KERNEL void tf_leaky_relu_forward_##suffix(const type *restrict x, float slope, type *restrict y,            \
+                                                  size_t count) {                                                   \
+        for (size_t i = 0; i < count; i++) {                                                                        \
+            const float v = load(x[i]);                                                                             \
+            y[i] = store(v > 0 ? v : v * slope);                                                                    \
+        }                                                                                                           \
+    }                                                                                                               \
+    TF_KERNEL void tf_leaky_relu_backward_##suffix(const type *restrict dy, const type *restrict x, float slope,    \
+                                                   type *restrict dx, size_t count) {                               \
+        for (size_t i = 0; i < count; i++) dx[i] = store(load(x[i]) > 0 ? load(dy[i]) : load(dy[i]) * slope);       \
+    }                                                                                                               \
     TF_KERNEL void tf_rotary_##suffix(type *x, size_t row_stride, const int32_t *positions, const float *cosine,    \
                                       const float *sine, size_t rows, size_t heads, size_t head_width,              \
                                       float direction) {                                                            \

@@ -16,6 +16,14 @@ void tf_silu_backward_f32(const float *restrict dy, const float *restrict x, flo
 void tf_silu_backward_bf16(const uint16_t *restrict dy, const uint16_t *restrict x, uint16_t *restrict dx,
                            size_t count);
 
+// y = x, or slope · x where x is negative; dx = dy · that slope.
+void tf_leaky_relu_forward_f32(const float *restrict x, float slope, float *restrict y, size_t count);
+void tf_leaky_relu_forward_bf16(const uint16_t *restrict x, float slope, uint16_t *restrict y, size_t count);
+void tf_leaky_relu_backward_f32(const float *restrict dy, const float *restrict x, float slope, float *restrict dx,
+                                size_t count);
+void tf_leaky_relu_backward_bf16(const uint16_t *restrict dy, const uint16_t *restrict x, float slope,
+                                 uint16_t *restrict dx, size_t count);
+
 // Rotary embedding in place, rotate-half: within each head the element i pairs with i + head_width / 2.
 // x: rows of `heads` heads, `row_stride` elements apart. cosine and sine: [positions, head_width / 2].
 // `direction` is 1, or -1 for the backward pass (the transpose of a rotation).

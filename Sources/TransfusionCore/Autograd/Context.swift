@@ -18,6 +18,7 @@ public final class Context {
     var rowOffsets: [Int]?
     private(set) lazy var matmul = Matmul(pool: pool)
     private(set) lazy var attentionKernel = SpanAttentionKernel(pool: pool)
+    private(set) lazy var convolutionKernel = ConvolutionKernel(pool: pool, matmul: matmul)
 
     /// Whether tensors have sizes and no contents, and nothing is computed.
     public var isSizesOnly: Bool { allocator.isSizesOnly }

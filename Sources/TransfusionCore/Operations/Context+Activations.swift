@@ -55,6 +55,33 @@ extension Context {
         }
     }
 
+    /// `y = x`, and `slope · x` where x is negative; ReLU with a slope of 0.
+    package func leakyReLU(_ x: Tensor, slope: Float) -> Tensor {
+        let y = empty(x.shape)
+        parallel(x.count, grain: Self.grain) { range in
+            let start = range.lowerBound
+            switch type {
+            case .f32: tf_leaky_relu_forward_f32(x.floatPointer + start, slope, y.floatPointer + start, range.count)
+            default: tf_leaky_relu_forward_bf16(x.halfPointer + start, slope, y.halfPointer + start, range.count)
+            }
+        }
+        return record(y) { [self] dy, gradients in
+            let dx = empty(x.shape)
+            parallel(x.count, grain: Self.grain) { range in
+                let start = range.lowerBound
+                switch type {
+                case .f32:
+                    tf_leaky_relu_backward_f32(
+                        dy.floatPointer + start, x.floatPointer + start, slope, dx.floatPointer + start, range.count)
+                default:
+                    tf_leaky_relu_backward_bf16(
+                        dy.halfPointer + start, x.halfPointer + start, slope, dx.halfPointer + start, range.count)
+                }
+            }
+            gradients.add(dx, to: x)
+        }
+    }
+
     /// The residual stream after a branch: `y = x + branch`.
     ///
     /// - Parameters:
