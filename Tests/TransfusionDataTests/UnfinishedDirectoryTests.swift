@@ -31,7 +31,7 @@ import _TestUtilities
         for (place, reason) in [
             ("", "is no name"), (directory.file("new/.."), "is no name"), (directory.path + "/", "exists already"),
             (directory.file("file"), "exists already"), (directory.file("link"), "exists already"),
-            (directory.file("file/set"), "cannot be made"), ("/proc/set", "cannot be made"),
+            (directory.file("file/set"), "cannot make the directory"), ("/proc/set", "cannot be made"),
         ] {
             #expect("\(place)") { try UnfinishedDirectory(place) } throws: { "\($0)".contains(reason) }
         }

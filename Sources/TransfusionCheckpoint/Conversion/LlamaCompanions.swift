@@ -1,5 +1,6 @@
 internal import TransfusionCore
 internal import TransfusionModels
+internal import TransfusionSupport
 
 /// The small files beside an exported Llama, without which transformers takes other defaults than the model was trained
 /// with: it would leave out BOS, for one.
@@ -16,7 +17,7 @@ struct LlamaCompanions {
     init(_ model: ModelConfiguration, _ weights: ModelWeights) throws {
         self.model = model
         contextLength = weights.contextLength
-        func file(_ name: String) -> String? { weights.tokenizerFiles.first { Path.name(of: $0) == name } }
+        func file(_ name: String) -> String? { weights.tokenizerFiles.first { Paths.name(of: $0) == name } }
         guard let path = file(ModelWeights.tokenizerModel), file(Self.tokenizerConfigurationName) == nil else {
             sentencePieces = nil
             return

@@ -1,6 +1,7 @@
 internal import FoundationEssentials
 internal import TransfusionCore
 internal import TransfusionModels
+internal import TransfusionSupport
 
 /// What a plain Llama does not say about images; used when its weights start a Transfusion model.
 public struct ImageOptions: Sendable, Equatable {
@@ -60,7 +61,7 @@ enum LlamaFormat {
     static func join(
         _ llama: [String: SourceTensor], _ description: LlamaDescription, directory: String, images: ImageOptions
     ) throws -> ModelWeights {
-        let sidePath = Path.join(directory, sideFileName)
+        let sidePath = Paths.join(directory, sideFileName)
         var weights: ModelWeights
         if POSIXFileSystem().exists(sideFileName, in: directory) {
             let file = try SafetensorsFile(sidePath)
@@ -131,7 +132,7 @@ enum LlamaFormat {
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         let config = String(decoding: try encoder.encode(weights.description), as: UTF8.self)
         try SafetensorsWriter().write(
-            SafetensorsDirectory.sorted(rest), metadata: ["config": config], to: Path.join(directory, sideFileName))
+            SafetensorsDirectory.sorted(rest), metadata: ["config": config], to: Paths.join(directory, sideFileName))
     }
 
     private static func sideDescription(_ file: SafetensorsFile) throws -> ModelDescription {

@@ -1,5 +1,6 @@
 import TransfusionCore
 public import TransfusionModels
+import TransfusionSupport
 
 /// A model on its way from one format to another.
 public struct ModelWeights: Sendable {
@@ -52,8 +53,8 @@ public struct ModelWeights: Sendable {
 
     /// The tokenizer's files beside a checkpoint, or in the directories of its run.
     static func tokenizerFiles(of checkpoint: Checkpoint) -> [String] {
-        let parent = Path.parent(of: checkpoint.path)
-        return tokenizerFiles(in: [checkpoint.path, parent, Path.parent(of: parent)])
+        let parent = Paths.parent(of: checkpoint.path)
+        return tokenizerFiles(in: [checkpoint.path, parent, Paths.parent(of: parent)])
     }
 
     /// The tokenizer's files in the first of the directories that has some.
@@ -61,7 +62,7 @@ public struct ModelWeights: Sendable {
         for directory in directories {
             let names = Set((try? POSIXFileSystem().list(directory)) ?? [])
             let found = tokenizerNames.filter(names.contains)
-            if !found.isEmpty { return found.map { Path.join(directory, $0) } }
+            if !found.isEmpty { return found.map { Paths.join(directory, $0) } }
         }
         return []
     }
@@ -69,7 +70,7 @@ public struct ModelWeights: Sendable {
     /// Takes along the tokenizer's files in `directory`, and the identity of what they describe.
     mutating func takeTokenizer(from directory: String) throws {
         tokenizerFiles = Self.tokenizerFiles(in: [directory])
-        guard let model = tokenizerFiles.first(where: { Path.name(of: $0) == Self.tokenizerModel }) else { return }
+        guard let model = tokenizerFiles.first(where: { Paths.name(of: $0) == Self.tokenizerModel }) else { return }
         tokenizer = SHA256.hexDigest(try POSIXFileSystem().contents(model, limit: Self.tokenizerLimit))
     }
 

@@ -1,5 +1,6 @@
 internal import FoundationEssentials
 internal import TransfusionCore
+internal import TransfusionSupport
 
 /// Tensors in one or more safetensors files of a directory, with an index when there is more than one.
 ///
@@ -53,7 +54,7 @@ struct SafetensorsDirectory {
         let models = files.filter { !Self.isAdapter($0) }
         guard let file = files.contains(single) ? single : models.first, files.contains(single) || models.count == 1
         else { throw CheckpointError(path, Self.problem(files: files, models: models, names)) }
-        self.init(path, files: [try SafetensorsFile(Path.join(path, file))])
+        self.init(path, files: [try SafetensorsFile(Paths.join(path, file))])
         passedOver += files.subtracting([file]).sorted()
     }
 
@@ -69,7 +70,7 @@ struct SafetensorsDirectory {
     }
 
     private init(_ path: String, indexedIn names: Set<String>) throws {
-        let indexPath = Path.join(path, Self.indexName)
+        let indexPath = Paths.join(path, Self.indexName)
         let index: Index
         do {
             let json = try POSIXFileSystem().contents(indexPath, limit: Self.jsonLimit)
@@ -81,7 +82,7 @@ struct SafetensorsDirectory {
             guard !name.contains("/"), names.contains(name) else {
                 throw CheckpointError(indexPath, "names the file '\(name)', which is not there")
             }
-            return try SafetensorsFile(Path.join(path, name))
+            return try SafetensorsFile(Paths.join(path, name))
         }
         self.init(path, files: files)
         for name in index.weights.keys.sorted() where tensors[name] == nil && unreadable[name] == nil {
@@ -133,7 +134,7 @@ struct SafetensorsDirectory {
         }
         let writer = SafetensorsWriter()
         guard shards.count > 1 else {
-            return try writer.write(shards[0], metadata: ["format": "pt"], to: Path.join(directory, singleName))
+            return try writer.write(shards[0], metadata: ["format": "pt"], to: Paths.join(directory, singleName))
         }
         var weights: [String: String] = [:]
         func padded(_ number: Int) -> String {
@@ -142,12 +143,12 @@ struct SafetensorsDirectory {
         }
         for (index, shard) in shards.enumerated() {
             let name = "model-\(padded(index + 1))-of-\(padded(shards.count)).safetensors"
-            try writer.write(shard, metadata: ["format": "pt"], to: Path.join(directory, name))
+            try writer.write(shard, metadata: ["format": "pt"], to: Paths.join(directory, name))
             for tensor in shard { weights[tensor.name] = name }
         }
         let index = Index(weights: weights, totalSize: tensors.values.reduce(0) { $0 + $1.byteCount })
         try POSIXFileSystem().replace(
-            Path.join(directory, indexName), with: try JSONText.pretty(index))
+            Paths.join(directory, indexName), with: try JSONText.pretty(index))
     }
 
     static func sorted(_ tensors: [String: SourceTensor]) -> [SafetensorsTensor] {

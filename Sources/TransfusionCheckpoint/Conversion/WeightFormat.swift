@@ -20,7 +20,7 @@ public enum WeightFormat: String, Sendable, CaseIterable {
     /// - Throws: `CheckpointError` or `FileSystemError` when it is no model.
     public init(detectedAt path: String) throws {
         let fileSystem = POSIXFileSystem()
-        let directory = path.hasSuffix(".safetensors") ? Path.parent(of: path) : path
+        let directory = path.hasSuffix(".safetensors") ? Paths.parent(of: path) : path
         let names = Set(try fileSystem.list(directory))
         if directory == path, CheckpointLocation.isLocation(names) {
             self = .checkpoint
@@ -28,7 +28,7 @@ public enum WeightFormat: String, Sendable, CaseIterable {
             self = .metaLlama
         } else if names.contains(Self.configurationName) {
             self =
-                try Self.describesImages(Path.join(directory, Self.configurationName))
+                try Self.describesImages(Paths.join(directory, Self.configurationName))
                 ? .safetensors : .huggingFaceLlama
         } else {
             throw CheckpointError(path, "is no model; give a run, a checkpoint, or a directory with config.json")
@@ -59,13 +59,13 @@ extension WeightFormat {
     public func open(
         _ path: String, images: ImageOptions = ImageOptions(), options: CheckpointOptions = CheckpointOptions()
     ) throws -> ModelWeights {
-        let directory = path.hasSuffix(".safetensors") ? Path.parent(of: path) : path
+        let directory = path.hasSuffix(".safetensors") ? Paths.parent(of: path) : path
         var weights: ModelWeights
         switch self {
         case .checkpoint:
             return try ModelWeights(CheckpointLocation(path, options: options).newest())
         case .safetensors:
-            let file = Path.join(directory, Self.configurationName)
+            let file = Paths.join(directory, Self.configurationName)
             guard try Self.describesImages(file) else {
                 throw CheckpointError(file, "describes no images, as of a Llama; give --from hf-llama")
             }
@@ -76,7 +76,7 @@ extension WeightFormat {
             weights.contextLength = description.contextLength
             weights.passedOver = files.passedOver
         case .huggingFaceLlama:
-            let description = try LlamaDescription(huggingFace: Path.join(directory, Self.configurationName))
+            let description = try LlamaDescription(huggingFace: Paths.join(directory, Self.configurationName))
             let files = try SafetensorsDirectory(path)
             try files.requireReadable(description.configuration(images).parameterShapes.keys)
             var tensors = files.tensors
@@ -91,7 +91,7 @@ extension WeightFormat {
                 let vocabulary = tensors["tok_embeddings.weight"]?.shape.first
             else { throw CheckpointError(path, "has no tensors with the names of Meta's Llama") }
             let description = try LlamaDescription(
-                meta: Path.join(directory, Self.parametersName), feedForward: gate, vocabulary: vocabulary)
+                meta: Paths.join(directory, Self.parametersName), feedForward: gate, vocabulary: vocabulary)
             try files.requireReadable(MetaLlamaNames.all(layers: description.layers))
             weights = try LlamaFormat.join(
                 try MetaLlamaNames.fromMeta(
@@ -116,7 +116,7 @@ extension WeightFormat {
         let fileSystem = POSIXFileSystem()
         // What is unfinished lies beside the place and not in it.
         let path = Paths.withoutTrailingSlash(path)
-        guard !fileSystem.exists(Path.name(of: path), in: Path.parent(of: path)) else {
+        guard !fileSystem.exists(Paths.name(of: path), in: Paths.parent(of: path)) else {
             throw CheckpointError(path, "already exists; choose another place or remove it")
         }
         var weights = weights
@@ -137,11 +137,11 @@ extension WeightFormat {
             try writeContents(weights, to: partial, type: type, shardBytes: shardBytes, fileSystem)
             for file in weights.tokenizerFiles {
                 let contents = try fileSystem.contents(file, limit: ModelWeights.tokenizerLimit)
-                try fileSystem.write(contents, to: Path.join(partial, Path.name(of: file)))
+                try fileSystem.write(contents, to: Paths.join(partial, Paths.name(of: file)))
             }
             try fileSystem.synchronize(directory: partial)
             try fileSystem.rename(partial, to: path)
-            try fileSystem.synchronize(directory: Path.parent(of: path))
+            try fileSystem.synchronize(directory: Paths.parent(of: path))
         } catch {
             try? fileSystem.removeConversion(partial)
             throw error
@@ -155,31 +155,31 @@ extension WeightFormat {
     ) throws {
         switch self {
         case .checkpoint:
-            try CheckpointStore(Path.join(directory, CheckpointLocation.checkpointsName))
+            try CheckpointStore(Paths.join(directory, CheckpointLocation.checkpointsName))
                 .write(weights, step: weights.step)
         case .safetensors:
             try SafetensorsDirectory.write(weights.tensors, to: directory, shardBytes: shardBytes)
             try fileSystem.write(
-                try JSONText.pretty(weights.description), to: Path.join(directory, Self.configurationName))
+                try JSONText.pretty(weights.description), to: Paths.join(directory, Self.configurationName))
         case .huggingFaceLlama:
             let (configuration, llama, rest) = LlamaFormat.split(weights)
             try SafetensorsDirectory.write(llama, to: directory, shardBytes: shardBytes)
             try LlamaFormat.writeSideFile(rest, of: weights, to: directory)
             try fileSystem.write(
                 try LlamaDescription.huggingFace(configuration, contextLength: weights.contextLength, type: type),
-                to: Path.join(directory, Self.configurationName))
+                to: Paths.join(directory, Self.configurationName))
             for (name, contents) in try LlamaCompanions(configuration, weights).files() {
-                try fileSystem.write(contents, to: Path.join(directory, name))
+                try fileSystem.write(contents, to: Paths.join(directory, name))
             }
         case .metaLlama:
             let (configuration, llama, rest) = LlamaFormat.split(weights)
             try SafetensorsWriter().write(
                 SafetensorsDirectory.sorted(MetaLlamaNames.toMeta(llama, configuration)),
-                to: Path.join(directory, Self.metaFileName))
+                to: Paths.join(directory, Self.metaFileName))
             try LlamaFormat.writeSideFile(rest, of: weights, to: directory)
             try fileSystem.write(
-                try LlamaDescription.meta(configuration, path: Path.join(directory, Self.parametersName)),
-                to: Path.join(directory, Self.parametersName))
+                try LlamaDescription.meta(configuration, path: Paths.join(directory, Self.parametersName)),
+                to: Paths.join(directory, Self.parametersName))
         }
     }
 }
@@ -188,7 +188,7 @@ extension POSIXFileSystem {
     /// Removes what an interrupted conversion left: files, and a checkpoint two directories deep.
     fileprivate func removeConversion(_ path: String) throws {
         for name in try list(path) {
-            let inner = Path.join(path, name)
+            let inner = Paths.join(path, name)
             if (try? list(inner)) != nil { try removeConversion(inner) } else { try removeFile(inner) }
         }
         try removeDirectory(path)

@@ -1,3 +1,5 @@
+import TransfusionSupport
+
 /// The few file operations that checkpoints are made of.
 ///
 /// Everything that writes or reads a checkpoint goes through this protocol, so that tests can fail, kill or lose power
@@ -106,7 +108,7 @@ extension FileSystem {
             try? removeFile(temporary)
             throw error
         }
-        try synchronize(directory: Path.parent(of: path))
+        try synchronize(directory: Paths.parent(of: path))
     }
 
     func exists(_ name: String, in directory: String) -> Bool {
@@ -121,12 +123,12 @@ extension FileSystem {
             if error.isExisting { return }
             throw error
         }
-        try synchronize(directory: Path.parent(of: path))
+        try synchronize(directory: Paths.parent(of: path))
     }
 
     /// Makes a directory and those above it, as far as they are missing, durably.
     func createDirectories(_ path: String) throws {
-        let parent = Path.parent(of: path)
+        let parent = Paths.parent(of: path)
         do {
             try createDirectory(path)
         } catch {
@@ -140,34 +142,7 @@ extension FileSystem {
 
     /// Removes a directory of plain files (checkpoints have no directories inside).
     func removeTree(_ path: String) throws {
-        for name in try list(path) { try removeFile(Path.join(path, name)) }
+        for name in try list(path) { try removeFile(Paths.join(path, name)) }
         try removeDirectory(path)
-    }
-}
-
-/// Paths as plain strings.
-enum Path {
-    static func join(_ directory: String, _ name: String) -> String {
-        directory.hasSuffix("/") ? directory + name : directory + "/" + name
-    }
-
-    static func name(of path: String) -> String {
-        String(trimmed(path).split(separator: "/", omittingEmptySubsequences: true).last ?? "/")
-    }
-
-    static func parent(of path: String) -> String {
-        let path = trimmed(path)
-        // Of `.` and `..` no name can be taken away.
-        if !path.isEmpty, !path.hasPrefix("/"), path.split(separator: "/").allSatisfy({ $0 == "." || $0 == ".." }) {
-            return path + "/.."
-        }
-        guard let slash = path.lastIndex(of: "/") else { return "." }
-        return slash == path.startIndex ? "/" : String(path[..<slash])
-    }
-
-    private static func trimmed(_ path: String) -> String {
-        var path = path
-        while path.count > 1, path.hasSuffix("/") || path.hasSuffix("/.") { path.removeLast() }
-        return path
     }
 }

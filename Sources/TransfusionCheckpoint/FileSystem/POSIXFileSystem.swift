@@ -1,4 +1,5 @@
 internal import Glibc
+internal import TransfusionSupport
 
 /// The operating system's files.
 public struct POSIXFileSystem: FileSystem {
@@ -65,7 +66,7 @@ public struct POSIXFileSystem: FileSystem {
 extension FileSystemError {
     public init(_ operation: String, _ path: String, _ code: Int32) {
         var reason = String(cString: strerror(code))
-        if code == ENOSPC, Self.hasNoFilesLeft(Path.parent(of: path)) {
+        if code == ENOSPC, Self.hasNoFilesLeft(Paths.parent(of: path)) {
             reason += " for another file: all inodes of the file system are used, as 'df -i' shows"
         }
         self.init(operation: operation, path: path, code: code, reason: reason)

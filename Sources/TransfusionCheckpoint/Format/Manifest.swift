@@ -1,5 +1,6 @@
 internal import FoundationEssentials
 internal import TransfusionCore
+internal import TransfusionSupport
 
 /// What a checkpoint says about itself beside its tensors.
 public struct CheckpointMetadata: Sendable, Equatable, Codable {
@@ -113,7 +114,7 @@ extension Manifest {
 
     /// Reads and checks the manifest of the checkpoint in `directory`.
     init(readingFrom directory: String, _ fileSystem: any FileSystem) throws {
-        let path = Path.join(directory, Self.fileName)
+        let path = Paths.join(directory, Self.fileName)
         try self.init(decoding: try fileSystem.contents(path, limit: Self.byteLimit), path: path)
     }
 

@@ -1,6 +1,7 @@
 internal import FoundationEssentials
 public import TransfusionCore
 public import TransfusionModels
+internal import TransfusionSupport
 
 /// A model on disk, whatever holds it: a run, its checkpoints, one checkpoint, or safetensors files with a `config.json`.
 ///
@@ -29,7 +30,7 @@ public struct ModelArchive: Sendable {
     public init(_ path: String, report: (SkippedCheckpoint) -> Void = { _ in }) throws {
         let fileSystem = POSIXFileSystem()
         if path.hasSuffix(".safetensors") {
-            try self.init(files: [path], configuredBy: Path.parent(of: path), fileSystem)
+            try self.init(files: [path], configuredBy: Paths.parent(of: path), fileSystem)
             return
         }
         let names: [String]
@@ -48,9 +49,9 @@ public struct ModelArchive: Sendable {
                 ? ["model.safetensors"]
                 : names.filter { $0.hasPrefix("model-") && $0.hasSuffix(".safetensors") }.sorted()
             guard !files.isEmpty else { throw CheckpointError(path, "has a config.json but no model.safetensors") }
-            try self.init(files: files.map { Path.join(path, $0) }, configuredBy: path, fileSystem)
+            try self.init(files: files.map { Paths.join(path, $0) }, configuredBy: path, fileSystem)
         } else {
-            let directory = names.contains("checkpoints") ? Path.join(path, "checkpoints") : path
+            let directory = names.contains("checkpoints") ? Paths.join(path, "checkpoints") : path
             let newest = try CheckpointStore(directory).newestVerified(puttingAside: false, report: report)
             guard let newest else {
                 throw CheckpointError(directory, "holds no complete checkpoint; give a run, a checkpoint or a model")
@@ -67,7 +68,7 @@ public struct ModelArchive: Sendable {
     }
 
     private init(files: [String], configuredBy directory: String, _ fileSystem: any FileSystem) throws {
-        let file = Path.join(directory, Self.configurationName)
+        let file = Paths.join(directory, Self.configurationName)
         let description = try fileSystem.contents(file, limit: 1 << 20)
         try self.init(
             directory, description: Data(description), describedIn: file, step: nil, tokenizerDigest: nil,
@@ -100,14 +101,14 @@ public struct ModelArchive: Sendable {
 
     /// The tokenizer's file: beside the weights, or in the directories of the run above them. Nil when there is none.
     public var tokenizerPath: String? {
-        let parent = Path.parent(of: path)
-        let places = step == nil ? [path] : [path, parent, Path.parent(of: parent)]
+        let parent = Paths.parent(of: path)
+        let places = step == nil ? [path] : [path, parent, Paths.parent(of: parent)]
         let fileSystem = POSIXFileSystem()
-        return places.first { fileSystem.exists(Self.tokenizerName, in: $0) }.map { Path.join($0, Self.tokenizerName) }
+        return places.first { fileSystem.exists(Self.tokenizerName, in: $0) }.map { Paths.join($0, Self.tokenizerName) }
     }
 
     /// The directory of the run, when the model comes from one.
-    public var runDirectory: String? { step == nil ? nil : Path.parent(of: Path.parent(of: path)) }
+    public var runDirectory: String? { step == nil ? nil : Paths.parent(of: Paths.parent(of: path)) }
 
     /// Fills this rank's part of every parameter of a model of `configuration`.
     ///

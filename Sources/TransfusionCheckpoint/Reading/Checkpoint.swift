@@ -1,4 +1,5 @@
 internal import TransfusionCore
+internal import TransfusionSupport
 
 /// An open checkpoint: its description, and its tensors by name, each readable in any cut.
 public struct Checkpoint: Sendable {
@@ -129,7 +130,7 @@ extension Checkpoint {
                 files[name] = file
                 continue
             }
-            let path = Path.join(path, name)
+            let path = Paths.join(path, name)
             let file = try fileSystem.open(path)
             let expected = manifest.files[name] ?? 0
             guard file.byteCount == expected else {
@@ -202,7 +203,7 @@ extension Checkpoint {
         guard memory.count == chunk.stored.bytes else {
             throw chunk.error(in: path, "has \(chunk.stored.bytes) bytes instead of \(memory.count)")
         }
-        try file.readAll(memory, at: chunk.fileOffset, path: Path.join(path, chunk.file))
+        try file.readAll(memory, at: chunk.fileOffset, path: Paths.join(path, chunk.file))
         guard SHA256.hexDigest(UnsafeRawBufferPointer(memory)) == chunk.stored.sha256 else {
             throw chunk.error(in: path, "does not match its SHA-256")
         }
@@ -224,7 +225,7 @@ struct ChunkPlace: Sendable {
     let stored: StoredChunk
 
     func error(in directory: String, _ problem: String) -> CheckpointError {
-        CheckpointError(Path.join(directory, file), "chunk \(index) of \(tensor) \(problem)")
+        CheckpointError(Paths.join(directory, file), "chunk \(index) of \(tensor) \(problem)")
     }
 
     static func name(of box: TensorBox, index: Int) -> String { name(of: box.name, box.offsets, index) }

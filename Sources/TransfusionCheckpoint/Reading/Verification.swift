@@ -1,3 +1,5 @@
+import TransfusionSupport
+
 extension Checkpoint {
     /// Reads every byte and compares it with the manifest; throws at the first difference.
     public func verify() throws {
@@ -70,11 +72,11 @@ extension Checkpoint {
         }
         let expected = Set(manifest.files.keys).union([Manifest.fileName])
         if let missing = expected.subtracting(present).min() {
-            throw CheckpointError(Path.join(path, missing), "is missing")
+            throw CheckpointError(Paths.join(path, missing), "is missing")
         }
         // File servers and backup programs leave names with a dot.
         if let extra = present.subtracting(expected).filter({ !$0.hasPrefix(".") }).min() {
-            throw CheckpointError(Path.join(path, extra), "does not belong to the checkpoint")
+            throw CheckpointError(Paths.join(path, extra), "does not belong to the checkpoint")
         }
     }
 }

@@ -1,4 +1,5 @@
 public import TransfusionCore
+import TransfusionSupport
 
 /// A tensor to be written to a safetensors file, made piece by piece while it is written.
 public struct SafetensorsTensor {
@@ -44,7 +45,7 @@ public struct SafetensorsWriter {
         guard !path.hasSuffix("/"), (try? fileSystem.list(path)) == nil else {
             throw CheckpointError(path, "is a directory; give the name of a file")
         }
-        let parent = Path.parent(of: path)
+        let parent = Paths.parent(of: path)
         guard (try? fileSystem.list(parent)) != nil else {
             throw CheckpointError(path, "there is no directory \(parent); make it or choose another place")
         }
@@ -64,7 +65,7 @@ public struct SafetensorsWriter {
             try? fileSystem.removeFile(temporary)
             throw error
         }
-        try fileSystem.synchronize(directory: Path.parent(of: path))
+        try fileSystem.synchronize(directory: Paths.parent(of: path))
     }
 
     private func writeContents(_ tensors: [SafetensorsTensor], _ metadata: [String: String], to path: String) throws {

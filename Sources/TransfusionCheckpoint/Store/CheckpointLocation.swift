@@ -1,3 +1,5 @@
+import TransfusionSupport
+
 /// What a path given by a person means: a run, a directory of checkpoints, or one checkpoint.
 public struct CheckpointLocation: Sendable {
     static let checkpointsName = "checkpoints"
@@ -11,7 +13,7 @@ public struct CheckpointLocation: Sendable {
     public init(_ path: String, options: CheckpointOptions = CheckpointOptions()) throws {
         let names = Set(try POSIXFileSystem().list(path))
         if names.contains(Manifest.fileName) {
-            store = CheckpointStore(Path.parent(of: path), options: options)
+            store = CheckpointStore(Paths.parent(of: path), options: options)
             single = path
             return
         }
@@ -19,7 +21,7 @@ public struct CheckpointLocation: Sendable {
         if Self.holdsSteps(names) {
             store = CheckpointStore(path, options: options)
         } else if names.contains(Self.checkpointsName) {
-            store = CheckpointStore(Path.join(path, Self.checkpointsName), options: options)
+            store = CheckpointStore(Paths.join(path, Self.checkpointsName), options: options)
         } else {
             throw CheckpointError(path, "holds no checkpoint; give a run, its checkpoints or one of them")
         }
@@ -71,7 +73,7 @@ public struct CheckpointLocation: Sendable {
     /// Whether one of `paths` has been removed since, as a run does with old checkpoints.
     public func isGone(_ path: String) -> Bool {
         guard single == nil, let names = try? store.names() else { return false }
-        return !names.contains(Path.name(of: path))
+        return !names.contains(Paths.name(of: path))
     }
 
     /// What `body` makes of each checkpoint, oldest first; it gives nil for one that is gone. What a run has saved in its

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import TransfusionSupport
 
 /// A checkpoint of a branch that its run has left: `step-N.aside-K`. No reader takes it for one of the run's; by its path it
 /// opens like any other.
@@ -19,7 +20,7 @@ extension CheckpointStore {
             guard parts.count == 2, let step = Self.step(ofName: String(parts[0])),
                 let branch = Self.branch(ofSuffix: parts[1])
             else { return nil }
-            return AsideCheckpoint(path: Path.join(directory, name), step: step, branch: branch)
+            return AsideCheckpoint(path: Paths.join(directory, name), step: step, branch: branch)
         }.sorted { ($0.branch, $0.step) < ($1.branch, $1.step) }
     }
 

@@ -1,5 +1,6 @@
 internal import Glibc
 public import TransfusionCore
+internal import TransfusionSupport
 
 /// A checkpoint that is safely on disk.
 public struct SavedCheckpoint: Sendable, Equatable, Codable {
@@ -36,7 +37,7 @@ extension CheckpointStore {
             }
             try healReplacements()
             for name in try fileSystem.list(directory) where name.hasPrefix("step-") && name.hasSuffix(".partial") {
-                try fileSystem.removeTree(Path.join(directory, name))
+                try fileSystem.removeTree(Paths.join(directory, name))
             }
             try fileSystem.createDirectory(path(step, ".partial"))
         }
@@ -65,7 +66,7 @@ extension CheckpointStore {
             let writer = ShardWriter(fileSystem: fileSystem, options: options)
             return [try writer.write(boxes, chunks, to: directory, file: file, source: source)]
         } catch  where !(error is CheckpointError || error is FileSystemError) {
-            throw CheckpointError(Path.join(directory, file), "cannot be written: \(error)")
+            throw CheckpointError(Paths.join(directory, file), "cannot be written: \(error)")
         }
     }
 
@@ -79,7 +80,7 @@ extension CheckpointStore {
             let partial = path(step, ".partial")
             do {
                 let manifest = try self.manifest(step, metadata, try tables.get().flatMap { $0 })
-                try fileSystem.write(try manifest.encoded(), to: Path.join(partial, Manifest.fileName))
+                try fileSystem.write(try manifest.encoded(), to: Paths.join(partial, Manifest.fileName))
                 try fileSystem.synchronize(directory: partial)
                 try publish(step)
                 return SavedCheckpoint(

@@ -1,5 +1,6 @@
 public import Glibc
 public import TransfusionCore
+import TransfusionSupport
 
 /// How checkpoints are written and read.
 public struct CheckpointOptions: Sendable {
@@ -82,7 +83,7 @@ public struct CheckpointStore: Sendable {
     /// The directory of a checkpoint.
     public func path(of step: Int) -> String { path(step) }
 
-    func path(_ step: Int, _ suffix: String = "") -> String { Path.join(directory, Self.name(step) + suffix) }
+    func path(_ step: Int, _ suffix: String = "") -> String { Paths.join(directory, Self.name(step) + suffix) }
 
     static func name(_ step: Int) -> String {
         let digits = String(step)
@@ -193,7 +194,7 @@ extension CheckpointStore {
         do {
             try fileSystem.rename(self.path(step), to: path)
             try fileSystem.synchronize(directory: directory)
-            return Path.name(of: path)
+            return Paths.name(of: path)
         } catch {
             return nil
         }
@@ -206,9 +207,9 @@ extension CheckpointStore {
             let final = String(name.dropLast(".replaced".count))
             guard Self.step(ofName: final) != nil else { continue }
             if names.contains(final) {
-                try fileSystem.removeTree(Path.join(directory, name))
+                try fileSystem.removeTree(Paths.join(directory, name))
             } else {
-                try fileSystem.rename(Path.join(directory, name), to: Path.join(directory, final))
+                try fileSystem.rename(Paths.join(directory, name), to: Paths.join(directory, final))
             }
             try fileSystem.synchronize(directory: directory)
         }

@@ -1,3 +1,5 @@
+import TransfusionSupport
+
 /// Which checkpoints stay.
 public struct Retention: Sendable, Equatable {
     /// How many of the newest stay; at least one does.
@@ -57,7 +59,7 @@ extension CheckpointStore {
     /// Deletes what `removeOutdated` took out of the way. What cannot be deleted stays for the next time.
     public func emptyTrash() {
         for name in (try? fileSystem.list(directory)) ?? [] where name.hasPrefix("step-") && name.hasSuffix(".trash") {
-            try? fileSystem.removeTree(Path.join(directory, name))
+            try? fileSystem.removeTree(Paths.join(directory, name))
         }
     }
 }

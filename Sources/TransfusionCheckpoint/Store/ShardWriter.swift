@@ -1,4 +1,5 @@
 internal import TransfusionCore
+internal import TransfusionSupport
 
 /// What one rank has written: part of the manifest to be.
 struct ShardTable: Codable, Sendable {
@@ -55,7 +56,7 @@ struct ShardWriter {
         _ boxes: [TensorBox], _ chunks: [Chunk], to directory: String, file name: String,
         source: @escaping @Sendable (Int) throws -> Payload
     ) throws -> ShardTable {
-        let file = try fileSystem.create(Path.join(directory, name))
+        let file = try fileSystem.create(Paths.join(directory, name))
         var table = ShardTable(file: name, bytes: 0, entries: [])
         let level = options.compressionLevel
         let key = try options.encryptionKey()

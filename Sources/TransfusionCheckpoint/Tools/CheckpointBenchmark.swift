@@ -1,6 +1,7 @@
 internal import Glibc
 import TransfusionCore
 public import TransfusionModels
+internal import TransfusionSupport
 
 /// What saving and loading cost on this machine, beside plain copies, writes and reads of the same bytes.
 public struct CheckpointBenchmark {
@@ -74,11 +75,11 @@ public struct CheckpointBenchmark {
             seconds[name, default: []].append(own ?? begin.duration(to: .now).seconds)
             done += 1
         }
-        let plain = Path.join(directory, "plain")
-        let store = CheckpointStore(Path.join(directory, "checkpoints"), options: options)
+        let plain = Paths.join(directory, "plain")
+        let store = CheckpointStore(Paths.join(directory, "checkpoints"), options: options)
         var packedOptions = options
         packedOptions.compressionLevel = 1
-        let packed = CheckpointStore(Path.join(directory, "packed"), options: packedOptions)
+        let packed = CheckpointStore(Paths.join(directory, "packed"), options: packedOptions)
         defer {
             for path in [store.path(1), store.directory, packed.path(1), packed.directory] {
                 try? files.removeTree(path)
@@ -114,7 +115,7 @@ public struct CheckpointBenchmark {
             }
             try measure("compressed read") { try load(packed, state) }
         }
-        let asynchronous = try measureAsynchronously(state, Path.join(directory, "asynchronous"))
+        let asynchronous = try measureAsynchronously(state, Paths.join(directory, "asynchronous"))
         func median(_ name: String) -> Double { Self.median(seconds[name] ?? []) }
         return Measurement(
             tensorBytes: state.byteCount, copySeconds: median("copy"), stallSeconds: asynchronous.stall,
@@ -126,7 +127,7 @@ public struct CheckpointBenchmark {
 
     private func load(_ store: CheckpointStore, _ state: State) throws -> Double {
         let checkpoint = try store.open(step: 1)
-        for name in checkpoint.files.keys { Self.evict(Path.join(checkpoint.path, name)) }
+        for name in checkpoint.files.keys { Self.evict(Paths.join(checkpoint.path, name)) }
         let begin = ContinuousClock.now
         try checkpoint.read(state.requests)
         return begin.duration(to: .now).seconds

@@ -1,5 +1,6 @@
 internal import TransfusionCore
 internal import TransfusionModels
+internal import TransfusionSupport
 
 extension Checkpoint {
     /// Writes this checkpoint again as a job of `data × tensor` ranks would: one shard file for each.
@@ -30,10 +31,10 @@ extension Checkpoint {
     public func copyTokenizer(to directory: String) throws {
         let fileSystem = POSIXFileSystem()
         for file in ModelWeights.tokenizerFiles(of: self) {
-            let name = Path.name(of: file)
+            let name = Paths.name(of: file)
             guard !fileSystem.exists(name, in: directory) else { continue }
             let contents = try fileSystem.contents(file, limit: ModelWeights.tokenizerLimit)
-            try fileSystem.write(contents, to: Path.join(directory, name))
+            try fileSystem.write(contents, to: Paths.join(directory, name))
         }
     }
 

@@ -24,8 +24,11 @@ public final class UnfinishedDirectory {
             throw DataError(wrongUse: "--out: \"\(place)\" is no name for a new directory")
         }
         try DatasetWriter.refuseExisting(self.place)
-        let parent = Paths.parent(of: self.place)
-        try Files.makeDirectory(parent)
+        do throws(FileFailure) {
+            try Directories.make(Paths.parent(of: self.place))
+        } catch {
+            throw DataError(error.description)
+        }
         Self.removeLeftovers(of: self.place)
         path = "\(self.place)\(Self.infix)\(getpid())"
         guard mkdir(path, 0o777) == 0 else {

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import TransfusionSupport
 
 /// Whole small files, read with a limit and written so that a crash leaves the old contents or the new ones.
 public enum Files {
@@ -75,29 +76,11 @@ public enum Files {
         return entries
     }
 
-    /// Makes a directory and those above it.
-    static func makeDirectory(_ path: String) throws(DataError) {
-        if mkdir(path, 0o777) == 0 || errno == EEXIST { return }
-        let parent = directory(of: path)
-        guard errno == ENOENT, parent != path else {
-            throw DataError(path, "cannot be made: \(String(cString: strerror(errno)))")
-        }
-        try makeDirectory(parent)
-        guard mkdir(path, 0o777) == 0 || errno == EEXIST else {
-            throw DataError(path, "cannot be made: \(String(cString: strerror(errno)))")
-        }
-    }
-
-    static func directory(of path: String) -> String {
-        guard let slash = path.lastIndex(of: "/") else { return "." }
-        return slash == path.startIndex ? "/" : String(path[..<slash])
-    }
-
     static func rename(_ from: String, to destination: String) throws(DataError) {
         guard Glibc.rename(from, destination) == 0 else {
             throw DataError(destination, "cannot be written: \(String(cString: strerror(errno)))")
         }
-        synchronize(directory: directory(of: destination))
+        synchronize(directory: Paths.parent(of: destination))
     }
 
     /// Brings a directory's entries to the disk. File systems that cannot do so keep their own promises.

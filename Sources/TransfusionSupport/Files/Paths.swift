@@ -4,10 +4,25 @@ internal import SystemPackage
 ///
 /// Foundation's functions for this trap on some relative paths of one letter; these take any text.
 public enum Paths {
-    /// The directory that holds `path`: `.` for a name alone, `/` for the root. Slashes at the end do not count.
+    /// The directory that holds `path`: `.` for a name alone, `/` for the root, `../..` for `..`. Slashes and dots at the end
+    /// do not count.
     public static func parent(of path: String) -> String {
-        let parent = FilePath(path).removingLastComponent()
+        let path = withoutTrailingDots(FilePath(path))
+        // Of `.` and `..` no name can be taken away.
+        if let last = path.lastComponent, last.kind != .regular { return path.appending("..").string }
+        let parent = withoutTrailingDots(path.removingLastComponent())
         return parent.isEmpty ? "." : parent.string
+    }
+
+    private static func withoutTrailingDots(_ path: FilePath) -> FilePath {
+        var path = path
+        while path.lastComponent?.kind == .currentDirectory, path.components.count > 1 { path.removeLastComponent() }
+        return path
+    }
+
+    /// `name` in a directory.
+    public static func join(_ directory: String, _ name: String) -> String {
+        directory.hasSuffix("/") ? directory + name : directory + "/" + name
     }
 
     /// The last component: `b.yaml` of `a/b.yaml`. The path itself where there is none, as in `/`.

@@ -6,7 +6,9 @@ import TransfusionSupport
     @Test(
         arguments: [
             ("r", ".", "r", "r", ""),
-            (".", ".", ".", ".", ""),
+            (".", "./..", ".", ".", ""),
+            ("..", "../..", "..", "..", ""),
+            ("a/..", "a/../..", "..", "..", ""),
             ("", ".", "", "", ""),
             ("/", "/", "/", "/", ""),
             ("/r", "/", "r", "r", ""),
@@ -23,6 +25,11 @@ import TransfusionSupport
         #expect(Paths.name(of: path) == name)
         #expect(Paths.stem(of: path) == stem)
         #expect(Paths.fileExtension(of: path) == fileExtension)
+    }
+
+    @Test func joins() {
+        #expect(Paths.join("a", "b") == "a/b" && Paths.join("a/", "b") == "a/b" && Paths.join("/", "b") == "/b")
+        #expect(Paths.parent(of: "a/b/.") == "a" && Paths.parent(of: "a/./b") == "a")
     }
 
     @Test(arguments: [("a/", "a"), ("a//", "a"), ("/", "/"), ("a", "a"), ("", "")])
