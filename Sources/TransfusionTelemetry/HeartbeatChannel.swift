@@ -18,7 +18,7 @@ final class HeartbeatChannel {
 
     init(
         endpointFile: String,
-        launch: String = ProcessInfo.processInfo.environment[HeartbeatEndpoint.launchVariable] ?? "-"
+        launch: String = HeartbeatEndpoint.launchOfThisProcess ?? "-"
     ) {
         self.endpointFile = endpointFile
         self.launch = launch

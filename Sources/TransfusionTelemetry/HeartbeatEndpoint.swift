@@ -31,6 +31,8 @@ public struct HeartbeatEndpoint: Sendable, Codable, Equatable {
 
     /// The file that this process was started with.
     public static var fileOfThisProcess: String? { ProcessInfo.processInfo.environment[environmentVariable] }
+    /// The launch of a coordinator that this process belongs to.
+    public static var launchOfThisProcess: String? { ProcessInfo.processInfo.environment[launchVariable] }
 
     public init(file: String) throws(FileFailure) {
         do {

@@ -2,8 +2,6 @@ internal import Foundation
 internal import TransfusionCheckpoint
 internal import TransfusionConfig
 internal import TransfusionCore
-internal import TransfusionData
-internal import TransfusionModels
 internal import TransfusionParallel
 internal import TransfusionSupport
 internal import TransfusionTelemetry
@@ -15,6 +13,8 @@ final class CheckpointKeeper {
     private let store: CheckpointStore
     private let saver: CheckpointSaver
     private let group: any Collectives
+    /// How many ranks there are of each kind.
+    private let layout: [String: Int]
     private let log: (String) -> Void
     private var lastSave = ContinuousClock.now
     private var lastAttempt: Int?
@@ -22,14 +22,15 @@ final class CheckpointKeeper {
     private let onWait: (FailureRecord?) -> Void
 
     init(
-        _ settings: RunConfiguration.Checkpoint, directory: RunDirectory, group: any Collectives,
+        _ settings: RunConfiguration.Checkpoint, directory: RunDirectory, _ resources: TrainingResources,
         log: @escaping (String) -> Void, onWait: @escaping (FailureRecord?) -> Void,
         report: @escaping (SaveEvent) -> Void
     ) {
         self.settings = settings
         self.directory = directory
         self.onWait = onWait
-        self.group = group
+        group = resources.group
+        layout = resources.layout
         self.log = log
         store = CheckpointStore(
             directory.checkpoints,
@@ -37,7 +38,8 @@ final class CheckpointKeeper {
                 compressionLevel: settings.compression, keyFile: settings.encryptionKeyFile, makesParents: false))
         var lastLine: String?
         saver = CheckpointSaver(
-            store, collectives: group, retention: Retention(last: settings.keepLast, every: settings.keepEvery),
+            store, collectives: resources.group,
+            retention: Retention(last: settings.keepLast, every: settings.keepEvery),
             asynchronous: settings.asynchronous, whenBusy: settings.whenBusy == .skip ? .skip : .wait
         ) { event in
             // A save that is tried again and again fails in the same words.
@@ -49,39 +51,25 @@ final class CheckpointKeeper {
     }
 
     /// Refuses settings with which nothing could be saved, or begun; every rank calls it before the run's directory is made.
-    func check(_ resume: TrainingLoop.Options.Resume, _ setup: TrainingSetup) throws {
+    func check(_ resume: TrainingOptions.Resume, _ task: some RunTask) throws {
         try group.agree("checkpoint settings") {
             try store.options.checkKey()
             if case .from(let path) = resume {
                 _ = try CheckpointLocation(path, options: store.options).newest()
                 return
             }
-            guard try store.steps().isEmpty else { return }
-            _ = try initialWeights(setup.initialWeights, setup)
+            guard let weights = task.initialWeights, try store.steps().isEmpty else { return }
+            try task.checkInitialWeights(weights, options: store.options)
         }
     }
 
     /// Fills the state of a run that begins: from another model when the configuration names one, else from the seed.
     /// - Returns: What to tell a person, when weights come from elsewhere.
-    func begin(_ state: TrainingState, _ setup: TrainingSetup) throws -> String? {
+    func begin(_ task: some RunTask) throws -> String? {
         var report: String?
-        let path = try setup.initialWeights.map(choose)
-        try group.agree("initial weights") {
-            guard let weights = try initialWeights(path, setup) else {
-                return state.model.parameters.initialize(seed: setup.seed)
-            }
-            try weights.load(into: state.model.parameters)
-            report = weights.report
-        }
+        let path = try task.initialWeights.map(choose)
+        try group.agree("initial weights") { report = try task.begin(from: path, options: store.options) }
         return report
-    }
-
-    private func initialWeights(_ path: String?, _ setup: TrainingSetup) throws -> InitialWeights? {
-        try path.map {
-            try InitialWeights(
-                $0, for: setup.modelConfiguration, tokenizer: setup.source.dataset.manifest.tokens.tokenizer,
-                seed: setup.seed, options: store.options)
-        }
     }
 
     /// Gets the memory that saving beside training needs, while the first steps go on.
@@ -91,7 +79,7 @@ final class CheckpointKeeper {
 
     /// What the run shall continue from; nil to begin. A run that has lost all of its checkpoints does not begin anew by
     /// itself: days of training are not thrown away unasked.
-    func find(_ resume: TrainingLoop.Options.Resume) throws -> Checkpoint? {
+    func find(_ resume: TrainingOptions.Resume) throws -> Checkpoint? {
         switch resume {
         case .automatic:
             let checkpoint = try store.newestVerified(collectives: group) { log($0.description) }
@@ -142,23 +130,9 @@ final class CheckpointKeeper {
     }
 
     /// Fills the state from a checkpoint, after checking that the two belong together.
-    func load(_ checkpoint: Checkpoint, into state: TrainingState, _ setup: TrainingSetup) throws {
+    func load(_ checkpoint: Checkpoint, into state: TrainingState, _ task: some RunTask) throws {
         try group.agree("loading") {
-            let saved = try checkpoint.metadata.model.decoded(as: ModelConfiguration.self)
-            guard saved == setup.modelConfiguration else {
-                throw CommandFailure(
-                    "\(checkpoint.path): holds another model than the configuration and its data set describe; "
-                        + "compare with 'tf-ckpt inspect'", .wrongUse)
-            }
-            // A run's own data set may not change under it: the order of the samples follows from its digest.
-            let digest = setup.source.dataset.manifest.digest
-            if store.holds(checkpoint), let data = checkpoint.metadata.data, data != digest {
-                throw CommandFailure(
-                    "\(setup.source.dataset.path): digest \(digest.prefix(12)) is not the \(data.prefix(12)) that the run "
-                        + "was trained on until step \(checkpoint.step); give data.path that data set, or begin a new run",
-                    .wrongUse)
-            }
-            try Self.checkPacking(checkpoint.metadata, path: checkpoint.path, data: digest)
+            try task.check(checkpoint, isOfRun: store.holds(checkpoint))
             try state.load(checkpoint)
         }
         resumedFrom = state.step
@@ -182,21 +156,6 @@ final class CheckpointKeeper {
         return lastStep
     }
 
-    /// Refuses to go on in another order of the data: pairs would be shown twice, and others not at all.
-    static func checkPacking(_ metadata: CheckpointMetadata, path: String, data digest: String) throws {
-        guard metadata.data == digest else { return }
-        var version = 1.0
-        if case .number(let number) = metadata.scalars[packingKey] { version = number }
-        guard version != Double(BatchSource.packingVersion) else { return }
-        throw CommandFailure(
-            "\(path): the run orders its data by version \(version.formatted()) of the rule, this program by version "
-                + "\(BatchSource.packingVersion); finish the run with the program that began it, or begin a new one with "
-                + "model.initial_weights: \(path)", .wrongUse)
-    }
-
-    /// Among the scalars of a checkpoint.
-    private static let packingKey = "packing"
-
     /// Whether the configuration wants a checkpoint after this step. All ranks get the same answer.
     func isDue(after step: Int) throws -> Bool {
         if let every = settings.everySteps, step % every == 0 { return true }
@@ -209,17 +168,17 @@ final class CheckpointKeeper {
     /// Saves the state, or begins to.
     ///
     /// A save that fails leaves the checkpoints before it, and training goes on, unless this one is the last.
-    func save(_ state: TrainingState, _ setup: TrainingSetup, isLast: Bool) throws {
+    func save(_ state: TrainingState, _ task: some RunTask, isLast: Bool) throws {
         if lastAttempt != state.step {
             lastAttempt = state.step
             lastSave = .now
             // Whatever is done with the others, this one is not skipped.
             if isLast { try saver.finish() }
-            try saver.save(step: state.step, metadata: try metadata(state, setup), pieces: state.pieces())
+            try saver.save(step: state.step, metadata: try metadata(state, task), pieces: state.pieces())
         }
         guard isLast else { return }
         try saver.finish()
-        try waitUntilSaved(state, setup)
+        try waitUntilSaved(state, task)
         guard resumedFrom == state.step || saver.lastSavedStep == state.step else {
             throw SharedFailure(
                 failure: CommandFailure(
@@ -231,14 +190,14 @@ final class CheckpointKeeper {
     }
 
     /// Saves the state in the directory of another run, at once.
-    func save(_ state: TrainingState, _ setup: TrainingSetup, elsewhere directory: RunDirectory) throws {
+    func save(_ state: TrainingState, _ task: some RunTask, elsewhere directory: RunDirectory) throws {
         try CheckpointStore(directory.checkpoints, options: store.options).save(
-            step: state.step, metadata: try metadata(state, setup), pieces: state.pieces(), collectives: group)
+            step: state.step, metadata: try metadata(state, task), pieces: state.pieces(), collectives: group)
     }
 
     /// Tries again to save the last step as long as that is impossible for a reason that may pass: the steps since the
     /// checkpoint before would be lost.
-    private func waitUntilSaved(_ state: TrainingState, _ setup: TrainingSetup) throws {
+    private func waitUntilSaved(_ state: TrainingState, _ task: some RunTask) throws {
         let begin = ContinuousClock.now
         var pause = 0.5
         while saver.lastSavedStep != state.step, let obstacle = saver.lastFailure?.record,
@@ -255,7 +214,7 @@ final class CheckpointKeeper {
             onWait(obstacle)
             pause = min(Self.longestPause, 2 * pause)
             usleep(UInt32(pause * 1e6))
-            try saver.save(step: state.step, metadata: try metadata(state, setup), pieces: state.pieces())
+            try saver.save(step: state.step, metadata: try metadata(state, task), pieces: state.pieces())
             try saver.finish()
         }
         onWait(nil)
@@ -283,18 +242,7 @@ final class CheckpointKeeper {
         }
     }
 
-    private func metadata(_ state: TrainingState, _ setup: TrainingSetup) throws -> CheckpointMetadata {
-        let manifest = setup.source.dataset.manifest
-        return try CheckpointMetadata(
-            configuration: setup.modelConfiguration, contextLength: setup.source.settings.sequenceLength,
-            tokenizer: manifest.tokens.tokenizer,
-            data: manifest.digest, layout: ["data": setup.mesh.shape.data, "tensor": setup.mesh.shape.tensor],
-            scalars: state.counters.merging([Self.packingKey: .number(Double(BatchSource.packingVersion))]) { $1 })
-    }
-}
-
-extension JSONValue {
-    fileprivate func decoded<Value: Decodable>(as type: Value.Type) throws -> Value {
-        try JSONDecoder().decode(type, from: JSONEncoder().encode(self))
+    private func metadata(_ state: TrainingState, _ task: some RunTask) throws -> CheckpointMetadata {
+        try task.metadata(layout: layout, counters: state.counters)
     }
 }

@@ -86,7 +86,7 @@ public struct RatesBenchmark {
         step.threads = settings.threads
         step.microBatches = 1
         let benchmark = try StepBenchmark(step, group: SingleRank())
-        let model = benchmark.state.model.configuration
+        let model = benchmark.task.model.configuration
         let plan = try TransfusionModel.cost(model, step.memoryLayout(data: 1), step.microBatch)
         let result = try benchmark.run(steps: 8, warmup: 1)
         let pass = result.leastParts[Phase.compute.rawValue] ?? result.secondsPerStep

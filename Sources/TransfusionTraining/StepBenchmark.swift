@@ -81,11 +81,12 @@ public final class StepBenchmark {
     private let settings: Settings
     private let mesh: ProcessMesh
     let context: Context
+    let task: RandomRowsTask
     let state: TrainingState
-    let layout: RowLayout
+    private let steps: StepTrainer<RandomRowsTask>
+    private let timer = PhaseTimer()
     /// What weights and optimizer state take of the allocator.
     private let stateBytes: Int
-    private let batch: (latents: [Float], noise: [Float], timesteps: [Int32])
     private let use: JobProcessorUse
 
     /// - Parameter group: All ranks; each makes one.
@@ -93,31 +94,26 @@ public final class StepBenchmark {
     ///   arranged as asked.
     public init(_ settings: Settings, group: any Communicator) throws {
         self.settings = settings
-        let configuration = settings.model
-        layout = try Self.layout(settings, configuration)
         mesh = try ProcessMesh(group, tensor: settings.tensor)
         let ranksOnHost = group.hosts.count { $0 == group.hosts[group.rank] }
         context = Context(
             pool: ThreadPool(threads: settings.threads ?? max(1, CPUReport().cpuCount / ranksOnHost)),
             type: settings.type, tensorParallel: mesh.tensor, sequenceParallel: settings.sequenceParallel)
         use = try JobProcessorUse(group)
-        state = try TrainingState(
-            configuration, context, mesh, recomputation: settings.recomputation, settings: AdamW.Settings(),
-            order: settings.order)
+        let resources = TrainingResources(mesh: mesh, context: context, ranksOnHost: ranksOnHost)
+        task = try RandomRowsTask(settings, resources)
+        state = TrainingState(task.players, resources, order: settings.order)
         stateBytes = context.allocator.liveBytes
-        state.model.parameters.initialize(seed: 0)
-        let count = settings.images * Patches(configuration).imageCount
-        batch = (
-            Self.normal(count, .packing), Self.normal(count, .noise),
-            (0..<settings.images).map { Int32(($0 * 377 + 100) % 1000) }
-        )
+        steps = StepTrainer(
+            task, resources, state,
+            batch: .init(globalSequences: settings.microBatches * mesh.shape.data, microSequences: 1), timer: timer)
     }
 
     /// Runs steps until `steps` of them are measured after `warmup` that are not. All ranks call it.
     ///
     /// - Parameter between: Called before each measured step, for a baseline that is measured in turn.
     public func run(steps: Int, warmup: Int, between: () throws -> Void = {}) throws -> Result {
-        for _ in 0..<warmup { try step(PhaseTimer()) }
+        for _ in 0..<warmup { try step() }
         context.allocator.resetPeak()
         var measured: [MeasuredStep] = []
         _ = try use.take()
@@ -128,10 +124,10 @@ public final class StepBenchmark {
             try mesh.world.barrier(site: "peak rate")
             let peakRate = try mesh.world.sum([context.measuredPeakRate()], site: "peak rate")[0]
             try mesh.world.barrier(site: "begin of step")
-            let timer = PhaseTimer()
+            _ = timer.takeSeconds()
             let before = context.kernelSeconds, workBefore = context.work
             let start = ContinuousClock.now
-            try step(timer)
+            try step()
             try mesh.world.barrier(site: "end of step")
             let seconds = (.now - start) / .seconds(1), after = context.kernelSeconds
             operations = (context.work.operations - workBefore.operations) * Double(mesh.shape.data)
@@ -155,13 +151,10 @@ public final class StepBenchmark {
         func median(_ value: (MeasuredStep) -> Double) -> Double { measured.map(value).sorted()[measured.count / 2] }
         let typical = measured.sorted { $0.seconds < $1.seconds }[measured.count / 2]
         let sequences = settings.microBatches * mesh.shape.data
-        let tokens = layout.count * sequences
-        let store = state.model.parameters
-        let weights = store.matrices.byteCount + store.vectors.byteCount, gradients = store.gradients?.byteCount ?? 0
-        let optimizer = state.optimizer.byteCount
+        let tokens = settings.sequenceLength * sequences
         // The gradients are not the allocator's.
         return Result(
-            model: settings.name, parameters: store.globalCount, type: settings.type.rawValue,
+            model: settings.name, parameters: task.model.parameters.globalCount, type: settings.type.rawValue,
             layout: "\(mesh.shape)", threads: context.pool.threadCount, tokensPerStep: tokens,
             secondsPerStep: typical.seconds, tokensPerSecond: Double(tokens) / typical.seconds,
             operationsPerSecond: operations / typical.seconds, peakOperationsPerSecond: median(\.peakRate),
@@ -173,55 +166,13 @@ public final class StepBenchmark {
                 }
             },
             productSeconds: typical.products, attentionSeconds: typical.attention,
-            weightBytes: weights, gradientBytes: gradients, optimizerBytes: optimizer,
+            weightBytes: state.weightBytes, gradientBytes: state.gradientBytes, optimizerBytes: state.optimizerBytes,
             activationBytes: context.allocator.peakBytes - stateBytes,
             peakResidentBytes: ProcessMemory.peakBytes, sharedBytesOfOthers: ProcessMemory.sharedBytesOfOthers)
     }
 
-    private func step(_ timer: PhaseTimer) throws {
+    private func step() throws {
         timer.begin(step: state.step)
-        let sequences = settings.microBatches * mesh.shape.data
-        let weights = TransfusionModel.LossWeights(
-            targets: layout.targetCount * sequences, images: layout.imageCount * sequences, imageLossWeight: 5)
-        for slot in 0..<settings.microBatches {
-            let images =
-                layout.imageCount == 0
-                ? nil
-                : NoisedImages(
-                    latents: batch.latents, noise: batch.noise, timesteps: batch.timesteps, schedule: NoiseSchedule(),
-                    configuration: state.model.configuration, context)
-            _ = try context.record { try state.model.losses(layout, images: images, weights: weights, context) }
-            try state.optimizer.backward(context, slot: slot, of: settings.microBatches)
-        }
-        try timer.measure(.wait) { try mesh.world.barrier(site: "end of backward") }
-        let norm = try timer.measure(.communication) { try state.optimizer.reduceGradients() }
-        try timer.measure(.communication) {
-            try state.optimizer.update(step: state.step, learningRate: 1e-4, norm: norm, clipNorm: 1)
-        }
-        state.step += 1
-    }
-
-    private static func normal(_ count: Int, _ purpose: Philox.Purpose) -> [Float] {
-        [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
-            Philox(seed: 0, purpose: purpose).fillNormal(UnsafeMutableBufferPointer(rebasing: buffer[..<count]))
-            initialized = count
-        }
-    }
-
-    /// Text with images evenly between it, all one document.
-    static func layout(_ settings: Settings, _ model: ModelConfiguration) throws -> RowLayout {
-        let random = Philox(seed: 0, purpose: .packing, index: 1)
-        var tokens = (0..<settings.sequenceLength).map {
-            Int32(3 + random.integer(below: settings.vocabulary - 5, at: $0))
-        }
-        let text = settings.sequenceLength - settings.images * settings.patchesPerImage
-        let gap = max(0, text) / (settings.images + 1)
-        let starts = (0..<settings.images).map { Int32(gap + $0 * (gap + settings.patchesPerImage)) }
-        for start in starts where Int(start) + settings.patchesPerImage <= tokens.count {
-            for row in Int(start)..<Int(start) + settings.patchesPerImage { tokens[row] = -1 }
-        }
-        return try RowLayout(
-            tokens: tokens, documentStarts: [0], imageStarts: starts, patchesPerImage: settings.patchesPerImage,
-            beginOfImage: model.beginOfImage, endOfImage: model.endOfImage)
+        _ = try steps.train()
     }
 }

@@ -17,8 +17,7 @@ final class StepReporter {
     private var prometheus = PrometheusMetrics()
     private var lastReport = ContinuousClock.now
     private var stepsSinceReport = 0
-    private var lastTokens = 0
-    private var lastImages = 0
+    private var countsSinceReport = BatchCounts()
     private var operationsSinceReport = 0.0
     /// What could not be written the last time.
     private var failing: Set<String> = []
@@ -40,12 +39,9 @@ final class StepReporter {
         if rank == 0 { print(line) }
     }
 
-    /// Opens the logs of a run that has done steps with so many tokens and images; records of later steps than `step` are dropped,
-    /// as these are done again.
-    func begin(after step: Int, tokens: Int, images: Int) throws {
+    /// Opens the logs of a run; records of later steps than `step` are dropped, as these are done again.
+    func begin(after step: Int) throws {
         lastReport = .now
-        lastTokens = tokens
-        lastImages = images
         _ = timer.takeSeconds()
         guard rank == 0 else { return }
         metrics = try MetricsLog(directory.metrics, continuingAfter: step)
@@ -58,36 +54,35 @@ final class StepReporter {
     /// begins to count anew.
     /// - Parameter keeping: Whether rank 0 may write them: not when the run's directory is another's.
     func report(
-        _ summary: StepSummary, _ state: TrainingState, patchesPerImage: Int, _ utilization: Utilization, keeping: Bool
+        _ summary: StepSummary, _ state: TrainingState, _ utilization: Utilization, keeping: Bool
     ) throws {
         stepsSinceReport += 1
+        countsSinceReport.add(summary.counts)
         operationsSinceReport += summary.operations
         let isLast = summary.step + 1 == configuration.schedule.steps
         guard (summary.step + 1) % configuration.telemetry.logEverySteps == 0 || isLast else { return }
         let interval = (.now - lastReport) / .seconds(1), logged = state.logged
         let seconds = interval / Double(stepsSinceReport)
-        let newTokens = state.tokens - lastTokens
-        let newPatches = (state.images - lastImages) * patchesPerImage
-        let rows = stepsSinceReport * configuration.batch.globalSequences * configuration.batch.sequenceLength
+        let counts = countsSinceReport
         let spent = timer.takeSeconds().mapValues { $0 / Double(stepsSinceReport) }
         let processors = try utilization.take(rate: operationsSinceReport / interval, seconds: interval)
         let record = StepRecord(
             step: summary.step + 1, tokens: state.tokens, images: state.images,
             loss: logged.losses.loss, losses: logged.losses.means, gradientNorm: logged.meanGradientNorm,
             learningRate: summary.learningRate,
-            stepSeconds: seconds, tokensPerSecond: Double(newTokens) / interval,
+            stepSeconds: seconds, tokensPerSecond: Double(counts.tokens) / interval,
             modelFLOPsUtilization: processors.utilization, othersShare: processors.othersShare,
             dataSeconds: spent[.data] ?? 0, communicationSeconds: spent[.communication] ?? 0,
             waitSeconds: spent[.wait] ?? 0, memoryBytes: ProcessMemory.residentBytes,
-            textToImageRatio: newPatches > 0 ? Double(newTokens - newPatches) / Double(newPatches) : .nan,
-            padding: 1 - Double(newTokens) / Double(rows))
+            textToImageRatio: counts.patches > 0
+                ? Double(counts.tokens - counts.patches) / Double(counts.patches) : .nan,
+            padding: counts.rows > 0 ? 1 - Double(counts.tokens) / Double(counts.rows) : .nan)
         // Measuring is no part of a step.
         _ = timer.takeSeconds()
         lastReport = .now
         state.logged = LoggedInterval()
         stepsSinceReport = 0
-        lastTokens = state.tokens
-        lastImages = state.images
+        countsSinceReport = BatchCounts()
         operationsSinceReport = 0
         guard rank == 0, keeping else { return }
         prometheus.observe(record)

@@ -8,33 +8,72 @@ internal import TransfusionParallel
 ///
 /// The position in the data and the random numbers follow from the step.
 final class TrainingState {
-    let model: TransfusionModel
-    let optimizer: ShardedAdamW
+    /// A player with its optimizer.
+    struct TrainedPlayer {
+        let player: Player
+        let optimizer: ShardedAdamW
+        /// How often the player was updated.
+        var updates = 0
+
+        var parameters: ParameterStore { player.parameters }
+    }
+
+    private(set) var players: [TrainedPlayer]
     /// Whether this rank saves the parameters that every tensor-parallel rank holds.
     private let savesWholeParameters: Bool
     /// Steps done.
-    var step = 0
+    private(set) var step = 0
     /// Tokens trained on, patches included.
-    var tokens = 0
-    var images = 0
+    private(set) var tokens = 0
+    private(set) var images = 0
     /// What is not in metrics.jsonl yet.
     var logged = LoggedInterval()
 
-    /// A model without values and an optimizer with zero moments, shared out over the ranks of `mesh`.
-    init(
-        _ configuration: ModelConfiguration, _ context: Context, _ mesh: ProcessMesh,
-        recomputation: TransfusionModel.Recomputation, settings: AdamW.Settings, order: ReductionOrder
-    ) throws {
-        let data = mesh.data
-        model = try TransfusionModel(configuration, context, recomputation: recomputation) { count in
-            // Where ranks share a host they add up each other's gradients in place.
-            let buffer = try data.allocateShared(byteCount: count * ElementType.f32.byteCount)
-            return Tensor([count], .f32, wrapping: buffer.bytes) { withExtendedLifetime(buffer) {} }
+    /// Optimizers with zero moments, shared out over the ranks.
+    init(_ players: [Player], _ resources: TrainingResources, order: ReductionOrder) {
+        let names = players.flatMap { $0.parameters.parameters.map(\.name) }
+        precondition(Set(names).count == names.count, "two players have a parameter of the same name")
+        let mesh = resources.mesh, context = resources.context
+        self.players = players.map { player in
+            TrainedPlayer(
+                player: player,
+                optimizer: ShardedAdamW(
+                    player.parameters, group: mesh.data, tensor: mesh.tensor, settings: player.optimizer, order: order,
+                    pool: context.pool, allocator: context.allocator))
         }
-        optimizer = ShardedAdamW(
-            model.parameters, group: data, tensor: mesh.tensor, settings: settings, order: order, pool: context.pool,
-            allocator: context.allocator)
         savesWholeParameters = mesh.tensor.rank == 0
+    }
+
+    /// The weights of all players, without their gradients and optimizers.
+    var weightBytes: Int {
+        players.reduce(0) { $0 + $1.parameters.matrices.byteCount + $1.parameters.vectors.byteCount }
+    }
+    var gradientBytes: Int { players.reduce(0) { $0 + ($1.parameters.gradients?.byteCount ?? 0) } }
+    var optimizerBytes: Int { players.reduce(0) { $0 + $1.optimizer.byteCount } }
+    /// Elements whose optimizer state this rank keeps.
+    var ownedElements: Int {
+        players.flatMap(\.optimizer.optimizer.ownedRanges).reduce(0) { $0 + $1.count }
+    }
+
+    /// The numbers of the players that are trained in a step.
+    func trainedPlayers(at step: Int) -> [Int] {
+        players.indices.filter { players[$0].player.isTrained(step) }
+    }
+
+    /// Updates the weights of a player by its gradients, whose norm is known.
+    func update(_ index: Int, learningRate: Double, norm: Double) throws {
+        try players[index].optimizer.update(
+            step: players[index].updates, learningRate: learningRate, norm: norm,
+            clipNorm: players[index].player.clipNorm)
+        players[index].updates += 1
+    }
+
+    /// Takes note of a step that is done.
+    func advance(by summary: StepSummary) {
+        step += 1
+        tokens += summary.counts.tokens
+        images += summary.counts.images
+        logged.add(summary)
     }
 
     static func momentName(_ state: AdamW.State, _ parameter: Parameter) -> String {
@@ -43,6 +82,7 @@ final class TrainingState {
 
     private static let momentPrefix = "optimizer."
     private static let loggedName = "since_record"
+    private static let updatesName = "updates"
 
     /// The numbers that go on with the step, as a checkpoint stores them.
     var counters: [String: JSONValue] {
@@ -50,6 +90,11 @@ final class TrainingState {
             "step": .number(Double(step)), "tokens": .number(Double(tokens)), "images": .number(Double(images)),
         ]
         if logged.steps > 0 { counters[Self.loggedName] = logged.json }
+        // Where a player was not trained in every step.
+        let updates = players.filter { $0.updates != step }.map {
+            ($0.player.name, JSONValue.number(Double($0.updates)))
+        }
+        if !updates.isEmpty { counters[Self.updatesName] = .object(Dictionary(uniqueKeysWithValues: updates)) }
         return counters
     }
 
@@ -57,36 +102,42 @@ final class TrainingState {
     ///
     /// The pieces lie in the memory of the state: nothing may train until they are written or staged.
     func pieces() -> [ShardPiece] {
-        model.parameters.parameters.flatMap { parameter -> [ShardPiece] in
-            let owned = parameter.ownedRange
-            guard !owned.isEmpty, savesWholeParameters || parameter.shard != .replicated else { return [] }
-            let weight = Self.box(parameter, named: parameter.name)
-            let master = MasterWeights(parameter)
-            var start = owned.lowerBound
-            var pieces: [ShardPiece] = []
-            for box in weight.boxes(ofFlatRange: owned) {
-                let first = start
-                pieces.append(ShardPiece(box) { bytes, buffer in master.read(first, bytes, into: buffer) })
+        players.flatMap { player in
+            player.parameters.parameters.flatMap { pieces(of: $0, player.optimizer.optimizer) }
+        }
+    }
+
+    private func pieces(of parameter: Parameter, _ optimizer: AdamW) -> [ShardPiece] {
+        let owned = parameter.ownedRange
+        guard !owned.isEmpty, savesWholeParameters || parameter.shard != .replicated else { return [] }
+        let weight = Self.box(parameter, named: parameter.name)
+        let master = MasterWeights(parameter)
+        var start = owned.lowerBound
+        var pieces: [ShardPiece] = []
+        for box in weight.boxes(ofFlatRange: owned) {
+            let first = start
+            pieces.append(ShardPiece(box) { bytes, buffer in master.read(first, bytes, into: buffer) })
+            start += box.count
+        }
+        for state in AdamW.State.allCases {
+            guard let moments = optimizer.state(state, of: parameter) else { continue }
+            var start = 0
+            for box in Self.box(parameter, named: Self.momentName(state, parameter)).boxes(ofFlatRange: owned) {
+                let part = UnsafeMutableBufferPointer(rebasing: moments[start..<start + box.count])
+                pieces.append(ShardPiece(box, memory: UnsafeRawBufferPointer(part)))
                 start += box.count
             }
-            for state in AdamW.State.allCases {
-                guard let moments = optimizer.optimizer.state(state, of: parameter) else { continue }
-                var start = 0
-                for box in Self.box(parameter, named: Self.momentName(state, parameter)).boxes(ofFlatRange: owned) {
-                    let part = UnsafeMutableBufferPointer(rebasing: moments[start..<start + box.count])
-                    pieces.append(ShardPiece(box, memory: UnsafeRawBufferPointer(part)))
-                    start += box.count
-                }
-            }
-            return pieces
         }
+        return pieces
     }
 
     /// Takes weights, moments and counters from a checkpoint of any layout.
     func load(_ checkpoint: Checkpoint) throws {
-        let parameters = model.parameters.parameters
+        let parameters = players.flatMap { player in
+            player.parameters.parameters.map { (parameter: $0, optimizer: player.optimizer.optimizer) }
+        }
         var expected: [String: [Int]] = [:]
-        for parameter in parameters {
+        for (parameter, _) in parameters {
             expected[parameter.name] = parameter.globalShape
             for state in AdamW.State.allCases { expected[Self.momentName(state, parameter)] = parameter.globalShape }
         }
@@ -96,10 +147,10 @@ final class TrainingState {
                 "holds weights only, from which no run can go on; start a new one with model.initial_weights")
         }
         try checkpoint.require(expected)
-        for parameter in parameters {
+        for (parameter, optimizer) in parameters {
             try Self.loadWeights(parameter, from: checkpoint)
             for state in AdamW.State.allCases {
-                guard let moments = optimizer.optimizer.state(state, of: parameter) else { continue }
+                guard let moments = optimizer.state(state, of: parameter) else { continue }
                 let boxes = Self.box(parameter, named: Self.momentName(state, parameter))
                     .boxes(ofFlatRange: parameter.ownedRange)
                 try Self.read(boxes, from: checkpoint, into: moments)
@@ -114,6 +165,8 @@ final class TrainingState {
         step = try counter("step")
         tokens = try counter("tokens")
         images = try counter("images")
+        let updates = checkpoint.metadata.scalars[Self.updatesName]
+        for index in players.indices { players[index].updates = updates?[players[index].player.name]?.integer ?? step }
         logged = LoggedInterval(json: checkpoint.metadata.scalars[Self.loggedName])
     }
 

@@ -70,7 +70,7 @@ struct TFWorker: TransfusionCommand {
         } catch {
             throw CommandFailure("\(error)", .wrongUse)
         }
-        let outcome: TrainingLoop.Outcome
+        let outcome: TrainingOutcome
         do {
             outcome = try train(job)
         } catch {
@@ -82,8 +82,8 @@ struct TFWorker: TransfusionCommand {
         }
     }
 
-    private func train(_ job: MPIEnvironment) throws -> TrainingLoop.Outcome {
-        var options = TrainingLoop.Options()
+    private func train(_ job: MPIEnvironment) throws -> TrainingOutcome {
+        var options = TrainingOptions()
         options.lastStep = steps
         options.resume =
             switch resume {
@@ -91,7 +91,7 @@ struct TFWorker: TransfusionCommand {
             case "none": .never
             default: .from(resume)
             }
-        return try TrainingLoop.train(
+        return try TrainingJob.train(
             configurationFile: config, overrides: overrides, directory: RunDirectory(runDir), group: job.world,
             hostName: job.hostName, transport: job.transport, watch: job.watch, options: options
         ) { line in

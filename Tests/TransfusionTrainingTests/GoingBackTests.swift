@@ -17,7 +17,7 @@ import _TestUtilities
 
     private func store(_ name: String = "run") -> CheckpointStore { CheckpointStore(run.path(name).checkpoints) }
 
-    private func checkpoint(_ step: Int, of name: String = "run") -> TrainingLoop.Options.Resume {
+    private func checkpoint(_ step: Int, of name: String = "run") -> TrainingOptions.Resume {
         .from(run.path(name).checkpoints + "/step-000000" + (step < 10 ? "0" : "") + "\(step)")
     }
 

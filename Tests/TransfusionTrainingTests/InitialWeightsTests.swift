@@ -42,7 +42,7 @@ import _TestUtilities
 
     /// Lets `body` use what a run of one rank trains with.
     private func withSetup<Result: Sendable>(
-        _ set: [String], _ body: @escaping @Sendable (TrainingSetup) throws -> Result
+        _ set: [String], _ body: @escaping @Sendable (TrainingSetup<TransfusionTask>) throws -> Result
     ) throws -> Result {
         let configuration = try run.configuration(set)
         return try ThreadGroup.run(ranks: 1) { group in
@@ -56,18 +56,20 @@ import _TestUtilities
         let converted = run.directory.file("converted")
         try WeightFormat.checkpoint.write(try WeightFormat.huggingFaceLlama.open(llama, images: images), to: converted)
         return try withSetup(keys) { setup in
-            try ModelArchive(converted).load(into: setup.state.model.parameters)
-            let counts = try setup.source.counts(step: 0)
+            try ModelArchive(converted).load(into: setup.task.model.parameters)
+            let counts = try setup.task.source.counts(step: 0)
             let weights = TransfusionModel.LossWeights(
                 targets: counts.targets, images: counts.images, imageLossWeight: 5)
             var sum = 0.0
             for sequence in 0..<8 {
-                let micro = try setup.source.microBatch(step: 0, sequences: sequence..<sequence + 1)
+                let micro = try setup.task.source.microBatch(step: 0, sequences: sequence..<sequence + 1)
                 let batch = PreparedBatch(micro, step: 0, seed: 0)
                 let noised = NoisedImages(
                     latents: batch.latents, noise: batch.noise, timesteps: batch.timesteps, schedule: NoiseSchedule(),
-                    configuration: setup.modelConfiguration, setup.context)
-                sum += try setup.state.model.losses(batch.layout, images: noised, weights: weights, setup.context).text
+                    configuration: setup.task.source.model, setup.resources.context)
+                sum += try setup.task.model.losses(
+                    batch.layout, images: noised, weights: weights, setup.resources.context
+                ).text
             }
             return sum / Double(counts.targets)
         }
@@ -96,8 +98,8 @@ import _TestUtilities
         let path = run.path("first").checkpoints + "/step-00000004"
         let saved = try run.tensors("first", step: 4)
         try withSetup(keys) { setup in
-            try WeightFormat(detectedAt: path).open(path).load(into: setup.state.model.parameters)
-            for parameter in setup.state.model.parameters.parameters {
+            try WeightFormat(detectedAt: path).open(path).load(into: setup.task.model.parameters)
+            for parameter in setup.task.model.parameters.parameters {
                 #expect(parameter.value.floats() == saved[parameter.name], "\(parameter.name)")
             }
         }

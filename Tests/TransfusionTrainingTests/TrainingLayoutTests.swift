@@ -33,7 +33,7 @@ import _TestUtilities
     /// Runs `body` on every rank of a layout, and returns what it gave on rank 0.
     private func train<Result: Sendable>(
         _ layout: Layout, _ name: String,
-        _ body: @escaping @Sendable (TrainingLoop, any Communicator) throws -> Result
+        _ body: @escaping @Sendable (TrainingLoop<TransfusionTask>, any Communicator) throws -> Result
     ) throws -> Result {
         let configuration = try run.configuration([
             "model.heads=4", "parallel.data=\(layout.data)", "parallel.tensor=\(layout.tensor)",
@@ -47,7 +47,7 @@ import _TestUtilities
         }[0]
     }
 
-    private static func losses(_ loop: TrainingLoop, steps: Int) throws -> [Double] {
+    private static func losses(_ loop: TrainingLoop<TransfusionTask>, steps: Int) throws -> [Double] {
         try (0..<steps).map { _ in try loop.trainOneStep().losses.loss }
     }
 
@@ -56,9 +56,9 @@ import _TestUtilities
         // What each layout comes to when nothing interrupts it.
         let unbroken = try Layout.all.map { layout in
             try train(layout, "\(layout)") { loop, _ in
-                _ = try loop.checkpoints.begin(loop.state, loop.setup)
+                _ = try loop.checkpoints.begin(loop.task)
                 _ = try Self.losses(loop, steps: Self.firstSteps)
-                try loop.checkpoints.save(loop.state, loop.setup, isLast: true)
+                try loop.checkpoints.save(loop.state, loop.task, isLast: true)
                 return try Self.losses(loop, steps: Self.moreSteps)
             }
         }
@@ -70,7 +70,7 @@ import _TestUtilities
             let continued = try train(target, "on-\(target)") { loop, group in
                 try paths.map { path in
                     let checkpoint = try Checkpoint(path)
-                    try loop.checkpoints.load(checkpoint, into: loop.state, loop.setup)
+                    try loop.checkpoints.load(checkpoint, into: loop.state, loop.task)
                     try again.save(
                         step: 3, metadata: checkpoint.metadata, pieces: loop.state.pieces(), collectives: group)
                     let copy = again.directory + "/step-00000003"

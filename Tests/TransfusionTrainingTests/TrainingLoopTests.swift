@@ -46,7 +46,7 @@ import _TestUtilities
         let steps = try ThreadGroup.run(ranks: 1) { group in
             let loop = try TrainingLoop(
                 configuration, directory: directory, group: group, ranksOnHost: 1, log: { _ in })
-            loop.state.model.parameters.initialize(seed: loop.setup.seed)
+            _ = try loop.checkpoints.begin(loop.task)
             return try (0..<20).map { _ in try loop.trainOneStep() }
         }[0]
         // So that a plain mean of the steps' losses is something else.
@@ -107,7 +107,7 @@ import _TestUtilities
         let set = ["checkpoint.every_steps=1", "checkpoint.keep.last=99", "checkpoint.asynchronous=true"]
         let configuration = try run.configuration([])
         let edges = try ThreadGroup.run(ranks: 1) { group in
-            let source = try TrainingSetup(configuration, group: group, ranksOnHost: 1).source
+            let source = try TrainingSetup(configuration, group: group, ranksOnHost: 1).task.source
             return try (1..<20).filter { step in
                 try source.epochs(before: step - 1).pairs.rounded(.down)
                     < source.epochs(before: step).pairs.rounded(.down)
@@ -155,7 +155,7 @@ import _TestUtilities
 
     @Test func impossibleRunsAreRefused() throws {
         let run = try TrainingRun()
-        func refusal(_ name: String, ranks: Int = 1, resume: TrainingLoop.Options.Resume = .automatic, _ set: String...)
+        func refusal(_ name: String, ranks: Int = 1, resume: TrainingOptions.Resume = .automatic, _ set: String...)
             -> String
         {
             do {
@@ -243,14 +243,14 @@ import _TestUtilities
         var metadata = try CheckpointStore(run.path("run").checkpoints).open(step: 2).metadata
         #expect(metadata.scalars["packing"] == .number(2))
         let digest = try #require(metadata.data)
-        try CheckpointKeeper.checkPacking(metadata, path: "c", data: digest)
+        try TransfusionTask.checkPacking(metadata, path: "c", data: digest)
         for other in [nil, JSONValue.number(1), .number(3)] {
             metadata.scalars["packing"] = other
             #expect {
-                try CheckpointKeeper.checkPacking(metadata, path: "c", data: digest)
+                try TransfusionTask.checkPacking(metadata, path: "c", data: digest)
             } throws: { "\($0)".hasPrefix("c: ") && "\($0)".contains("model.initial_weights: c") }
             // With another data set, the order is another anyway.
-            try CheckpointKeeper.checkPacking(metadata, path: "c", data: "another")
+            try TransfusionTask.checkPacking(metadata, path: "c", data: "another")
         }
     }
 

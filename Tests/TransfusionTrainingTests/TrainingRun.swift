@@ -39,12 +39,12 @@ struct TrainingRun {
     /// Trains run `name` and returns how it ended.
     @discardableResult
     func train(
-        _ name: String, ranks: Int = 1, lastStep: Int? = nil, resume: TrainingLoop.Options.Resume = .automatic,
+        _ name: String, ranks: Int = 1, lastStep: Int? = nil, resume: TrainingOptions.Resume = .automatic,
         set overrides: [String] = [], log: @escaping @Sendable (String) -> Void = { _ in }
-    ) throws -> TrainingLoop.Outcome {
+    ) throws -> TrainingOutcome {
         let configuration = try configuration(overrides), directory = path(name)
         return try ThreadGroup.run(ranks: ranks) { group in
-            var options = TrainingLoop.Options()
+            var options = TrainingOptions()
             options.lastStep = lastStep
             options.resume = resume
             return try TrainingLoop(

@@ -1,0 +1,30 @@
+internal import TransfusionConfig
+internal import TransfusionCore
+
+/// Parameters that are trained together by a loss of their own.
+struct Player {
+    let name: String
+    let parameters: ParameterStore
+    let optimizer: AdamW.Settings
+    let schedule: LearningRateSchedule
+    /// The largest norm of the gradient that is not scaled down; 0 does not clip.
+    let clipNorm: Double
+    /// Whether it is trained in a step, numbered from 0.
+    var isTrained: @Sendable (_ step: Int) -> Bool = { _ in true }
+}
+
+extension Player {
+    /// A player that is trained in each step, with the optimizer and the schedule of a run.
+    init(_ name: String, _ parameters: ParameterStore, _ configuration: RunConfiguration) {
+        let optimizer = configuration.optimizer, schedule = configuration.schedule
+        self.init(
+            name: name, parameters: parameters,
+            optimizer: AdamW.Settings(
+                beta1: Float(optimizer.beta1), beta2: Float(optimizer.beta2), epsilon: Float(optimizer.epsilon),
+                weightDecay: Float(optimizer.weightDecay)),
+            schedule: LearningRateSchedule(
+                peak: schedule.learningRate, minimum: schedule.minimumLearningRate, warmupSteps: schedule.warmupSteps,
+                steps: schedule.steps),
+            clipNorm: optimizer.clipNorm)
+    }
+}

@@ -1,0 +1,69 @@
+internal import TransfusionCheckpoint
+internal import TransfusionConfig
+internal import TransfusionCore
+internal import TransfusionInference
+internal import TransfusionModels
+
+/// What the loop trains.
+///
+/// The loop knows players, batches by their address, and sums by their name; what they mean is the task's. All ranks make
+/// one alike, and call it alike.
+protocol TrainingTask {
+    /// All that a forward pass needs and that no weight has touched.
+    associatedtype Batch: Sendable
+
+    /// Trained in this order in each step. No two have a parameter of the same name.
+    var players: [Player] { get }
+
+    /// Makes the batch of an address, of which it is a pure function: on a thread of its own, while the one before is computed.
+    var makeBatch: @Sendable (BatchAddress) throws -> Batch { get }
+    /// What the whole global batch of a step holds.
+    func counts(step: Int) throws -> BatchCounts
+    /// The parts of a player's loss on a batch. While the context records, the backward pass of the weighted total can follow.
+    ///
+    /// What reaches the parameters of other players is thrown away.
+    func losses(_ batch: Batch, _ counts: BatchCounts, player: Int, _ context: Context) throws -> [NamedSum]
+}
+
+/// A task that is trained in a run directory: it begins, is saved, and goes on.
+protocol RunTask: TrainingTask {
+    /// What a person should know of the task at the start, a line each.
+    var description: [String] { get }
+
+    /// The path of weights that the run starts from, when it does not start from its seed.
+    var initialWeights: String? { get }
+    /// Refuses weights to start from that are not the task's, before anything is made.
+    func checkInitialWeights(_ path: String, options: CheckpointOptions) throws
+    /// Gives all parameters the values that the run starts with, from the weights at a path or else from the seed.
+    /// - Returns: What a person should know of the weights.
+    func begin(from path: String?, options: CheckpointOptions) throws -> String?
+
+    /// What a checkpoint says beside its tensors.
+    /// - Parameters:
+    ///   - layout: How many ranks there are of each kind.
+    ///   - counters: How far the run is.
+    func metadata(layout: [String: Int], counters: [String: JSONValue]) throws -> CheckpointMetadata
+    /// Refuses a checkpoint that the run cannot go on from.
+    /// - Parameter isOfRun: Whether it is one of the run's own.
+    func check(_ checkpoint: Checkpoint, isOfRun: Bool) throws
+
+    /// What a rank holds in memory once it has done a step and a checkpoint; nil when that is not known.
+    /// - Parameters:
+    ///   - programBytes: What the program itself takes.
+    ///   - ownedElements: Whose optimizer state the rank keeps.
+    func memoryPlan(programBytes: Int, ownedElements: Int) throws -> MemoryPlan?
+
+    /// The tokenizer that the run directory keeps, so that the run can be used without its data.
+    var tokenizer: [UInt8]? { get }
+    /// Shows what the players can do by now. Called on the ranks that hold one copy of the model together.
+    /// - Parameter run: Where the pictures go; nil on a rank that only lends its part.
+    func drawSamples(step: Int, into run: RunDirectory?, _ context: Context) throws -> [TrainingSamples.Sample]
+}
+
+extension RunTask {
+    var initialWeights: String? { nil }
+    func checkInitialWeights(_ path: String, options: CheckpointOptions) throws {}
+    func memoryPlan(programBytes: Int, ownedElements: Int) throws -> MemoryPlan? { nil }
+    var tokenizer: [UInt8]? { nil }
+    func drawSamples(step: Int, into run: RunDirectory?, _ context: Context) throws -> [TrainingSamples.Sample] { [] }
+}

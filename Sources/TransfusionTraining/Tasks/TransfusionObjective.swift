@@ -1,0 +1,36 @@
+internal import TransfusionCore
+internal import TransfusionModels
+
+/// The loss of the Transfusion model: text + λ · image, each a mean over the global batch.
+struct TransfusionObjective {
+    let model: TransfusionModel
+    /// λ.
+    let imageLossWeight: Double
+    private let schedule = NoiseSchedule()
+
+    init(model: TransfusionModel, imageLossWeight: Double) {
+        self.model = model
+        self.imageLossWeight = imageLossWeight
+    }
+
+    private static let text = "text"
+    private static let image = "image"
+
+    static func counts(targets: Int, images: Int) -> BatchCounts {
+        BatchCounts(denominators: [text: targets, image: images], images: images)
+    }
+
+    func losses(_ batch: PreparedBatch, _ counts: BatchCounts, _ context: Context) throws -> [NamedSum] {
+        let images =
+            batch.timesteps.isEmpty
+            ? nil
+            : NoisedImages(
+                latents: batch.latents, noise: batch.noise, timesteps: batch.timesteps, schedule: schedule,
+                configuration: model.configuration, context)
+        let weights = TransfusionModel.LossWeights(
+            targets: counts.denominators[Self.text] ?? 0, images: counts.denominators[Self.image] ?? 0,
+            imageLossWeight: imageLossWeight)
+        let sums = try model.losses(batch.layout, images: images, weights: weights, context)
+        return [counts.part(Self.text, sums.text), counts.part(Self.image, sums.image, weight: imageLossWeight)]
+    }
+}

@@ -1,0 +1,174 @@
+internal import Foundation
+internal import TransfusionCheckpoint
+internal import TransfusionConfig
+internal import TransfusionCore
+internal import TransfusionData
+internal import TransfusionInference
+internal import TransfusionModels
+internal import TransfusionParallel
+
+/// Next-token loss on text and ε-prediction on images, with one model.
+struct TransfusionTask: RunTask {
+    let configuration: RunConfiguration
+    let source: BatchSource
+    let objective: TransfusionObjective
+    let players: [Player]
+    let resources: TrainingResources
+    private let samples: TrainingSamples
+
+    /// What a run reads before anything is made.
+    struct Inputs {
+        let source: BatchSource
+        let samples: TrainingSamples
+
+        /// - Parameter ranks: The processes that will train.
+        /// - Throws: `ConfigurationError` and `DataError`, which say what does not fit and what would.
+        init(_ configuration: RunConfiguration, ranks: Int) throws {
+            let dataset = try PackedDataset(configuration.data.path)
+            source = try BatchSource(configuration, dataset: dataset, ranks: ranks)
+            samples = try TrainingSamples(configuration, tokenizer: dataset.tokenizer)
+        }
+    }
+
+    /// - Throws: `SharedFailure` when the model does not fit into the memory of a host.
+    init(_ configuration: RunConfiguration, _ inputs: Inputs, _ resources: TrainingResources) throws {
+        self.configuration = configuration
+        self.resources = resources
+        source = inputs.source
+        samples = inputs.samples
+        try resources.group.agree("planning the memory") {
+            try Self.checkMemory(configuration, inputs.source, resources)
+        }
+        let model = try TransfusionModel(
+            inputs.source.model, resources.context,
+            recomputation: TransfusionModel.Recomputation(configuration.parallel.recompute),
+            gradients: resources.makeGradients)
+        objective = TransfusionObjective(model: model, imageLossWeight: configuration.objective.imageLossWeight)
+        players = [Player("model", model.parameters, configuration)]
+    }
+
+    var model: TransfusionModel { objective.model }
+    var dataset: PackedDataset { source.dataset }
+    private var seed: UInt64 { UInt64(configuration.seed) }
+
+    var description: [String] {
+        let configuration = source.model
+        return [
+            "model: \(configuration.layers) layers, width \(configuration.width), \(configuration.heads) heads, "
+                + "\(model.parameters.globalCount) parameters; images \(configuration.imageHeight) × \(configuration.imageWidth) × "
+                + "\(configuration.imageChannels) in \(configuration.patchesPerImage) patches; "
+                + "\(configuration.vocabulary) tokens",
+            "data: \(dataset.path), digest \(dataset.manifest.digest.prefix(12)); \(source.shares)",
+        ]
+    }
+
+    var makeBatch: @Sendable (BatchAddress) throws -> PreparedBatch {
+        { [source, seed] address in
+            let batch = try source.microBatch(step: address.step, sequences: address.sequences)
+            return PreparedBatch(batch, step: address.step, seed: seed)
+        }
+    }
+
+    func counts(step: Int) throws -> BatchCounts {
+        let found = try source.counts(step: step)
+        var counts = TransfusionObjective.counts(targets: found.targets, images: found.images)
+        counts.tokens = found.tokens
+        counts.patches = found.images * source.model.patchesPerImage
+        counts.rows = source.settings.globalSequences * source.settings.sequenceLength
+        if found.leftOut > 0 {
+            counts.warnings.append(
+                "\(found.leftOut) pairs found no room in the \(source.shares.stepsOfBlock) steps from step \(step + 1) on "
+                    + "and are left out of this epoch")
+        }
+        return counts
+    }
+
+    func losses(_ batch: PreparedBatch, _ counts: BatchCounts, player: Int, _ context: Context) throws -> [NamedSum] {
+        try objective.losses(batch, counts, context)
+    }
+
+    var tokenizer: [UInt8]? { dataset.tokenizer.model }
+
+    func drawSamples(step: Int, into run: RunDirectory?, _ context: Context) throws -> [TrainingSamples.Sample] {
+        try samples.draw(model, context, contextLength: source.settings.sequenceLength, step: step, into: run)
+    }
+}
+
+extension TransfusionTask {
+    var initialWeights: String? { configuration.model.initialWeights }
+
+    func checkInitialWeights(_ path: String, options: CheckpointOptions) throws {
+        _ = try openInitialWeights(path, options)
+    }
+
+    func begin(from path: String?, options: CheckpointOptions) throws -> String? {
+        guard let path else {
+            model.parameters.initialize(seed: seed)
+            return nil
+        }
+        let weights = try openInitialWeights(path, options)
+        try weights.load(into: model.parameters)
+        return weights.report
+    }
+
+    private func openInitialWeights(_ path: String, _ options: CheckpointOptions) throws -> InitialWeights {
+        try InitialWeights(
+            path, for: source.model, tokenizer: dataset.manifest.tokens.tokenizer, seed: seed, options: options)
+    }
+}
+
+extension TransfusionTask {
+    func metadata(layout: [String: Int], counters: [String: JSONValue]) throws -> CheckpointMetadata {
+        try CheckpointMetadata(
+            configuration: source.model, contextLength: source.settings.sequenceLength,
+            tokenizer: dataset.manifest.tokens.tokenizer, data: dataset.manifest.digest, layout: layout,
+            scalars: counters.merging([Self.packingKey: .number(Double(BatchSource.packingVersion))]) { $1 })
+    }
+
+    func check(_ checkpoint: Checkpoint, isOfRun: Bool) throws {
+        let saved = try JSONDecoder().decode(
+            ModelConfiguration.self, from: JSONEncoder().encode(checkpoint.metadata.model))
+        guard saved == source.model else {
+            throw CommandFailure(
+                "\(checkpoint.path): holds another model than the configuration and its data set describe; "
+                    + "compare with 'tf-ckpt inspect'", .wrongUse)
+        }
+        // A run's own data set may not change under it: the order of the samples follows from its digest.
+        let digest = dataset.manifest.digest
+        if isOfRun, let data = checkpoint.metadata.data, data != digest {
+            throw CommandFailure(
+                "\(dataset.path): digest \(digest.prefix(12)) is not the \(data.prefix(12)) that the run "
+                    + "was trained on until step \(checkpoint.step); give data.path that data set, or begin a new run",
+                .wrongUse)
+        }
+        try Self.checkPacking(checkpoint.metadata, path: checkpoint.path, data: digest)
+    }
+
+    /// Refuses to go on in another order of the data: pairs would be shown twice, and others not at all.
+    static func checkPacking(_ metadata: CheckpointMetadata, path: String, data digest: String) throws {
+        guard metadata.data == digest else { return }
+        var version = 1.0
+        if case .number(let number) = metadata.scalars[packingKey] { version = number }
+        guard version != Double(BatchSource.packingVersion) else { return }
+        throw CommandFailure(
+            "\(path): the run orders its data by version \(version.formatted()) of the rule, this program by version "
+                + "\(BatchSource.packingVersion); finish the run with the program that began it, or begin a new one with "
+                + "model.initial_weights: \(path)", .wrongUse)
+    }
+
+    /// Among the scalars of a checkpoint.
+    private static let packingKey = "packing"
+}
+
+extension TrainingSetup where Task == TransfusionTask {
+    /// - Throws: `SharedFailure` with one line for each problem of the configuration.
+    init(_ configuration: RunConfiguration, group: any Communicator, ranksOnHost: Int) throws {
+        var inputs: TransfusionTask.Inputs?
+        try group.agree("opening the data set") {
+            inputs = try TransfusionTask.Inputs(configuration, ranks: group.size)
+        }
+        guard let inputs else { preconditionFailure("all ranks agreed on a data set that is not there") }
+        let resources = try TrainingResources(configuration, group: group, ranksOnHost: ranksOnHost)
+        try self.init(configuration, resources, try TransfusionTask(configuration, inputs, resources))
+    }
+}

@@ -1,0 +1,111 @@
+internal import Foundation
+public import TransfusionConfig
+internal import TransfusionCore
+public import TransfusionParallel
+internal import TransfusionTelemetry
+
+/// Training as a process is asked for it.
+public enum TrainingJob {
+    /// Reads a configuration and trains what it describes; every rank calls it.
+    ///
+    /// - Parameters:
+    ///   - group: All ranks.
+    ///   - hostName: This rank's host; ranks of one host share its processors.
+    ///   - transport: How the ranks reach each other, for the report.
+    ///   - watch: Tells the heartbeats which collective call is under way.
+    ///   - log: Called on rank 0 with each line that a person should see.
+    /// - Throws: `SharedFailure` for what all ranks know; anything else happened on this rank alone.
+    public static func train(
+        configurationFile: String, overrides: [String], directory: RunDirectory, group: any Communicator,
+        hostName: String, transport: String, watch: CollectiveWatch? = nil, options: TrainingOptions,
+        log: @escaping (String) -> Void
+    ) throws -> TrainingOutcome {
+        var configuration: RunConfiguration?
+        try group.agree("reading the configuration") {
+            configuration = try RunConfiguration.load(configurationFile, overrides: overrides)
+        }
+        guard let configuration else { preconditionFailure("all ranks agreed on a configuration that is not there") }
+        let claim = RunClaim(directory)
+        try refuseSecondJob(claim, group)
+        let hosts = try group.allGather(Array(hostName.utf8), site: "host names")
+        let loop = try TrainingLoop(
+            configuration, directory: directory, group: group,
+            ranksOnHost: hosts.filter { $0 == Array(hostName.utf8) }.count, watch: watch, options: options,
+            claim: claim, log: log)
+        loop.reporter.log("ranks: \(group.size) on \(Set(hosts).count) hosts, by \(transport)")
+        return try loop.run()
+    }
+
+    /// Refuses to train beside another job, as far as that can be known before the run's directory is made.
+    private static func refuseSecondJob(_ claim: RunClaim, _ group: any Communicator) throws {
+        try group.agree("looking for another job") {
+            guard group.rank == 0 else { return }
+            // The long work of opening the data comes later.
+            if FileManager.default.fileExists(atPath: claim.directory.configuration) {
+                try claim.train(launch: HeartbeatEndpoint.launchOfThisProcess)
+            }
+            guard let other = Heartbeat.ofOtherJob(in: claim.directory.heartbeats) else { return }
+            throw CommandFailure(
+                "\(claim.directory.path): process \(other.pid) on \(other.host) trains this run already; stop it, or choose "
+                    + "another --run-dir", .wrongUse)
+        }
+    }
+}
+
+extension TrainingLoop {
+    /// Begins to send heartbeats, and makes what the run trains with.
+    ///
+    /// - Parameters:
+    ///   - group: All ranks.
+    ///   - watch: Tells the heartbeats which collective call is under way.
+    ///   - log: Called on rank 0 with each line that a person should see.
+    ///   - makeSetup: The long work of reading data and making the model.
+    convenience init(
+        _ configuration: RunConfiguration, directory: RunDirectory, group: any Communicator,
+        watch: CollectiveWatch? = nil, options: TrainingOptions = TrainingOptions(), claim: RunClaim? = nil,
+        log: @escaping (String) -> Void, makeSetup: () throws -> TrainingSetup<Task>
+    ) throws {
+        let claim = claim ?? RunClaim(directory)
+        let timer = PhaseTimer()
+        let say = UncheckedLog(line: log)
+        let heartbeats = HeartbeatWriter(directory: directory.heartbeats, rank: group.rank, timer: timer) {
+            watch?.current.map { HeartbeatWriter.Collective(site: $0.site, group: $0.group, seconds: $0.seconds) }
+        } mayWriteFiles: {
+            claim.findLoss() == nil && claim.isHeld
+        } onStopRequest: {
+            StopSignal.request()
+        } onFailure: { failure in
+            say.line("warning: \(failure)")
+        }
+        do {
+            try self.init(
+                configuration, claim: claim, try makeSetup(), timer: timer, heartbeats: heartbeats, options: options,
+                log: log)
+        } catch {
+            heartbeats.finish(CommandFailure(reporting: (error as? SharedFailure)?.failure ?? error))
+            throw error
+        }
+    }
+}
+
+extension TrainingLoop where Task == TransfusionTask {
+    /// - Parameter ranksOnHost: How many of the ranks share this host's processors.
+    convenience init(
+        _ configuration: RunConfiguration, directory: RunDirectory, group: any Communicator, ranksOnHost: Int,
+        watch: CollectiveWatch? = nil, options: TrainingOptions = TrainingOptions(), claim: RunClaim? = nil,
+        log: @escaping (String) -> Void
+    ) throws {
+        try self.init(
+            configuration, directory: directory, group: group, watch: watch, options: options, claim: claim, log: log
+        ) {
+            try TrainingSetup(configuration, group: group, ranksOnHost: ranksOnHost)
+        }
+    }
+}
+
+/// Hands the log to the heartbeat thread.
+///
+/// `@unchecked Sendable`: the log is a print to standard output, which may be called from any thread.
+private struct UncheckedLog: @unchecked Sendable {
+    let line: (String) -> Void
+}
