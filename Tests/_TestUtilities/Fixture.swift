@@ -31,7 +31,7 @@ public struct Fixture: Sendable, CustomStringConvertible {
     /// Every case of `file.safetensors`, whose tensors are called `case.tensor`.
     public static func all(_ file: String) -> [Fixture] {
         var cases: [String: [String: Values]] = [:]
-        for (key, value) in read(file + ".safetensors") {
+        for (key, value) in read(Fixtures.path(file + ".safetensors")) {
             let dot = key.firstIndex(of: ".") ?? key.endIndex
             cases[String(key[..<dot]), default: [:]][String(key[dot...].dropFirst())] = value
         }
@@ -47,12 +47,17 @@ public struct Fixture: Sendable, CustomStringConvertible {
 
     /// Every tensor of a file as one case.
     public static func whole(_ path: String) -> Fixture {
+        Fixture(name: path, values: read(Fixtures.path(path)))
+    }
+
+    /// Every tensor of a file anywhere, such as one that a test wrote.
+    public static func whole(path: String) -> Fixture {
         Fixture(name: path, values: read(path))
     }
 
     /// A reader of its own, so that a fault in the project's reader cannot hide in both sides of a comparison.
-    private static func read(_ name: String) -> [String: Values] {
-        let file = URL(filePath: Fixtures.path(name))
+    private static func read(_ path: String) -> [String: Values] {
+        let file = URL(filePath: path)
         guard let data = try? Data(contentsOf: file), data.count > 8 else {
             preconditionFailure("\(file.path) cannot be read; Tests/Fixtures/README.md says how it is made")
         }

@@ -2,14 +2,18 @@ internal import FoundationEssentials
 internal import TransfusionCore
 internal import TransfusionSupport
 
-/// Tensors in one or more safetensors files of a directory, with an index when there is more than one.
+/// Tensors in one or more files of weights of a directory, with an index when there is more than one: safetensors, or where there
+/// are none, what `torch.save` wrote.
 ///
 /// ### References
 /// The layout that Hugging Face's libraries write: `model.safetensors`, or `model-00001-of-0000N.safetensors` with
-/// `model.safetensors.index.json`.
+/// `model.safetensors.index.json`; before that `pytorch_model.bin`.
 struct SafetensorsDirectory {
     static let singleName = "model.safetensors"
     static let indexName = "model.safetensors.index.json"
+    private static let indexNames = [indexName, "pytorch_model.bin.index.json"]
+    /// What training programs save beside the weights.
+    private static let companions = ["training_args", "optimizer", "scheduler", "scaler", "rng_state", "random_states"]
     private static let jsonLimit = 64 << 20
 
     let path: String
@@ -17,7 +21,7 @@ struct SafetensorsDirectory {
     /// What is there and no part of the model: tensors of types that no weights have, and other files.
     private(set) var passedOver: [String]
     /// The files of tensors with elements that are not read here.
-    private let unreadable: [String: SafetensorsFile]
+    private let unreadable: [String: WeightFile]
 
     private struct Index: Codable {
         var metadata: [String: Int] = [:]
@@ -41,26 +45,32 @@ struct SafetensorsDirectory {
     /// Opens a file, or a directory with a single file or an index.
     /// - Parameter single: What the file is called that holds all of a model; others beside it are not the model's.
     init(_ path: String, single: String = Self.singleName) throws {
-        if path.hasSuffix(".safetensors") {
-            self.init(path, files: [try SafetensorsFile(path)])
+        if WeightFile.isNamed(path) {
+            self.init(path, files: [try WeightFile(path)])
             return
         }
         let names = Set(try POSIXFileSystem().list(path))
-        guard names.contains(single) || !names.contains(Self.indexName) else {
-            try self.init(path, indexedIn: names)
+        if !names.contains(single), let index = Self.indexNames.first(where: names.contains) {
+            try self.init(path, indexedBy: index, names)
             return
         }
-        let files = names.filter { $0.hasSuffix(".safetensors") && $0 != LlamaFormat.sideFileName }
+        var files = names.filter { $0.hasSuffix(".safetensors") && $0 != LlamaFormat.sideFileName }
+        if files.allSatisfy(Self.isAdapter) {
+            let archives = names.filter { name in
+                PyTorchArchive.isNamed(name) && !Self.companions.contains(where: name.hasPrefix)
+            }
+            files.formUnion(archives)
+        }
         let models = files.filter { !Self.isAdapter($0) }
         guard let file = files.contains(single) ? single : models.first, files.contains(single) || models.count == 1
-        else { throw CheckpointError(path, Self.problem(files: files, models: models, names)) }
-        self.init(path, files: [try SafetensorsFile(Paths.join(path, file))])
+        else { throw CheckpointError(path, Self.problem(files: files, models: models)) }
+        self.init(path, files: [try WeightFile(Paths.join(path, file))])
         passedOver += files.subtracting([file]).sorted()
     }
 
-    private init(_ path: String, files: [SafetensorsFile]) {
+    private init(_ path: String, files: [WeightFile]) {
         self.path = path
-        tensors = files.reduce(into: [:]) { $0.merge(Self.tensors(of: $1)) { $1 } }
+        tensors = files.reduce(into: [:]) { $0.merge($1.tensors) { $1 } }
         unreadable = files.reduce(into: [:]) { all, file in
             for name in file.unreadable.keys { all[name] = file }
         }
@@ -69,8 +79,8 @@ struct SafetensorsDirectory {
         }
     }
 
-    private init(_ path: String, indexedIn names: Set<String>) throws {
-        let indexPath = Paths.join(path, Self.indexName)
+    private init(_ path: String, indexedBy indexName: String, _ names: Set<String>) throws {
+        let indexPath = Paths.join(path, indexName)
         let index: Index
         do {
             let json = try POSIXFileSystem().contents(indexPath, limit: Self.jsonLimit)
@@ -82,7 +92,7 @@ struct SafetensorsDirectory {
             guard !name.contains("/"), names.contains(name) else {
                 throw CheckpointError(indexPath, "names the file '\(name)', which is not there")
             }
-            return try SafetensorsFile(Paths.join(path, name))
+            return try WeightFile(Paths.join(path, name))
         }
         self.init(path, files: files)
         for name in index.weights.keys.sorted() where tensors[name] == nil && unreadable[name] == nil {
@@ -94,16 +104,15 @@ struct SafetensorsDirectory {
     private static func isAdapter(_ name: String) -> Bool { name.hasPrefix("adapter_") }
 
     /// Why none of the files of a directory is the model.
-    private static func problem(files: Set<String>, models: Set<String>, _ names: Set<String>) -> String {
-        if models.count > 1 { return "holds several .safetensors files but no \(indexName)" }
-        if let adapter = files.first {
+    private static func problem(files: Set<String>, models: Set<String>) -> String {
+        if let model = models.min(), models.count > 1 {
+            return "holds several files of weights, such as \(model), but no \(indexName); give the path of one of them"
+        }
+        if let adapter = files.min() {
             return "holds only \(adapter), which is no model but an adapter; merge it into its model with PEFT's "
                 + "merge_and_unload and save that"
         }
-        if names.contains(where: { $0.hasSuffix(".bin") || $0.hasSuffix(".pth") || $0.hasSuffix(".pt") }) {
-            return "holds pickled weights, which can run code; convert them with safetensors.torch.save_file"
-        }
-        return "holds no .safetensors file"
+        return "holds no .safetensors file and none of PyTorch"
     }
 
     /// Refuses a tensor that is there, but of a type that is not read here.

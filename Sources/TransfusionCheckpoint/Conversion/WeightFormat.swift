@@ -20,7 +20,7 @@ public enum WeightFormat: String, Sendable, CaseIterable {
     /// - Throws: `CheckpointError` or `FileSystemError` when it is no model.
     public init(detectedAt path: String) throws {
         let fileSystem = POSIXFileSystem()
-        let directory = path.hasSuffix(".safetensors") ? Paths.parent(of: path) : path
+        let directory = WeightFile.isNamed(path) ? Paths.parent(of: path) : path
         let names = Set(try fileSystem.list(directory))
         if directory == path, CheckpointLocation.isLocation(names) {
             self = .checkpoint
@@ -59,7 +59,7 @@ extension WeightFormat {
     public func open(
         _ path: String, images: ImageOptions = ImageOptions(), options: CheckpointOptions = CheckpointOptions()
     ) throws -> ModelWeights {
-        let directory = path.hasSuffix(".safetensors") ? Paths.parent(of: path) : path
+        let directory = WeightFile.isNamed(path) ? Paths.parent(of: path) : path
         var weights: ModelWeights
         switch self {
         case .checkpoint:
@@ -116,9 +116,7 @@ extension WeightFormat {
         let fileSystem = POSIXFileSystem()
         // What is unfinished lies beside the place and not in it.
         let path = Paths.withoutTrailingSlash(path)
-        guard !fileSystem.exists(Paths.name(of: path), in: Paths.parent(of: path)) else {
-            throw CheckpointError(path, "already exists; choose another place or remove it")
-        }
+        try fileSystem.requireAbsent(path)
         var weights = weights
         let findings = NonFiniteFindings()
         for (name, tensor) in weights.tensors {
@@ -130,21 +128,12 @@ extension WeightFormat {
                 SafetensorsDirectory.sorted(weights.tensors), metadata: ["format": "pt"], to: path)
             return findings.lines
         }
-        let partial = path + ".partial"
-        try? fileSystem.removeConversion(partial)
-        do {
-            try fileSystem.createDirectories(partial)
+        try fileSystem.makeDirectory(path) { partial in
             try writeContents(weights, to: partial, type: type, shardBytes: shardBytes, fileSystem)
             for file in weights.tokenizerFiles {
                 let contents = try fileSystem.contents(file, limit: ModelWeights.tokenizerLimit)
                 try fileSystem.write(contents, to: Paths.join(partial, Paths.name(of: file)))
             }
-            try fileSystem.synchronize(directory: partial)
-            try fileSystem.rename(partial, to: path)
-            try fileSystem.synchronize(directory: Paths.parent(of: path))
-        } catch {
-            try? fileSystem.removeConversion(partial)
-            throw error
         }
         return findings.lines
     }
@@ -185,6 +174,32 @@ extension WeightFormat {
 }
 
 extension POSIXFileSystem {
+    fileprivate func requireAbsent(_ path: String) throws {
+        guard !exists(Paths.name(of: path), in: Paths.parent(of: path)) else {
+            throw CheckpointError(path, "already exists; choose another place or remove it")
+        }
+    }
+
+    /// Makes a directory at a path that does not exist yet; it appears there only when `fill` has put everything into the
+    /// directory that it is given.
+    func makeDirectory(_ path: String, _ fill: (String) throws -> Void) throws {
+        // What is unfinished lies beside the place and not in it.
+        let path = Paths.withoutTrailingSlash(path)
+        try requireAbsent(path)
+        let partial = path + ".partial"
+        try? removeConversion(partial)
+        do {
+            try createDirectories(partial)
+            try fill(partial)
+            try synchronize(directory: partial)
+            try rename(partial, to: path)
+            try synchronize(directory: Paths.parent(of: path))
+        } catch {
+            try? removeConversion(partial)
+            throw error
+        }
+    }
+
     /// Removes what an interrupted conversion left: files, and a checkpoint two directories deep.
     fileprivate func removeConversion(_ path: String) throws {
         for name in try list(path) {

@@ -24,12 +24,12 @@ public struct ModelArchive: Sendable {
 
     /// - Parameters:
     ///   - path: A run directory or a directory of checkpoints (the newest one that verifies is taken), one step
-    ///     directory, a directory with `config.json` and `model.safetensors` (or its parts), or one safetensors file beside a `config.json`.
+    ///     directory, a directory with `config.json` and `model.safetensors` (or its parts), or one file of weights beside a `config.json`.
     ///   - report: Called for each damaged checkpoint that is passed over.
     /// - Throws: `CheckpointError` or `FileSystemError`, which name the file and what is wrong with it.
     public init(_ path: String, report: (SkippedCheckpoint) -> Void = { _ in }) throws {
         let fileSystem = POSIXFileSystem()
-        if path.hasSuffix(".safetensors") {
+        if WeightFile.isNamed(path) {
             try self.init(files: [path], configuredBy: Paths.parent(of: path), fileSystem)
             return
         }
@@ -72,7 +72,7 @@ public struct ModelArchive: Sendable {
         let description = try fileSystem.contents(file, limit: 1 << 20)
         try self.init(
             directory, description: Data(description), describedIn: file, step: nil, tokenizerDigest: nil,
-            weights: try SafetensorsWeights(try files.map { try SafetensorsFile($0) }, directory))
+            weights: try WeightFiles(try files.map { try WeightFile($0) }, directory))
     }
 
     private init(
@@ -145,39 +145,56 @@ extension Checkpoint: WeightSource {
     }
 }
 
-/// The tensors of one or several safetensors files.
-private struct SafetensorsWeights: WeightSource {
+/// The tensors of one or several files of weights.
+private struct WeightFiles: WeightSource {
     private let directory: String
-    private var fileOf: [String: SafetensorsFile] = [:]
+    private var fileOf: [String: WeightFile] = [:]
 
-    init(_ files: [SafetensorsFile], _ directory: String) throws {
+    init(_ files: [WeightFile], _ directory: String) throws {
         self.directory = directory
         for file in files {
-            for entry in file.entries {
-                if let other = fileOf.updateValue(file, forKey: entry.name) {
-                    throw CheckpointError(file.path, "tensor \(entry.name) is also in \(other.path)")
+            for name in file.tensors.keys.sorted() {
+                if let other = fileOf.updateValue(file, forKey: name) {
+                    throw CheckpointError(file.path, "tensor \(name) is also in \(other.path)")
                 }
             }
+            for name in file.unreadable.keys { fileOf[name] = fileOf[name] ?? file }
         }
+    }
+
+    /// The tensor of a name, and the path of its file.
+    private func tensor(_ name: String) throws -> (SourceTensor, path: String) {
+        guard let file = fileOf[name] else { throw CheckpointError(directory, "has no tensor \(name)") }
+        guard let tensor = file.tensors[name] else {
+            try file.requireReadable(name)
+            throw CheckpointError(file.path, "has no tensor \(name)")
+        }
+        return (tensor, file.path)
     }
 
     func require(_ expected: [String: [Int]], where matching: (String) -> Bool) throws {
         for (name, shape) in expected.sorted(by: { $0.key < $1.key }) {
-            guard let file = fileOf[name] else { throw CheckpointError(directory, "has no tensor \(name)") }
-            let found = try file.entry(name).shape
-            guard found == shape else {
-                throw CheckpointError(file.path, "tensor \(name) has the shape \(found), not the expected \(shape)")
+            let (tensor, path) = try tensor(name)
+            guard tensor.shape == shape else {
+                throw CheckpointError(path, "tensor \(name) has the shape \(tensor.shape), not the expected \(shape)")
             }
         }
         for name in fileOf.keys.sorted() where matching(name) && expected[name] == nil {
-            throw CheckpointError(fileOf[name]?.path ?? directory, "has the unknown tensor \(name)")
+            guard let file = fileOf[name], file.tensors[name] != nil else { continue }
+            throw CheckpointError(file.path, "has the unknown tensor \(name)")
         }
     }
 
     func floats(_ name: String, offsets: [Int], sizes: [Int]) throws -> [Float] {
-        guard let file = fileOf[name] else { throw CheckpointError(directory, "has no tensor \(name)") }
-        let shape = try file.entry(name).shape
-        let all = try file.floats(name)
+        let (tensor, path) = try tensor(name)
+        guard tensor.type.isFloat else {
+            throw CheckpointError(path, "tensor \(name) has elements of \(tensor.type), not a float")
+        }
+        let shape = tensor.shape, wide = tensor.converted(to: .f32)
+        let all = try [Float](unsafeUninitializedCapacity: shape.reduce(1, *)) { buffer, count in
+            try wide.read(0..<wide.byteCount, UnsafeMutableRawBufferPointer(buffer))
+            count = buffer.count
+        }
         guard shape != sizes else { return all }
         precondition(shape.count == 2, "only matrices are split over ranks")
         return (0..<sizes[0]).flatMap { row in

@@ -41,8 +41,8 @@ public struct TensorComparison: Codable, Sendable {
     }
 
     private static func tensors(_ path: String) throws -> [String: SourceTensor] {
-        let names = path.hasSuffix(".safetensors") ? [] : try POSIXFileSystem().list(path)
-        if path.hasSuffix(".safetensors") || names.contains(where: { $0.hasSuffix(".safetensors") }) {
+        let names = WeightFile.isNamed(path) ? [] : try POSIXFileSystem().list(path)
+        if WeightFile.isNamed(path) || names.contains(where: WeightFile.isNamed) {
             let directory = try SafetensorsDirectory(path)
             try directory.requireAllReadable()
             return directory.tensors
