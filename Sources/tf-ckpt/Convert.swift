@@ -1,9 +1,36 @@
-public import ArgumentParser
-public import TransfusionCheckpoint
+import ArgumentParser
+import TransfusionCheckpoint
 import TransfusionConfig
 import TransfusionCore
 
-extension WeightFormat: ExpressibleByArgument {}
+/// What `convert` comes from and goes to.
+enum ConversionFormat: Equatable, ExpressibleByArgument {
+    case model(WeightFormat)
+    /// An autoencoder as diffusers saves it.
+    case autoencoder
+
+    private static let autoencoderName = "diffusers-vae"
+
+    init?(argument: String) {
+        if argument == Self.autoencoderName {
+            self = .autoencoder
+        } else if let format = WeightFormat(rawValue: argument) {
+            self = .model(format)
+        } else {
+            return nil
+        }
+    }
+
+    var name: String {
+        switch self {
+        case .model(let format): format.rawValue
+        case .autoencoder: Self.autoencoderName
+        }
+    }
+
+    var defaultValueDescription: String { name }
+    static var allValueStrings: [String] { WeightFormat.allCases.map(\.rawValue) + [autoencoderName] }
+}
 
 /// The floating-point types that weights are exported in.
 enum WeightType: String, ExpressibleByArgument, CaseIterable {
@@ -32,6 +59,8 @@ struct Convert: ParsableCommand {
               tf-ckpt convert runs/quickstart model --to safetensors
               tf-ckpt convert runs/quickstart llama --to hf-llama --type bf16
               tf-ckpt convert llama-dir runs/start --from hf-llama --patch-size 2
+              tf-ckpt convert sd-vae-ft-mse runs/vae --from diffusers-vae
+              tf-ckpt convert runs/autoencoder vae --to diffusers-vae
             """)
 
     @Argument(
@@ -43,10 +72,10 @@ struct Convert: ParsableCommand {
     var destination: String
 
     @Option(help: "The format of the source.")
-    var from = WeightFormat.checkpoint
+    var from = ConversionFormat.model(.checkpoint)
 
     @Option(help: "The format of the result.")
-    var to = WeightFormat.checkpoint
+    var to = ConversionFormat.model(.checkpoint)
 
     @Option(help: "The type of the result's elements; checkpoints are always f32.")
     var type = WeightType.f32
@@ -73,7 +102,10 @@ struct Convert: ParsableCommand {
     var seed: UInt64 = 0
 
     func validate() throws {
-        if from == to { throw ValidationError("--from and --to are both \(from.rawValue); give the other format") }
+        if from == to { throw ValidationError("--from and --to are both \(from.name); give the other format") }
+        if from == .autoencoder || to == .autoencoder, from != .model(.checkpoint), to != .model(.checkpoint) {
+            throw ValidationError("\(ConversionFormat.autoencoder.name) is converted from and to checkpoint only")
+        }
         guard (1...1_000_000).contains(shardMegabytes) else {
             throw ValidationError("--shard-megabytes must lie between 1 and 1000000")
         }
@@ -83,6 +115,7 @@ struct Convert: ParsableCommand {
     }
 
     func run() throws {
+        guard case .model(let from) = from, case .model(let to) = to else { return try convertAutoencoder() }
         let images = ImageOptions(
             patchSize: patchSize, channels: imageChannels, height: imageHeight, width: imageWidth,
             timestepAfterProjection: timestepAfterProjection, seed: seed)
@@ -93,6 +126,18 @@ struct Convert: ParsableCommand {
         let parameters = weights.tensors.values.reduce(0) { $0 + $1.shape.reduce(1, *) }
         print("\(destination): \(weights.tensors.count) tensors, \(parameters) parameters")
         if !weights.drawn.isEmpty { print("drawn anew: \(weights.drawn.joined(separator: ", "))") }
+        if !weights.passedOver.isEmpty { print("not read: \(weights.passedOver.joined(separator: ", "))") }
+        warn(warnings, of: destination)
+    }
+
+    private func convertAutoencoder() throws {
+        let weights = try AutoencoderWeights(source)
+        let warnings =
+            to == .autoencoder
+            ? try weights.writeDiffusers(to: destination, type: type.element)
+            : try weights.writeCheckpoint(to: destination)
+        let parameters = weights.tensors.values.reduce(0) { $0 + $1.shape.reduce(1, *) }
+        print("\(destination): \(weights.tensors.count) tensors, \(parameters) parameters")
         if !weights.passedOver.isEmpty { print("not read: \(weights.passedOver.joined(separator: ", "))") }
         warn(warnings, of: destination)
     }

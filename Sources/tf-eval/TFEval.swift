@@ -6,5 +6,5 @@ import TransfusionSupport
 struct TFEval: TransfusionCommand {
     static let configuration = CommandConfiguration(
         commandName: "tf-eval", abstract: "Measures a model.", version: ProductVersion.number,
-        subcommands: [ForwardCommand.self, ScalingCommand.self])
+        subcommands: [ForwardCommand.self, AutoencodeCommand.self, ScalingCommand.self])
 }

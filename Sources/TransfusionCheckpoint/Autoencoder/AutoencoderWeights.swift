@@ -1,0 +1,201 @@
+internal import FoundationEssentials
+public import TransfusionCore
+public import TransfusionModels
+internal import TransfusionSupport
+
+/// The weights of an autoencoder, wherever they are: in a checkpoint of a run, or in a directory of diffusers.
+public struct AutoencoderWeights: Sendable {
+    /// The checkpoint's directory, or that of diffusers.
+    public let path: String
+    public let configuration: AutoencoderConfiguration
+    /// The parameters under diffusers' names.
+    public let tensors: [String: SourceTensor]
+    /// The training step, when the weights come from a run.
+    public let step: Int?
+    /// What lies beside the weights and was not read, in words.
+    public private(set) var passedOver: [String] = []
+
+    static let configurationName = "config.json"
+    static let weightsName = "diffusion_pytorch_model.safetensors"
+
+    /// Opens an autoencoder; its tensors are read when they are used.
+    ///
+    /// - Parameter path: A run, its checkpoints, one checkpoint, a directory as diffusers saves it, or a file of weights,
+    ///   safetensors or of PyTorch, which may have the names of Latent Diffusion. A `config.json` beside a file describes it; without one it is
+    ///   described by the shapes of its tensors.
+    /// - Throws: `CheckpointError` or `FileSystemError`, which name the file and what is wrong with it.
+    public init(_ path: String) throws {
+        if WeightFile.isNamed(path) {
+            try self.init(file: path, directory: Paths.parent(of: path))
+            return
+        }
+        let names = Set(try POSIXFileSystem().list(path))
+        if CheckpointLocation.isLocation(names) {
+            try self.init(CheckpointLocation(path).newest())
+        } else if names.contains(Self.configurationName) {
+            try self.init(diffusers: path)
+        } else {
+            throw CheckpointError(
+                path,
+                "is no autoencoder; give a run, a checkpoint, or a directory with config.json and \(Self.weightsName)")
+        }
+    }
+
+    /// The autoencoder of a training checkpoint, without the state of the optimizer.
+    public init(_ checkpoint: Checkpoint) throws {
+        let configuration: AutoencoderConfiguration
+        do {
+            let json = try JSONEncoder().encode(checkpoint.metadata.model)
+            configuration = try JSONDecoder().decode(AutoencoderConfiguration.self, from: json)
+        } catch {
+            throw CheckpointError(checkpoint.path, "holds no autoencoder: \(JSONProblem(error))")
+        }
+        let isOfModel: (String) -> Bool = { !$0.hasPrefix(ModelWeights.optimizerPrefix) }
+        try Self.require(configuration, checkpoint.path)
+        try checkpoint.require(configuration.parameterShapes, where: isOfModel)
+        try self.init(
+            checkpoint.path, configuration,
+            checkpoint.tensors.filter { isOfModel($0.key) }.mapValues { SourceTensor($0, of: checkpoint) },
+            step: checkpoint.step)
+    }
+
+    private init(diffusers directory: String) throws {
+        let files = try SafetensorsDirectory(directory, single: Self.weightsName)
+        try self.init(files, directory: directory, described: true)
+    }
+
+    private init(file: String, directory: String) throws {
+        try self.init(
+            try SafetensorsDirectory(file), directory: directory,
+            described: POSIXFileSystem().exists(Self.configurationName, in: directory))
+    }
+
+    private init(_ files: SafetensorsDirectory, directory: String, described: Bool) throws {
+        let (tensors, passedOver) = try AutoencoderNames.diffusers(files.tensors, files.path)
+        let configuration: AutoencoderConfiguration
+        if described {
+            let file = Paths.join(directory, Self.configurationName)
+            configuration = try LlamaDescription.decode(file)
+            try Self.require(configuration, file)
+        } else {
+            configuration = try AutoencoderConfiguration(shapes: tensors.mapValues(\.shape), of: files.path)
+            try Self.require(configuration, files.path)
+        }
+        try files.requireReadable(configuration.parameterShapes.keys)
+        try self.init(files.path, configuration, tensors, step: nil)
+        self.passedOver = files.passedOver + passedOver
+    }
+
+    /// Refuses weights that are not exactly those of the configuration.
+    private init(
+        _ path: String, _ configuration: AutoencoderConfiguration, _ tensors: [String: SourceTensor], step: Int?
+    ) throws {
+        let expected = configuration.parameterShapes
+        for (name, shape) in expected.sorted(by: { $0.key < $1.key }) {
+            guard let tensor = tensors[name] else { throw CheckpointError(path, "has no tensor \(name)") }
+            guard tensor.shape == shape else {
+                throw CheckpointError(path, "tensor \(name) has the shape \(tensor.shape), not the expected \(shape)")
+            }
+            guard tensor.type.isFloat else {
+                throw CheckpointError(path, "tensor \(name) has elements of \(tensor.type), not of a float")
+            }
+        }
+        if let unknown = tensors.keys.filter({ expected[$0] == nil }).min() {
+            throw CheckpointError(path, "has the unknown tensor \(unknown)")
+        }
+        self.path = path
+        self.configuration = configuration
+        self.tensors = tensors
+        self.step = step
+    }
+
+    private static func require(_ configuration: AutoencoderConfiguration, _ path: String) throws {
+        if let problem = configuration.problems().first {
+            throw CheckpointError(path, "describes an impossible autoencoder: \(problem)")
+        }
+    }
+
+    /// Elements that are read at a time.
+    private static let elementsAtOnce = 1 << 20
+
+    /// Fills every parameter of an autoencoder of `configuration`.
+    public func load(into store: ParameterStore) throws {
+        let block = UnsafeMutableBufferPointer<Float>.allocate(capacity: Self.elementsAtOnce)
+        defer { block.deallocate() }
+        for parameter in store.parameters {
+            guard let tensor = tensors[parameter.name]?.converted(to: .f32) else {
+                preconditionFailure("the weights are not those of the model: \(parameter.name)")
+            }
+            for first in stride(from: 0, to: parameter.count, by: Self.elementsAtOnce) {
+                let part = UnsafeMutableBufferPointer(
+                    rebasing: block[..<min(Self.elementsAtOnce, parameter.count - first)])
+                try tensor.read(first * 4..<(first + part.count) * 4, UnsafeMutableRawBufferPointer(part))
+                parameter.writeMaster(UnsafeBufferPointer(part), at: first)
+            }
+        }
+    }
+}
+
+extension AutoencoderWeights {
+    /// Writes the autoencoder as a run with one checkpoint, as f32, from which a run can start.
+    public func writeCheckpoint(to path: String) throws -> [String] {
+        try write(to: path, type: .f32) { tensors, directory in
+            let pieces = tensors.sorted { $0.key < $1.key }.map { name, tensor in
+                ShardPiece(TensorBox(name: name, type: .f32, shape: tensor.shape), fill: tensor.read)
+            }
+            let store = CheckpointStore(Paths.join(directory, CheckpointLocation.checkpointsName))
+            try store.save(
+                step: step ?? 0, metadata: CheckpointMetadata(autoencoder: configuration), pieces: pieces)
+        }
+    }
+
+    /// Writes the autoencoder as diffusers saves one.
+    ///
+    /// - Parameter type: Of the elements.
+    /// - Returns: A line for each tensor that holds numbers which are not finite.
+    /// - Throws: Also for an autoencoder that diffusers' classes cannot hold.
+    public func writeDiffusers(to path: String, type: ElementType = .f32) throws -> [String] {
+        if configuration.kind == .kl, let features = configuration.featureChannels {
+            throw CheckpointError(
+                self.path,
+                "has z_channels of \(features) between its encoder and \(configuration.latentChannels) latent channels, "
+                    + "which AutoencoderKL of diffusers cannot hold")
+        }
+        return try write(to: path, type: type) { tensors, directory in
+            try SafetensorsWriter().write(
+                SafetensorsDirectory.sorted(tensors), metadata: ["format": "pt"],
+                to: Paths.join(directory, Self.weightsName))
+            try POSIXFileSystem().write(
+                try JSONText.pretty(configuration), to: Paths.join(directory, Self.configurationName))
+        }
+    }
+
+    /// Makes a directory that appears at `path` only when it is complete.
+    private func write(
+        to path: String, type: ElementType, _ fill: ([String: SourceTensor], String) throws -> Void
+    ) throws -> [String] {
+        let findings = NonFiniteFindings()
+        var watched = tensors
+        for (name, tensor) in tensors {
+            watched[name] = tensor.converted(
+                to: type, watchedBy: NumberWatch(name: name, path: path, findings: findings))
+        }
+        try POSIXFileSystem().makeDirectory(path) { try fill(watched, $0) }
+        return findings.lines
+    }
+}
+
+extension CheckpointMetadata {
+    /// The metadata of an autoencoder's checkpoint.
+    public init(autoencoder: AutoencoderConfiguration, data: String? = nil, scalars: [String: JSONValue] = [:]) throws {
+        let json = try JSONEncoder().encode(autoencoder)
+        self.init(model: try JSONDecoder().decode(JSONValue.self, from: json), data: data, scalars: scalars)
+    }
+}
+
+extension AutoencoderConfiguration {
+    /// The name and shape of every parameter of such an autoencoder.
+    public var parameterShapes: [String: [Int]] {
+        Dictionary(uniqueKeysWithValues: Autoencoder.parameters(self).map { ($0.name, $0.globalShape) })
+    }
+}

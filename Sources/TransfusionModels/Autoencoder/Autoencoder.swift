@@ -1,0 +1,142 @@
+public import TransfusionCore
+
+/// Pictures to latents and back: a variational autoencoder, or one with a codebook.
+///
+/// Pictures are `[images, height, width, channels]` in [−1, 1], in the context's type; height and width are multiples of
+/// `configuration.downsampling`.
+/// ### References
+/// Esser, Rombach and Ommer 2021, "Taming transformers for high-resolution image synthesis"; Rombach et al. 2022,
+/// "High-resolution image synthesis with latent diffusion models"; Transfusion section 4.1 and appendix A.
+public final class Autoencoder {
+    public let configuration: AutoencoderConfiguration
+    public let parameters: ParameterStore
+    private let layers: Layers
+
+    private struct Layers {
+        let encoder: PictureEncoder
+        let toLatents: Convolution?
+        let codebook: Parameter?
+        let fromLatents: Convolution?
+        let decoder: PictureDecoder
+
+        init(_ configuration: AutoencoderConfiguration, in builder: ParameterBuilder) {
+            let latents = configuration.latentChannels, isGaussian = configuration.kind == .kl
+            encoder = PictureEncoder(configuration, in: builder)
+            toLatents =
+                configuration.projectsToLatents
+                ? Convolution(
+                    "quant_conv", inputs: configuration.encoderChannels, outputs: isGaussian ? 2 * latents : latents,
+                    kernel: 1, in: builder) : nil
+            // As wide as uniform numbers within 1 / codes.
+            codebook =
+                isGaussian
+                ? nil
+                : builder.parameter(
+                    "quantize.embedding.weight", [configuration.codes, latents],
+                    .normal(standardDeviation: 1 / (3 * Float(configuration.codes * configuration.codes)).squareRoot()))
+            fromLatents =
+                configuration.projectsFromLatents
+                ? Convolution(
+                    "post_quant_conv", inputs: latents, outputs: configuration.decoderChannels, kernel: 1, in: builder)
+                : nil
+            decoder = PictureDecoder(configuration, in: builder)
+        }
+    }
+
+    /// All parameters, without memory for their values.
+    public static func parameters(_ configuration: AutoencoderConfiguration) -> [Parameter] {
+        let builder = ParameterBuilder()
+        _ = Layers(configuration, in: builder)
+        return builder.groups.flatMap { $0 }
+    }
+
+    /// How many parameters there are, without making them.
+    public static func parameterCount(_ configuration: AutoencoderConfiguration) -> Int {
+        parameters(configuration).reduce(0) { $0 + $1.globalCount }
+    }
+
+    /// An autoencoder without values: initialise or load `parameters` before use.
+    ///
+    /// - Parameters:
+    ///   - configuration: One without `problems()`.
+    ///   - gradients: Makes the buffer for the gradients, given its length; nil for a model that is not trained.
+    public init(
+        _ configuration: AutoencoderConfiguration, _ context: Context, gradients: ((Int) throws -> Tensor)? = nil
+    ) rethrows {
+        self.configuration = configuration
+        let builder = ParameterBuilder()
+        layers = Layers(configuration, in: builder)
+        parameters = try ParameterStore(
+            builder, type: context.type, allocator: context.allocator, gradients: gradients)
+    }
+
+    /// What the encoder says of pictures: `[mean | logvar]` of the latents' distribution, or with a codebook the vectors
+    /// before they are replaced by codes.
+    public func features(of pictures: Tensor, _ context: Context) -> Tensor {
+        let side = configuration.downsampling
+        precondition(
+            pictures.shape[1].isMultiple(of: side) && pictures.shape[2].isMultiple(of: side),
+            "pictures of \(pictures.shape) are not divided by \(side)")
+        let features = layers.encoder(pictures, context)
+        return layers.toLatents.map { $0(features, context) } ?? features
+    }
+
+    /// Pictures of latents `[images, height, width, latent channels]`.
+    public func pictures(of latents: Tensor, _ context: Context) -> Tensor {
+        layers.decoder(layers.fromLatents.map { $0(latents, context) } ?? latents, context)
+    }
+
+    /// What pictures went through.
+    public struct Pass {
+        /// See `features(of:_:)`.
+        public let features: Tensor
+        /// What the decoder got: drawn, or vectors of the codebook.
+        public let latents: Tensor
+        /// The number of each code, i32, with a codebook.
+        public let codes: Tensor?
+        public let reconstruction: Tensor
+        /// Of each image: Σ |reconstruction − picture|.
+        public let absoluteErrors: [Double]
+        /// Of each image: the divergence from the unit normal, or with a codebook Σ (code − feature)².
+        public let latentErrors: [Double]
+    }
+
+    /// What the sums of a `Pass` are multiplied by in the total loss.
+    public struct LossScales {
+        public var absoluteError: Float
+        /// Of the divergence, or of the codebook's sum before it is split into both of its parts.
+        public var latentError: Float
+
+        public init(absoluteError: Float, latentError: Float) {
+            self.absoluteError = absoluteError
+            self.latentError = latentError
+        }
+    }
+
+    /// Pictures through the whole model, with the losses; while recording, `backward` then gives their gradients.
+    ///
+    /// - Parameters:
+    ///   - target: The pictures in f32, which the reconstruction is compared with.
+    ///   - noise: Unit normal numbers, f32, as many as latents; nil takes the means. Of no use with a codebook.
+    public func reconstruct(
+        _ pictures: Tensor, target: Tensor, noise: Tensor?, scales: LossScales, _ context: Context
+    ) -> Pass {
+        let images = pictures.shape[0]
+        let features = features(of: pictures, context)
+        let latents: Tensor, codes: Tensor?, errors: [Double]
+        if let codebook = layers.codebook {
+            let quantized = context.quantized(
+                features, codebook: codebook, images: images, commitment: AutoencoderConfiguration.commitment,
+                scale: scales.latentError)
+            (latents, codes, errors) = (quantized.vectors, quantized.codes, quantized.errors)
+        } else {
+            let drawn = context.gaussianLatents(features, noise: noise, images: images, scale: scales.latentError)
+            (latents, codes, errors) = (drawn.latents, nil, drawn.divergences)
+        }
+        let reconstruction = self.pictures(of: latents, context)
+        return Pass(
+            features: features, latents: latents, codes: codes, reconstruction: reconstruction,
+            absoluteErrors: context.absoluteError(reconstruction, target: target, scale: scales.absoluteError),
+            latentErrors: errors)
+    }
+}

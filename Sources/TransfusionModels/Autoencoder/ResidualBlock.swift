@@ -1,0 +1,88 @@
+internal import TransfusionCore
+
+/// Two convolutions beside a way past them, each behind a normalisation and SiLU.
+///
+/// ### References
+/// He et al. 2016, "Identity mappings in deep residual networks"; diffusers' `ResnetBlock2D` without a timestep.
+struct ResidualBlock {
+    let norm1: GroupNorm
+    let conv1: Convolution
+    let norm2: GroupNorm
+    let conv2: Convolution
+    /// Nil where the number of channels stays.
+    let shortcut: Convolution?
+
+    init(_ name: String, inputs: Int, outputs: Int, groups: Int, in builder: ParameterBuilder) {
+        let epsilon = AutoencoderConfiguration.normEpsilon, padding = ConvolutionPadding(1)
+        norm1 = GroupNorm(name + ".norm1", channels: inputs, groups: groups, epsilon: epsilon, in: builder)
+        conv1 = Convolution(
+            name + ".conv1", inputs: inputs, outputs: outputs, kernel: 3, padding: padding, in: builder)
+        norm2 = GroupNorm(name + ".norm2", channels: outputs, groups: groups, epsilon: epsilon, in: builder)
+        conv2 = Convolution(
+            name + ".conv2", inputs: outputs, outputs: outputs, kernel: 3, padding: padding, in: builder)
+        shortcut =
+            inputs == outputs
+            ? nil
+            : Convolution(name + ".conv_shortcut", inputs: inputs, outputs: outputs, kernel: 1, in: builder)
+    }
+
+    func callAsFunction(_ x: Tensor, _ context: Context) -> Tensor {
+        let past = shortcut.map { $0(x, context) } ?? x
+        let hidden = conv1(norm1(x, context, silu: true), context)
+        return conv2(norm2(hidden, context, silu: true), context, addingTo: past)
+    }
+}
+
+/// Attention of one head between all pixels, beside a way past it: diffusers' `Attention` in a `UNetMidBlock2D`.
+struct PictureAttention {
+    let norm: GroupNorm
+    let query: Convolution
+    let key: Convolution
+    let value: Convolution
+    let output: Convolution
+
+    init(_ name: String, channels: Int, groups: Int, in builder: ParameterBuilder) {
+        func layer(_ part: String) -> Convolution {
+            Convolution(name + "." + part, inputs: channels, outputs: channels, kernel: nil, in: builder)
+        }
+        norm = GroupNorm(
+            name + ".group_norm", channels: channels, groups: groups, epsilon: AutoencoderConfiguration.normEpsilon,
+            in: builder)
+        query = layer("to_q")
+        key = layer("to_k")
+        value = layer("to_v")
+        output = layer("to_out.0")
+    }
+
+    func callAsFunction(_ x: Tensor, _ context: Context) -> Tensor {
+        let normed = norm(x, context)
+        let seen = context.pictureAttention(
+            query: query(normed, context), key: key(normed, context), value: value(normed, context))
+        return output(seen, context, addingTo: x)
+    }
+}
+
+/// What is between the levels of an encoder or decoder: two residual blocks, with attention between them.
+struct MiddleBlock {
+    let first: ResidualBlock
+    let attention: PictureAttention?
+    let second: ResidualBlock
+
+    init(_ name: String, channels: Int, _ configuration: AutoencoderConfiguration, in builder: ParameterBuilder) {
+        let groups = configuration.groups
+        func block(_ index: Int) -> ResidualBlock {
+            ResidualBlock(
+                name + ".resnets.\(index)", inputs: channels, outputs: channels, groups: groups, in: builder)
+        }
+        first = block(0)
+        attention =
+            configuration.hasAttention
+            ? PictureAttention(name + ".attentions.0", channels: channels, groups: groups, in: builder) : nil
+        second = block(1)
+    }
+
+    func callAsFunction(_ x: Tensor, _ context: Context) -> Tensor {
+        let hidden = first(x, context)
+        return second(attention.map { $0(hidden, context) } ?? hidden, context)
+    }
+}

@@ -1,0 +1,70 @@
+import ArgumentParser
+import Foundation
+import TransfusionConfig
+import TransfusionCore
+import TransfusionEvaluation
+
+struct AutoencodeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "autoencode",
+        abstract: "Sends one explicit batch of pictures through an autoencoder, for comparison with another.",
+        discussion: """
+            tf-eval autoencode -m vae --batch in.safetensors --out out.safetensors
+
+            The batch holds images f32 [N, 3, H, W] in [-1, 1], and noise f32 [N, c, h, w]
+            where latents are drawn; without noise their means are decoded. The result
+            holds reconstruction, loss_reconstruction (mean absolute error), and mean,
+            logvar, latents, loss_kl (summed over a picture's latents, mean over pictures)
+            or codes i32 [N, h, w], loss_codebook; and with --gradients one grad.<name> for
+            each parameter, of loss_reconstruction + 1e-6 · loss_kl or of
+            loss_reconstruction + loss_codebook.
+            """)
+
+    @Option(
+        name: [.customLong("checkpoint"), .customShort("m")],
+        help: "A run, its checkpoints, one checkpoint, or an autoencoder of diffusers.")
+    var checkpoint: String
+
+    @Option(help: "A safetensors file with the batch.")
+    var batch: String
+
+    @Option(
+        name: [.customLong("out"), .customShort("o")], help: "The safetensors file to write; replaces an older one.")
+    var out: String
+
+    @Flag(help: "Compute the gradient of every parameter too.")
+    var gradients = false
+
+    @Option(help: "auto (bf16 where the processor multiplies it), f32 or bf16.")
+    var precision = RunConfiguration.Precision.f32
+
+    @Option(name: .shortAndLong, help: "Threads; by default one for each processor that may be used.")
+    var threads: Int?
+
+    @Flag(help: "Print the losses as JSON.")
+    var json = false
+
+    func validate() throws {
+        if let threads, !(1...1024).contains(threads) {
+            throw ValidationError("--threads must lie between 1 and 1024, not \(threads)")
+        }
+    }
+
+    func run() throws {
+        CPUReport.reexecuteIfSlowKernels()
+        var evaluation = AutoencodeEvaluation(checkpoint: checkpoint, batch: batch, output: out)
+        evaluation.computesGradients = gradients
+        evaluation.threads = threads
+        evaluation.type = precision.type()
+        let report = try evaluation.run()
+        if json {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            print(String(decoding: try encoder.encode(report), as: UTF8.self))
+        } else {
+            let latents =
+                report.lossDivergence.map { "loss_kl \($0)" } ?? report.lossCodebook.map { "loss_codebook \($0)" } ?? ""
+            print("loss_reconstruction \(report.lossReconstruction) \(latents)")
+        }
+    }
+}
