@@ -142,14 +142,14 @@ let package = Package(
 
         // Commands: argument parsing and printing only.
         command(
-            "tf-worker", ["TransfusionSupport", "TransfusionTelemetry", "TransfusionTraining", "TransfusionParallel"]),
+            "tf-worker", ["TransfusionTelemetry", "TransfusionTraining", "TransfusionParallel"]),
         command("tf-data", ["TransfusionData"]),
         command("tf-sample", ["TransfusionInference", "TransfusionData"]),
         command("tf-eval", ["TransfusionEvaluation"]),
         command("tf-ckpt", ["TransfusionCore", "TransfusionModels", "TransfusionCheckpoint"]),
         command(
             "tf-coord",
-            ["TransfusionSupport", "TransfusionCoordinator", "TransfusionCore", "TransfusionModels", "TransfusionData"]),
+            ["TransfusionCoordinator", "TransfusionCore", "TransfusionModels", "TransfusionData"]),
         command(
             "tf-bench",
             [
