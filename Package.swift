@@ -73,6 +73,8 @@ let package = Package(
         system("COpenSSL", pkgConfig: "openssl", "libssl-dev"),
         system("CFreeType", pkgConfig: "freetype2", "libfreetype-dev"),
         .target(name: "CPNG", linkerSettings: [.linkedLibrary("png")]),
+        .target(name: "CJPEG", linkerSettings: [.linkedLibrary("jpeg")]),
+        .target(name: "CWebP", linkerSettings: [.linkedLibrary("webpdemux"), .linkedLibrary("webp")]),
         .target(
             name: "CSentencePiece",
             cxxSettings: [.unsafeFlags(["-std=c++17"])],
@@ -90,8 +92,8 @@ let package = Package(
         library(
             "TransfusionData",
             [
-                "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig", "CSentencePiece",
-                "CFreeType", "CPNG",
+                "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig", "CKernels",
+                "CSentencePiece", "CFreeType", "CPNG", "CJPEG", "CWebP",
             ]),
         library(
             "TransfusionCheckpoint",

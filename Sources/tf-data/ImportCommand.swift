@@ -1,15 +1,20 @@
-import ArgumentParser
+public import ArgumentParser
 import TransfusionConfig
-import TransfusionData
+public import TransfusionData
+
+extension Picture.Fit: ExpressibleByArgument {}
+extension Picture.Filter: ExpressibleByArgument {}
 
 extension DataCommand {
     struct Import: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Makes a data set of your own pictures and texts.",
             discussion: """
-                A folder holds PNG pictures and metadata.jsonl with lines
+                A folder holds pictures (PNG, JPEG, WebP) and metadata.jsonl with lines
                 {"file_name": "a.png", "text": "its caption"}; a text file has lines
-                {"text": "…"}. Pictures are cut to their centred square and resized.
+                {"text": "…"}. Pictures are turned as EXIF says, laid on white, cut to
+                their centred square (--fit crop) or shown whole on a white one
+                (--fit pad), and resized as Pillow does.
                 One that has several captions, on a line each, is stored once.
 
                 What cannot be used is named, all of it at once. --skip-bad leaves it out.
@@ -32,6 +37,12 @@ extension DataCommand {
 
         @Option(help: "Pixels on a side.")
         var size = 32
+
+        @Option(help: "How a picture becomes a square: crop (its middle) or pad (all of it, on white).")
+        var fit = Picture.Fit.crop
+
+        @Option(help: "How pictures are resized: bicubic or lanczos.")
+        var resample = Picture.Filter.bicubic
 
         @Option(help: "Pieces of the tokenizer to train (default: 4096).")
         var pieces: Int?
@@ -62,6 +73,8 @@ extension DataCommand {
             settings.folders = folder
             settings.texts = jsonl
             settings.size = size
+            settings.fit = fit
+            settings.filter = resample
             settings.tokenizerPath = tokenizer
             settings.validationEvery = validationEvery
             if let pieces { settings.pieces = pieces }

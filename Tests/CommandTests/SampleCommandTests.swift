@@ -154,7 +154,7 @@ struct SampleCommandTests {
             ["image", "--checkpoint", model.path, "--data", directory.path, "--out", directory.file("d")], code: 1,
             "is no data set")
         try expectRefusal(
-            ["caption", "--checkpoint", model.path, model.file("config.json")], code: 1, "is not a PNG picture")
+            ["caption", "--checkpoint", model.path, model.file("config.json")], code: 1, "is no PNG, JPEG")
         try expectRefusal(
             ["caption", "--checkpoint", model.path, "/no/such.png"], code: 1, "/no/such.png")
         let weights = URL(filePath: model.file("model.safetensors"))

@@ -43,7 +43,7 @@ def passes(interlaced):
     return [(0, 8, 0, 8), (4, 8, 0, 8), (0, 4, 4, 8), (2, 4, 0, 4), (0, 2, 2, 4), (1, 2, 0, 2), (0, 1, 1, 2)]
 
 
-def write(name, colour, bits, chunks=(), interlaced=False):
+def encode(colour, bits, chunks=(), interlaced=False):
     channels, largest = CHANNELS[colour], 2**bits - 1
 
     def sample(x, y, channel):
@@ -59,13 +59,17 @@ def write(name, colour, bits, chunks=(), interlaced=False):
                 raw += b"\0" + packed(row, bits)
     header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, bits, colour, 0, 0, int(interlaced))
     parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(raw)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def write(name, *kind, **options):
     path = FOLDER / f"{name}.png"
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts))
+    path.write_bytes(encode(*kind, **options))
     return path
 
 
-def pixels(path):
-    picture = Image.open(path)
+def pixels(file):
+    picture = Image.open(file)
     if picture.mode == "I;16":
         return [value >> 8 for value in picture.get_flattened_data() for _ in range(3)]
     picture = picture.convert("RGBA")
@@ -76,28 +80,31 @@ def pixels(path):
 
 palette = (b"PLTE", bytes(value * 37 % 256 for value in range(3 * 256)))
 small_palette = (b"PLTE", bytes([200, 10, 90, 0, 255, 30, 7, 8, 9, 250, 251, 252]))
-FOLDER.mkdir(exist_ok=True)
-written = [
-    write("grey16", GREY, 16),
-    write("grey16-gamma", GREY, 16, [GAMMA_LINEAR]),
-    write("grey16-srgb", GREY, 16, [SRGB]),
-    write("rgb16", RGB, 16),
-    write("rgb16-gamma", RGB, 16, [GAMMA_SRGB]),
-    write("rgb16-interlaced", RGB, 16, interlaced=True),
-    write("grey-alpha16", GREY_ALPHA, 16),
-    write("rgb-alpha16", RGB_ALPHA, 16),
-    write("grey8-gamma", GREY, 8, [GAMMA_LINEAR]),
-    write("rgb8-gamma", RGB, 8, [GAMMA_LINEAR]),
-    write("rgb-alpha8-gamma", RGB_ALPHA, 8, [GAMMA_LINEAR]),
-    write("rgb-alpha8-interlaced", RGB_ALPHA, 8, interlaced=True),
-    write("grey1", GREY, 1),
-    write("grey2", GREY, 2),
-    write("grey4", GREY, 4),
-    write("grey8-transparent", GREY, 8, [(b"tRNS", struct.pack(">H", 255 * 20 // 44))]),
-    write("rgb8-transparent", RGB, 8, [(b"tRNS", struct.pack(">HHH", 0, 255 * 17 // 44, 255 * 34 // 44))]),
-    write("palette2", PALETTE, 2, [small_palette]),
-    write("palette8-transparent", PALETTE, 8, [palette, (b"tRNS", bytes(range(0, 256, 2)))]),
-]
-expected = {path.stem: {"width": WIDTH, "height": HEIGHT, "rgb": pixels(path)} for path in written}
-lines = [f'"{name}": {json.dumps(picture)}' for name, picture in expected.items()]
-(FOLDER / "expected.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    written = [
+        write("grey16", GREY, 16),
+        write("grey16-gamma", GREY, 16, [GAMMA_LINEAR]),
+        write("grey16-srgb", GREY, 16, [SRGB]),
+        write("rgb16", RGB, 16),
+        write("rgb16-gamma", RGB, 16, [GAMMA_SRGB]),
+        write("rgb16-interlaced", RGB, 16, interlaced=True),
+        write("grey-alpha16", GREY_ALPHA, 16),
+        write("rgb-alpha16", RGB_ALPHA, 16),
+        write("grey8-gamma", GREY, 8, [GAMMA_LINEAR]),
+        write("rgb8-gamma", RGB, 8, [GAMMA_LINEAR]),
+        write("rgb-alpha8-gamma", RGB_ALPHA, 8, [GAMMA_LINEAR]),
+        write("rgb-alpha8-interlaced", RGB_ALPHA, 8, interlaced=True),
+        write("grey1", GREY, 1),
+        write("grey2", GREY, 2),
+        write("grey4", GREY, 4),
+        write("grey8-transparent", GREY, 8, [(b"tRNS", struct.pack(">H", 255 * 20 // 44))]),
+        write("rgb8-transparent", RGB, 8, [(b"tRNS", struct.pack(">HHH", 0, 255 * 17 // 44, 255 * 34 // 44))]),
+        write("palette2", PALETTE, 2, [small_palette]),
+        write("palette8-transparent", PALETTE, 8, [palette, (b"tRNS", bytes(range(0, 256, 2)))]),
+    ]
+    expected = {path.stem: {"width": WIDTH, "height": HEIGHT, "rgb": pixels(path)} for path in written}
+    lines = [f'"{name}": {json.dumps(picture)}' for name, picture in expected.items()]
+    (FOLDER / "expected.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")

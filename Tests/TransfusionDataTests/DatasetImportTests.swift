@@ -53,14 +53,27 @@ import _TestUtilities
         #expect(PackedDataset.verify(directory.file("out")).isEmpty)
     }
 
+    /// JPEG and WebP beside PNG, turned, and brought to their size as asked for: as Pillow does it.
+    @Test(arguments: Picture.Fit.allCases) func picturesOfEveryFormatGetTheWantedSize(_ fit: Picture.Fit) throws {
+        let value = try #require(PictureKindTests.cases()["jpeg exif 8 lanczos 5"])
+        try Files.write(#require(value.file), to: directory.file("pictures/a.png"))
+        try write("{\"file_name\": \"a.png\", \"text\": \"x\"}", "pictures/metadata.jsonl")
+        var settings = settings
+        settings.size = 5
+        settings.fit = fit
+        settings.filter = .lanczos
+        _ = try settings.build(at: directory.file("out"))
+        #expect(try PackedDataset(directory.file("out")).picture(0) == value.pictures[fit.rawValue])
+    }
+
     @Test(arguments: [
         ("{\"file_name\": \"no.png\", \"text\": \"x\"}", "metadata.jsonl:1: there is no file no.png"),
         ("{\"file_name\": \"../text.jsonl\", \"text\": \"x\"}", "metadata.jsonl:1: ../text.jsonl leaves"),
         ("{\"file_name\": \"a.png\", \"text\": 7}", "metadata.jsonl:1: \"text\" is a number"),
         ("\n{\"file_name\": \"a.png\"}", "metadata.jsonl:2: \"text\" is missing"),
         ("nonsense", "metadata.jsonl:1: is not a JSON object"), ("", "metadata.jsonl: names no picture"),
-        ("{\"file_name\": \"c.jpg\", \"text\": \"x\"}", "c.jpg: is not a PNG picture"),
-        ("{\"file_name\": \"unnamed.png\", \"text\": \"x\"}", "unnamed.png: is not a PNG picture"),
+        ("{\"file_name\": \"c.jpg\", \"text\": \"x\"}", "c.jpg: is no PNG, JPEG or WebP picture"),
+        ("{\"file_name\": \"unnamed.png\", \"text\": \"x\"}", "unnamed.png: is no PNG, JPEG or WebP picture"),
     ])
     func badMetadataIsRefusedWithItsLine(_ metadata: String, _ message: String) throws {
         try write(metadata, "pictures/metadata.jsonl")
@@ -223,7 +236,7 @@ import _TestUtilities
         let lines = try #require(error?.lines)
         for problem in [
             "huge.png: has 268435496 × 40 pixels, more than", "cut.png: cannot be read: the file is cut off",
-            "empty.png: is not a PNG", "c.jpg: is not a PNG", "metadata.jsonl:7: there is no file none.png",
+            "empty.png: is no PNG", "c.jpg: is no PNG", "metadata.jsonl:7: there is no file none.png",
             "metadata.jsonl:8: ../a.png leaves the folder", "metadata.jsonl:10: \"text\" is missing",
             "metadata.jsonl:11: is not a JSON object", "text.jsonl:2: \"text\" is null",
         ] {

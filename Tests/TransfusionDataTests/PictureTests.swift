@@ -44,8 +44,8 @@ import _TestUtilities
         #expect(Set(names) == Set(expected.keys.map { $0 + ".png" }) && names.count == 19)
         for (name, picture) in expected {
             let path = folder + "/\(name).png"
-            try PNG.check(path)
-            let read = try PNG.read(path)
+            try PictureFile.check(path)
+            let read = try PictureFile.read(path)
             #expect(read == Picture(width: picture.width, height: picture.height, rgb: picture.rgb), "\(name)")
             #expect(try PNG.decode(Files.read(path, limit: 1 << 20)) == read)
         }
@@ -59,14 +59,14 @@ import _TestUtilities
         let path = directory.file("owl.png")
         for count in [0, 7, 8, 30, 50, whole.count / 2, whole.count - 13] {
             try Files.write(Array(whole.prefix(count)), to: path)
-            #expect("\(count) bytes") { try PNG.check(path) } throws: { "\($0)".hasPrefix(path + ": ") }
+            #expect("\(count) bytes") { try PictureFile.check(path) } throws: { "\($0)".hasPrefix(path + ": ") }
         }
         for count in [whole.count - 12, whole.count - 1, whole.count] {
             try Files.write(Array(whole.prefix(count)), to: path)
-            try PNG.check(path)
-            #expect(try PNG.read(path) == picture)
+            try PictureFile.check(path)
+            #expect(try PictureFile.read(path) == picture)
         }
-        #expect { try PNG.check(directory.file("none.png")) } throws: { "\($0)".contains("none.png: cannot be opened") }
+        #expect { try PictureFile.check(directory.file("none.png")) } throws: { "\($0)".contains("none.png: cannot be opened") }
     }
 
     @Test func transparentPixelsBecomeWhite() throws {

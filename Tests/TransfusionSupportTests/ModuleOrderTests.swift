@@ -14,7 +14,8 @@ import Testing
     /// What only some modules may know of.
     private static let reserved: [(imports: Set<String>, modules: Set<String>)] = [
         (["CMPI"], ["TransfusionParallel"]),
-        (["CKernels"], ["TransfusionCore", "TransfusionParallel"]),
+        (["CKernels"], ["TransfusionCore", "TransfusionParallel", "TransfusionData"]),
+        (["CPNG", "CJPEG", "CWebP"], ["TransfusionData"]),
         (["COpenBLAS", "COneDNN"], ["TransfusionCore"]),
         (["CZstd"], ["TransfusionCheckpoint"]),
         (["GRDB", "Subprocess", "Hummingbird", "HummingbirdTLS", "AsyncHTTPClient"], ["TransfusionCoordinator"]),

@@ -15,6 +15,7 @@
 #include "pooling.h"
 #include "random.h"
 #include "reduction.h"
+#include "resampling.h"
 #include "rows.h"
 #include "shared_memory.h"
 #include "thread_wait.h"

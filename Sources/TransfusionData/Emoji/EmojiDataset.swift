@@ -202,7 +202,7 @@ public struct EmojiDataset {
         let side = max(picture.width, picture.height)
         var square = Picture(width: side, height: side)
         square.draw(picture, x: (side - picture.width) / 2, y: (side - picture.height) / 2)
-        return square.resized(width: size, height: size)
+        return square.resized(width: size, height: size, filter: .lanczos)
     }
 
     /// WordNet is ordered by subject; in the data set neighbours shall have nothing to do with each other.

@@ -7,8 +7,10 @@ internal import TransfusionSupport
 public struct DatasetImport {
     public var folders: [String] = []
     public var texts: [String] = []
-    /// Pixels on a side; pictures are cut to their centred square and resized.
+    /// Pixels on a side.
     public var size = 32
+    public var fit = Picture.Fit.crop
+    public var filter = Picture.Filter.bicubic
     /// Pieces of the tokenizer to train.
     public var pieces = 4096
     /// A `.model` file to use instead of training a tokenizer.
@@ -113,12 +115,12 @@ public struct DatasetImport {
         for file in files {
             let picture: Picture?
             do throws(DataError) {
-                picture = try PNG.read(file.path)
+                picture = try PictureFile.read(file.path)
             } catch {
                 picture = nil
                 bad.add(error)
             }
-            let planes = picture?.centreSquare().resized(width: size, height: size).planes
+            let planes = picture?.square(size, fit, filter: filter).planes
             images.append(try planes.map { (planes) throws(DataError) in try writer.add(image: planes) })
             progress("reading pictures", images.count, files.count)
         }

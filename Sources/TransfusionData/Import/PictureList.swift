@@ -76,7 +76,7 @@ struct PictureList {
         }
         numbers[path] = .some(nil)
         guard !Files.isMissing(path) else { throw DataError(place, "there is no file \(fileName)") }
-        try PNG.check(path)
+        try PictureFile.check(path)
         numbers[path] = files.count
         pairs.append(Pair(file: files.count, caption: caption))
         files.append(File(path: path, key: prefix + name))

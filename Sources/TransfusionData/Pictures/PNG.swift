@@ -1,111 +1,19 @@
 internal import CPNG
 
-/// PNG pictures through libpng, with text chunks that say how a picture was made.
+/// Writes PNG pictures through libpng, with text chunks that say how a picture was made.
 public enum PNG {
-    /// Pictures with more pixels are refused instead of read.
-    public static let largestPixelCount = 1 << 26
-
-    /// Longer files are refused instead of read.
-    static let largestFile = 1 << 30
-
     public static func isPNG(_ bytes: some Sequence<UInt8>) -> Bool {
         bytes.starts(with: [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A])
     }
 
-    /// Reads a file as `decode` reads bytes.
-    public static func read(_ path: String) throws(DataError) -> Picture {
-        let file = try open(path)
-        defer { withExtendedLifetime(file) {} }
-        return try decode(file.bytes, name: path)
-    }
-
-    /// Whether `read` will take a file, from its header and the lengths of its parts alone. Damage inside of the pixels shows
-    /// when they are read.
-    public static func check(_ path: String) throws(DataError) {
-        let file = try open(path)
-        defer { withExtendedLifetime(file) {} }
-        _ = try shape(of: file.bytes, name: path)
-        // What is cut off may still have all of its pixels.
-        if !reachesItsEnd(file.bytes) { _ = try decode(file.bytes, name: path) }
-    }
-
-    private static func open(_ path: String) throws(DataError) -> MappedFile {
-        let file = try MappedFile(path)
-        guard file.bytes.count <= largestFile else {
-            throw DataError(
-                path, "has \(file.bytes.count) bytes, more than the \(largestFile) that are read; make it smaller")
-        }
-        return file
-    }
-
-    /// Reads any PNG, with the numbers that it holds: gamma and colour profiles are not applied, and of 16 bits the upper 8
-    /// are taken. What is transparent becomes white.
+    /// Reads a PNG that is in memory, as `PictureFile` does.
     /// - Parameter name: What errors call the picture.
     public static func decode(_ bytes: [UInt8], name: String = "picture") throws(DataError) -> Picture {
+        guard isPNG(bytes) else { throw DataError(name, "is no PNG picture; convert it") }
         let result = bytes.withUnsafeBytes { bytes in
-            Result { () throws(DataError) in try decode(bytes, name: name) }
+            Result { () throws(DataError) in try PictureFile.decode(bytes, name: name) }
         }
         return try result.get()
-    }
-
-    private static func decode(_ bytes: UnsafeRawBufferPointer, name: String) throws(DataError) -> Picture {
-        let shape = try shape(of: bytes, name: name)
-        let (width, height, channels) = (Int(shape.width), Int(shape.height), Int(shape.channels))
-        var pixels = [UInt8](repeating: 0, count: width * height * channels)
-        try message(name) { tf_png_read_pixels(bytes.baseAddress, bytes.count, shape, &pixels, $0) }
-        if channels == 4 {
-            // In place: a pixel gets shorter.
-            pixels.withUnsafeMutableBufferPointer { pixels in
-                for pixel in 0..<width * height {
-                    let alpha = Int(pixels[4 * pixel + 3])
-                    for channel in 0..<3 {
-                        let value = Int(pixels[4 * pixel + channel])
-                        pixels[3 * pixel + channel] = UInt8((value * alpha + 255 * (255 - alpha) + 127) / 255)
-                    }
-                }
-            }
-            pixels.removeLast(width * height)
-        }
-        return Picture(width: width, height: height, rgb: pixels)
-    }
-
-    /// What the header says.
-    private static func shape(of bytes: UnsafeRawBufferPointer, name: String) throws(DataError) -> tf_png_shape {
-        guard isPNG(bytes) else {
-            throw DataError(name, "is not a PNG picture; convert it, other formats are not read")
-        }
-        var shape = tf_png_shape()
-        try message(name) { tf_png_read_shape(bytes.baseAddress, bytes.count, &shape, $0) }
-        guard Int(shape.width) * Int(shape.height) <= largestPixelCount else {
-            throw DataError(
-                name,
-                "has \(shape.width) × \(shape.height) pixels, more than the \(largestPixelCount) allowed; make it smaller"
-            )
-        }
-        return shape
-    }
-
-    /// Whether every part of a file lies in it, up to the one that says that it is the last.
-    private static func reachesItsEnd(_ bytes: UnsafeRawBufferPointer) -> Bool {
-        var place = 8
-        while place + 12 <= bytes.count {
-            let length = Int(UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: place, as: UInt32.self)))
-            if bytes[place + 4..<place + 8].elementsEqual("IEND".utf8) { return true }
-            place += 12 + length
-        }
-        return false
-    }
-
-    /// Turns the message of a failed call into an error.
-    private static func message(
-        _ name: String, _ call: (UnsafeMutablePointer<CChar>) -> Int32
-    ) throws(DataError) {
-        var message = [CChar](repeating: 0, count: Int(TF_PNG_MESSAGE_BYTES))
-        let status = message.withUnsafeMutableBufferPointer { call($0.baseAddress!) }
-        guard status == 0 else {
-            let text = String(decoding: message.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            throw DataError(name, "cannot be read: \(text); make it anew")
-        }
     }
 
     /// - Parameters:

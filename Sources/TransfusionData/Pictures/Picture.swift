@@ -18,6 +18,25 @@ public struct Picture: Equatable, Sendable {
         self.init(width: width, height: height, rgb: (0..<width * height * 3).map { pixel[$0 % 3] })
     }
 
+    /// From pixels with alpha, which is not multiplied in: laid on white.
+    /// - Parameter rgba: `[height, width, 4]`.
+    init(width: Int, height: Int, rgbaOnWhite rgba: [UInt8]) {
+        precondition(rgba.count == width * height * 4)
+        let rgb = rgba.withUnsafeBufferPointer { rgba in
+            [UInt8](unsafeUninitializedCapacity: width * height * 3) { rgb, count in
+                for pixel in 0..<width * height {
+                    let alpha = Int(rgba[4 * pixel + 3])
+                    for channel in 0..<3 {
+                        let value = Int(rgba[4 * pixel + channel])
+                        rgb[3 * pixel + channel] = UInt8((value * alpha + 255 * (255 - alpha) + 127) / 255)
+                    }
+                }
+                count = width * height * 3
+            }
+        }
+        self.init(width: width, height: height, rgb: rgb)
+    }
+
     /// From the model's form: `[3, height, width]` in -1 … 1, values outside are clipped.
     public init(width: Int, height: Int, planes: some RandomAccessCollection<Float>) {
         precondition(planes.count == width * height * 3)
@@ -35,11 +54,15 @@ public struct Picture: Equatable, Sendable {
 
     /// `[3, height, width]`, as data sets of type u8 store it.
     public var planes: [UInt8] {
-        var planes = [UInt8](repeating: 0, count: rgb.count)
-        for channel in 0..<3 {
-            for pixel in 0..<width * height { planes[channel * width * height + pixel] = rgb[pixel * 3 + channel] }
+        let pixels = width * height
+        return rgb.withUnsafeBufferPointer { rgb in
+            [UInt8](unsafeUninitializedCapacity: rgb.count) { planes, count in
+                for channel in 0..<3 {
+                    for pixel in 0..<pixels { planes[channel * pixels + pixel] = rgb[pixel * 3 + channel] }
+                }
+                count = rgb.count
+            }
         }
-        return planes
     }
 
     public subscript(x: Int, y: Int) -> SIMD3<UInt8> {
@@ -55,15 +78,18 @@ public struct Picture: Equatable, Sendable {
 
     /// Lays another picture over this one; what lies outside is left away.
     public mutating func draw(_ other: Picture, x: Int, y: Int) {
+        let columns = max(0, -x)..<max(0, -x, min(other.width, width - x))
+        guard !columns.isEmpty else { return }
         for row in max(0, -y)..<max(0, -y, min(other.height, height - y)) {
-            for column in max(0, -x)..<max(0, -x, min(other.width, width - x)) {
-                self[x + column, y + row] = other[column, row]
-            }
+            let from = (row * other.width + columns.lowerBound) * 3
+            let to = ((y + row) * width + x + columns.lowerBound) * 3
+            rgb.replaceSubrange(to..<to + columns.count * 3, with: other.rgb[from..<from + columns.count * 3])
         }
     }
 
     /// The largest centred square.
     public func centreSquare() -> Picture {
+        if width == height { return self }
         let side = min(width, height)
         var square = Picture(width: side, height: side)
         square.draw(self, x: -(width - side) / 2, y: -(height - side) / 2)

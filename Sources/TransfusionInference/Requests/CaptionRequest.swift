@@ -7,7 +7,7 @@ internal import TransfusionModels
 /// Says what pictures show: all of `tf-sample caption`.
 public struct CaptionRequest: Sendable {
     public var model: LoadedModel.Request
-    /// PNG files.
+    /// PNG, JPEG or WebP files.
     public var pictures: [String]
     public var text = TextSettings()
     /// Caption i uses `seed + i`; below 0, a seed is chosen at random.
@@ -29,7 +29,7 @@ public struct CaptionRequest: Sendable {
         // Before the model is loaded; the pictures themselves are read one by one.
         let problems = pictures.compactMap { path -> String? in
             do throws(DataError) {
-                try PNG.check(path)
+                try PictureFile.check(path)
                 return nil
             } catch {
                 return error.description
@@ -43,7 +43,7 @@ public struct CaptionRequest: Sendable {
         settings.text = text
         var line = ProgressLine("describing", total: pictures.count * text.maximumTokens)
         let captions = try pictures.enumerated().map { index, path in
-            let image = Self.image(of: try PNG.read(path), for: model.archive.configuration)
+            let image = Self.image(of: try PictureFile.read(path), for: model.archive.configuration)
             let parts = try model.generator.continuation(
                 of: [.image(image)], settings, seed: seed &+ UInt64(index)
             ) { line.update(index * text.maximumTokens + $0) }

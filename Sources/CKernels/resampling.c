@@ -1,0 +1,53 @@
+#include "resampling.h"
+
+enum { FRACTION_BITS = 22 };
+
+TF_INLINE uint8_t clipped(int32_t sum) {
+    const int32_t value = sum >> FRACTION_BITS;
+    return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
+}
+
+TF_KERNEL void tf_resample_across(const uint8_t *restrict in, uint8_t *restrict out, size_t rows, size_t width,
+                                  size_t new_width, const int32_t *restrict firsts, const int32_t *restrict counts,
+                                  const int32_t *restrict weights, size_t taps) {
+    for (size_t y = 0; y < rows; y++) {
+        const uint8_t *from = in + y * width * 3;
+        uint8_t *to = out + y * new_width * 3;
+        for (size_t i = 0; i < new_width; i++) {
+            const uint8_t *pixel = from + (size_t)firsts[i] * 3;
+            const int32_t *weight = weights + i * taps;
+            const size_t count = (size_t)counts[i];
+            int32_t red = 1 << (FRACTION_BITS - 1), green = red, blue = red;
+            for (size_t k = 0; k < count; k++) {
+                red += pixel[3 * k] * weight[k];
+                green += pixel[3 * k + 1] * weight[k];
+                blue += pixel[3 * k + 2] * weight[k];
+            }
+            to[3 * i] = clipped(red);
+            to[3 * i + 1] = clipped(green);
+            to[3 * i + 2] = clipped(blue);
+        }
+    }
+}
+
+TF_KERNEL void tf_resample_down(const uint8_t *restrict in, uint8_t *restrict out, size_t width, size_t new_height,
+                                const int32_t *restrict firsts, const int32_t *restrict counts,
+                                const int32_t *restrict weights, size_t taps) {
+    // So many columns at once that their sums stay in registers or the nearest memory.
+    enum { BLOCK = 256 };
+    for (size_t i = 0; i < new_height; i++) {
+        const uint8_t *from = in + (size_t)firsts[i] * width;
+        const int32_t *weight = weights + i * taps;
+        const size_t count = (size_t)counts[i];
+        for (size_t start = 0; start < width; start += BLOCK) {
+            const size_t columns = width - start < BLOCK ? width - start : BLOCK;
+            int32_t sums[BLOCK];
+            for (size_t x = 0; x < columns; x++) sums[x] = 1 << (FRACTION_BITS - 1);
+            for (size_t k = 0; k < count; k++) {
+                const uint8_t *row = from + k * width + start;
+                for (size_t x = 0; x < columns; x++) sums[x] += row[x] * weight[k];
+            }
+            for (size_t x = 0; x < columns; x++) out[i * width + start + x] = clipped(sums[x]);
+        }
+    }
+}
