@@ -70,6 +70,7 @@ let package = Package(
         system("COpenBLAS", pkgConfig: "openblas", "libopenblas-dev"),
         system("COneDNN", pkgConfig: nil, "libdnnl-dev"),
         system("CZstd", pkgConfig: "libzstd", "libzstd-dev"),
+        system("CZlib", pkgConfig: "zlib", "zlib1g-dev"),
         system("COpenSSL", pkgConfig: "openssl", "libssl-dev"),
         system("CFreeType", pkgConfig: "freetype2", "libfreetype-dev"),
         .target(name: "CPNG", linkerSettings: [.linkedLibrary("png")]),
@@ -93,7 +94,7 @@ let package = Package(
             "TransfusionData",
             [
                 "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig", "CKernels",
-                "CSentencePiece", "CFreeType", "CPNG", "CJPEG", "CWebP",
+                "CSentencePiece", "CFreeType", "CPNG", "CJPEG", "CWebP", "CZlib", "CZstd",
             ]),
         library(
             "TransfusionCheckpoint",

@@ -15,8 +15,8 @@ packages=(
     libopenmpi-dev openmpi-bin
     # Matrix products in f32 and bf16
     libopenblas-dev libdnnl-dev
-    # Checkpoints: compression and digests
-    libzstd-dev libssl-dev
+    # Checkpoints and packed data: compression and digests
+    libzstd-dev zlib1g-dev libssl-dev
     # The coordinator's list of runs
     libsqlite3-dev
     # Tokens, pictures and text in pictures

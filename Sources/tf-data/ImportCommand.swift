@@ -11,23 +11,44 @@ extension DataCommand {
             abstract: "Makes a data set of your own pictures and texts.",
             discussion: """
                 A folder holds pictures (PNG, JPEG, WebP) and metadata.jsonl with lines
-                {"file_name": "a.png", "text": "its caption"}; a text file has lines
-                {"text": "…"}. Pictures are turned as EXIF says, laid on white, cut to
+                {"file_name": "a.png", "text": "its caption"}, or metadata.csv with these
+                columns, or a text file beside each picture (a.png, a.txt). A file of texts
+                has lines {"text": "…"}. --webdataset reads tar files, plain or packed (.gz,
+                .zst), of samples 000.jpg, 000.txt, 000.json as img2dataset writes them.
+                --coco reads MS-COCO's annotations of captions, or Karpathy's splits of them.
+
+                Pictures are turned as EXIF says, laid on white, cut to
                 their centred square (--fit crop) or shown whole on a white one
                 (--fit pad), and resized as Pillow does.
-                One that has several captions, on a line each, is stored once.
+                One that has several captions, on a line each or in a list, is stored once.
 
                 What cannot be used is named, all of it at once. --skip-bad leaves it out.
 
                 EXAMPLES
                   tf-data import --folder pictures --jsonl corpus.jsonl \\
                     --size 64 --out data/mine
+                  tf-data import --webdataset 'laion/{00000..00041}.tar' --size 256 \\
+                    --out data/laion
+                  tf-data import --coco captions_train2017.json --pictures train2017 \\
+                    --size 256 --out data/coco
                   tf-data import --jsonl corpus.jsonl --tokenizer tokenizer.model \\
                     --out data/text
                 """)
 
-        @Option(help: "A folder of pictures with metadata.jsonl; may be given again.")
+        @Option(help: "A folder of pictures with their captions; may be given again.")
         var folder: [String] = []
+
+        @Option(help: "Shards of a WebDataset: a brace list of tar files, or a directory of them; may be given again.")
+        var webdataset: [String] = []
+
+        @Option(help: "A file of captions as COCO or Karpathy's splits have them; may be given again.")
+        var coco: [String] = []
+
+        @Option(help: "The folder of the pictures that --coco names: one for all such files, or one for each.")
+        var pictures: [String] = []
+
+        @Option(help: "What captions are called in metadata (default: text, caption or prompt).")
+        var captionKey: String?
 
         @Option(help: "A file of texts; may be given again.")
         var jsonl: [String] = []
@@ -60,8 +81,12 @@ extension DataCommand {
         var json = false
 
         func validate() throws {
-            if folder.isEmpty, jsonl.isEmpty {
-                throw ValidationError("--folder or --jsonl: name at least one folder of pictures or file of texts")
+            if (folder + webdataset + coco + jsonl).isEmpty {
+                throw ValidationError("--folder, --webdataset, --coco or --jsonl: name a source of pictures or texts")
+            }
+            guard pictures.count == coco.count || pictures.count == 1 && !coco.isEmpty else {
+                throw ValidationError(
+                    "--pictures: give --coco its folder of pictures, one for all files or one for each")
             }
             if pieces != nil, tokenizer != nil {
                 throw ValidationError("--pieces: a given --tokenizer is not trained; leave one of the two away")
@@ -72,6 +97,9 @@ extension DataCommand {
             var settings = DatasetImport()
             settings.folders = folder
             settings.texts = jsonl
+            settings.webDatasets = webdataset
+            settings.captionFiles = coco.indices.map { (coco[$0], pictures[pictures.count == 1 ? 0 : $0]) }
+            settings.captionKey = captionKey
             settings.size = size
             settings.fit = fit
             settings.filter = resample
@@ -101,8 +129,11 @@ extension DataCommand {
             Swift.print(
                 "  tokens: \(report.captionTokens) in captions (longest \(report.longestCaption)),"
                     + " \(report.textTokens) in text; vocabulary \(report.vocabulary)")
-            if report.filesWithoutCaption > 0 {
-                Swift.print("  left out, PNG files that metadata.jsonl does not name: \(report.filesWithoutCaption)")
+            if report.picturesWithoutCaption > 0 {
+                Swift.print("  left out, pictures without a caption: \(report.picturesWithoutCaption)")
+            }
+            if report.failedDownloads > 0 {
+                Swift.print("  left out, samples whose download failed: \(report.failedDownloads)")
             }
             if !report.skipped.isEmpty {
                 Swift.print("  left out, cannot be used: \(report.skipped.count)")

@@ -46,7 +46,9 @@ import _TestUtilities
             let size = try #require(Int(words[1]))
             #expect(pixels.square(size, filter: filter) == value.pictures["crop"], "\(name), crop")
             // Pillow has no picture whose shorter side would be rounded to nothing.
-            if let padded = value.pictures["pad"] { #expect(pixels.square(size, .pad, filter: filter) == padded, "\(name), pad") }
+            if let padded = value.pictures["pad"] {
+                #expect(pixels.square(size, .pad, filter: filter) == padded, "\(name), pad")
+            }
         }
     }
 
@@ -86,7 +88,8 @@ import _TestUtilities
     }
 
     private func pictureHeader(width: Int, height: Int) -> [UInt8] {
-        let body = Array("IHDR".utf8) + PictureTests.bigEndian(width) + PictureTests.bigEndian(height) + [8, 2, 0, 0, 0]
+        let body =
+            Array("IHDR".utf8) + PictureTests.bigEndian(width) + PictureTests.bigEndian(height) + [8, 2, 0, 0, 0]
         let signature: [UInt8] = [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]
         let end: [UInt8] = [0, 0, 0, 0] + Array("IDAT".utf8) + [0x35, 0xAF, 0x06, 0x1E]
         return signature + PictureTests.bigEndian(13) + body + PictureTests.bigEndian(Int(PNG.checksum(body))) + end
@@ -106,7 +109,10 @@ import _TestUtilities
     @Test func aDamagedOrientationIsNoObstacle() throws {
         for (name, value) in try Self.cases() where name.contains("exif 6") {
             let file = try #require(value.file)
-            let tiff = try #require((0..<file.count - 4).first { [[0x49, 0x49, 0x2A, 0], [0x4D, 0x4D, 0, 0x2A]].contains(Array(file[$0..<$0 + 4])) })
+            let tiff = try #require(
+                (0..<file.count - 4).first {
+                    [[0x49, 0x49, 0x2A, 0], [0x4D, 0x4D, 0, 0x2A]].contains(Array(file[$0..<$0 + 4]))
+                })
             for place in tiff..<tiff + 50 where !name.hasPrefix("png") {
                 for byte: UInt8 in [0, 1, 0x7F, 0xFF] {
                     var changed = file

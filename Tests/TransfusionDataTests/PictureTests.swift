@@ -66,7 +66,9 @@ import _TestUtilities
             try PictureFile.check(path)
             #expect(try PictureFile.read(path) == picture)
         }
-        #expect { try PictureFile.check(directory.file("none.png")) } throws: { "\($0)".contains("none.png: cannot be opened") }
+        #expect { try PictureFile.check(directory.file("none.png")) } throws: {
+            "\($0)".contains("none.png: cannot be opened")
+        }
     }
 
     @Test func transparentPixelsBecomeWhite() throws {

@@ -17,7 +17,8 @@ import Testing
         (["CKernels"], ["TransfusionCore", "TransfusionParallel", "TransfusionData"]),
         (["CPNG", "CJPEG", "CWebP"], ["TransfusionData"]),
         (["COpenBLAS", "COneDNN"], ["TransfusionCore"]),
-        (["CZstd"], ["TransfusionCheckpoint"]),
+        (["CZstd"], ["TransfusionCheckpoint", "TransfusionData"]),
+        (["CZlib"], ["TransfusionData"]),
         (["GRDB", "Subprocess", "Hummingbird", "HummingbirdTLS", "AsyncHTTPClient"], ["TransfusionCoordinator"]),
         (["Yams"], ["TransfusionConfig"]),
     ]

@@ -63,7 +63,10 @@ public final class UnfinishedDirectory {
 
     private static let infix = ".tmp-"
     private static let names = Set(
-        PackedDataset.FileName.all + [PackedDataset.FileName.sheet, DatasetManifest.fileName])
+        PackedDataset.FileName.all + [PackedDataset.FileName.sheet, DatasetManifest.fileName, keySpool, captionSpool])
+    /// What an import needs until it is finished.
+    static let keySpool = "keys.tmp"
+    static let captionSpool = "captions.tmp"
 
     /// Removes the directories beside a place that dead processes were filling.
     private static func removeLeftovers(of place: String) {

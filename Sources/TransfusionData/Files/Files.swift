@@ -41,6 +41,11 @@ public enum Files {
 
     public static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
+    static func isDirectory(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
     /// Whether the name is in use, if only by a link that leads nowhere.
     static func isTaken(_ path: String) -> Bool {
         var status = stat()

@@ -1,12 +1,18 @@
+internal import TransfusionCore
 internal import TransfusionSupport
 
 /// Builds a data set from a person's own pictures and texts.
-///
-/// A folder of pictures has a `metadata.jsonl` with lines `{"file_name": "a.png", "text": "its caption"}`; texts are JSONL
-/// files with lines `{"text": "…"}`.
 public struct DatasetImport {
+    /// Folders of pictures with a `metadata.jsonl`, a `metadata.csv`, or a text file beside each picture.
     public var folders: [String] = []
+    /// Shards of WebDatasets: brace lists of tar files, or directories of them.
+    public var webDatasets: [String] = []
+    /// Files of captions as COCO or Karpathy have them, and the folder of the pictures that each names.
+    public var captionFiles: [(file: String, pictures: String)] = []
+    /// JSONL files with lines `{"text": "…"}`.
     public var texts: [String] = []
+    /// Where captions lie in metadata; nil for the first of `text`, `caption` and `prompt`.
+    public var captionKey: String?
     /// Pixels on a side.
     public var size = 32
     public var fit = Picture.Fit.crop
@@ -33,8 +39,10 @@ public struct DatasetImport {
         public var longestCaption: Int
         public var textTokens: Int
         public var vocabulary: Int
-        /// PNG files of the folders that no line of metadata names.
-        public var filesWithoutCaption: Int
+        /// Pictures of the sources that have no caption.
+        public var picturesWithoutCaption: Int
+        /// Samples of WebDatasets whose download failed, as their metadata say.
+        public var failedDownloads: Int
         /// Lines whose text is empty.
         public var emptyTexts: Int
         /// What the training of the tokenizer left out, cut or made smaller.
@@ -50,32 +58,21 @@ public struct DatasetImport {
         try checkSettings()
         let directory = try UnfinishedDirectory(path)
         var bad = BadInput(allowed: skipBad)
-        let pictures = try PictureList(folders, bad: &bad, progress: progress)
+        let sources = try sources()
+        let pictures = try PictureList(in: directory)
+        for source in sources { try source.list(to: pictures, bad: &bad, progress: progress) }
+        try pictures.close()
         let texts = try TextList(texts, bad: &bad, progress: progress)
         try bad.check()
         progress("training the tokenizer", 0, 0)
-        let (tokenizer, tokenizerNotes) = try tokenizer(captions: pictures.pairs.map(\.caption))
+        let (tokenizer, tokenizerNotes) = try tokenizer(pictures)
 
         let writer = try DatasetWriter(
             directory, image: .init(channels: 3, height: size, width: size, element: .u8), tokenizer: tokenizer,
-            description: "imported from " + (folders + self.texts).map { Paths.name(of: $0) }.joined(separator: ", "))
-        let images = try write(pictures.files, to: writer, bad: &bad, progress)
+            description: "imported from " + sourceNames.map { Paths.name(of: $0) }.joined(separator: ", "))
+        let images = try write(sources, of: pictures, to: writer, bad: &bad, progress)
         try bad.check()
-        for split in ["train", "validation"] {
-            writer.beginSplit(split)
-            for (done, pair) in pictures.pairs.enumerated() {
-                guard let image = images[pair.file], self.split(of: image) == split else { continue }
-                try writer.addPair(key: pictures.files[pair.file].key, caption: pair.caption, image: image)
-                progress("encoding \(split) captions", done, pictures.pairs.count)
-            }
-            try texts.forEach(where: { self.split(of: $0) == split }) { (text, file, line) throws(DataError) in
-                try writer.addDocument(text)
-                progress("encoding \(split) text of \(file), line", line, 0)
-            }
-            guard split != "train" || !writer.isCurrentSplitEmpty else {
-                throw DataError(sourceNames, "no text in it to train on; give a file with texts")
-            }
-        }
+        try write(pictures, texts, images, to: writer, progress)
         let manifest = try writer.finish(progress: progress)
         return Report(
             path: directory.place, digest: manifest.digest,
@@ -84,14 +81,15 @@ public struct DatasetImport {
             images: manifest.images, captionTokens: manifest.splits.reduce(0) { $0 + $1.captionTokens },
             longestCaption: manifest.splits.map(\.longestCaption).max() ?? 0,
             textTokens: manifest.splits.reduce(0) { $0 + $1.textTokens }, vocabulary: tokenizer.vocabulary,
-            filesWithoutCaption: pictures.filesWithoutCaption, emptyTexts: texts.emptyTexts,
+            picturesWithoutCaption: pictures.withoutCaption,
+            failedDownloads: pictures.failedDownloads, emptyTexts: texts.emptyTexts,
             tokenizerNotes: tokenizerNotes, skipped: bad.named.map(\.description))
     }
 
     private func checkSettings() throws(DataError) {
-        guard !folders.isEmpty || !texts.isEmpty else {
+        guard !sourceNames.isEmpty else {
             throw DataError(
-                wrongUse: "import: neither a folder of pictures (--folder) nor a text file (--jsonl) was given")
+                wrongUse: "import: neither pictures (--folder, --webdataset, --coco) nor texts (--jsonl) were given")
         }
         guard (1...4096).contains(size) else { throw DataError(wrongUse: "--size: \(size) is outside 1 … 4096") }
         guard validationEvery >= 0 else {
@@ -104,27 +102,73 @@ public struct DatasetImport {
         guard skipBad >= 0 else { throw DataError(wrongUse: "--skip-bad: \(skipBad) is negative") }
     }
 
-    /// Brings the pictures to their size and stores them, one after the other.
-    /// - Returns: The number of each file's image; nil for a file that cannot be used. All are read to the end, so that one
+    /// Brings the pictures to their size, on all cores, and stores them one after the other.
+    /// - Returns: The number of each picture's image; nil for one that cannot be used. All are read to the end, so that one
     ///   error names all of these.
     private func write(
-        _ files: [PictureList.File], to writer: DatasetWriter, bad: inout BadInput,
+        _ sources: [any PictureSource], of list: PictureList, to writer: DatasetWriter, bad: inout BadInput,
         _ progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
-    ) throws(DataError) -> [Int?] {
-        var images: [Int?] = []
-        for file in files {
-            let picture: Picture?
-            do throws(DataError) {
-                picture = try PictureFile.read(file.path)
-            } catch {
-                picture = nil
-                bad.add(error)
+    ) throws(DataError) -> [UInt32?] {
+        var images: [UInt32?] = []
+        images.reserveCapacity(list.count)
+        var resizing = PictureResizing(size: size, fit: fit, filter: filter)
+        func store(_ planes: Result<[UInt8], DataError>) throws(DataError) {
+            switch planes {
+            case .success(let planes): images.append(UInt32(try writer.add(image: planes)))
+            case .failure(let problem):
+                images.append(nil)
+                bad.add(problem)
             }
-            let planes = picture?.square(size, fit, filter: filter).planes
-            images.append(try planes.map { (planes) throws(DataError) in try writer.add(image: planes) })
-            progress("reading pictures", images.count, files.count)
+            progress("reading pictures", images.count, list.count)
+        }
+        for source in sources {
+            try source.forEachPicture { (picture) throws(DataError) in try resizing.add(picture, store) }
+            try resizing.finish(store)
+        }
+        guard images.count == list.count else {
+            throw DataError(
+                sourceNames.joined(separator: ", "), "changed while it was read; leave it alone and run again")
         }
         return images
+    }
+
+    /// Writes the captions and texts, split by split.
+    private func write(
+        _ pictures: PictureList, _ texts: TextList, _ images: [UInt32?], to writer: DatasetWriter,
+        _ progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
+    ) throws(DataError) {
+        let splits = splits(of: images, pictures)
+        for (number, split) in PictureList.splitNames.enumerated() {
+            writer.beginSplit(split)
+            for place in 0..<pictures.captionCount {
+                let picture = pictures.picture(at: place)
+                guard let image = images[picture], splits[Int(image)] == number else { continue }
+                try writer.addPair(
+                    key: pictures.key(of: picture), caption: pictures.caption(at: place), image: Int(image))
+                progress("encoding \(split) captions", place, pictures.captionCount)
+            }
+            if split == "held_out" { continue }
+            try texts.forEach(where: { self.split(of: $0) == split }) { (text, file, line) throws(DataError) in
+                try writer.addDocument(text)
+                progress("encoding \(split) text of \(file), line", line, 0)
+            }
+            guard split != "train" || !writer.isCurrentSplitEmpty else {
+                throw DataError(
+                    sourceNames.joined(separator: ", "), "no text in it to train on; give a file with texts")
+            }
+        }
+    }
+
+    /// The split of each image by its number among `PictureList.splitNames`. All that show one image go where the first says.
+    private func splits(of images: [UInt32?], _ pictures: PictureList) -> [UInt8] {
+        let count = images.lazy.compactMap { $0 }.max().map { Int($0) + 1 } ?? 0
+        var splits = [UInt8](repeating: UInt8.max, count: count)
+        for (picture, image) in images.enumerated() {
+            guard let image, splits[Int(image)] == UInt8.max else { continue }
+            let name = pictures.split(of: picture) ?? split(of: Int(image))
+            splits[Int(image)] = UInt8(PictureList.splitNames.firstIndex(of: name) ?? 0)
+        }
+        return splits
     }
 
     private func split(of index: Int) -> String {
@@ -132,14 +176,46 @@ public struct DatasetImport {
     }
 
     private func tokenizer(
-        captions: [String]
+        _ pictures: PictureList
     ) throws(DataError) -> (tokenizer: SentencePieceTokenizer, notes: [String]) {
         if let tokenizerPath { return (try SentencePieceTokenizer(path: tokenizerPath), []) }
-        var corpus = TokenizerCorpus(captions)
+        var corpus = TokenizerCorpus()
+        pictures.addCaptions(to: &corpus)
         for file in texts { try corpus.addJSONLines(of: file) }
-        let training = try TokenizerTraining(on: corpus, from: sourceNames, pieces: pieces)
+        let training = try TokenizerTraining(on: corpus, from: sourceNames.joined(separator: ", "), pieces: pieces)
         return (training.tokenizer, training.notes)
     }
 
-    private var sourceNames: String { (folders + texts).joined(separator: ", ") }
+    private var sourceNames: [String] { folders + webDatasets + captionFiles.map(\.file) + texts }
+
+    private func sources() throws(DataError) -> [any PictureSource] {
+        let folders = folders.map { Paths.withoutTrailingSlash($0) }
+        for (index, name) in folders.enumerated() where folders[..<index].contains(name) {
+            throw DataError(wrongUse: "--folder: \(name) is given twice")
+        }
+        var prefixes = Self.prefixes(of: folders + webDatasets + captionFiles.map(\.file))[...]
+        let keys = CaptionKeys(captionKey)
+        var sources: [any PictureSource] = []
+        for name in folders {
+            sources.append(
+                PictureFolder(name, prefix: prefixes.removeFirst(), captionKeys: keys, apartFrom: folders))
+        }
+        for pattern in webDatasets {
+            sources.append(try WebDataset(pattern, prefix: prefixes.removeFirst(), captionKeys: keys))
+        }
+        for (file, pictures) in captionFiles {
+            sources.append(
+                try CaptionFile(
+                    file, pictures: Paths.withoutTrailingSlash(pictures), prefix: prefixes.removeFirst()))
+        }
+        return sources
+    }
+
+    /// What comes before a picture's name, so that pictures of different sources are called differently: nothing for one source,
+    /// else the source's name, or its path where two have the same name.
+    private static func prefixes(of sources: [String]) -> [String] {
+        guard sources.count > 1 else { return sources.map { _ in "" } }
+        let names = sources.map { Paths.name(of: $0) }
+        return (Set(names).count == names.count ? names : sources).map { $0 + "/" }
+    }
 }

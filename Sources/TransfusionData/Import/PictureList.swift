@@ -1,104 +1,78 @@
-internal import TransfusionSupport
+/// All pictures of an import with their captions, in the order in which the sources name them.
+///
+/// The texts lie on the disk; what stays in memory is some 30 bytes for each picture and caption.
+final class PictureList {
+    private let keys: TextSpool
+    private let captions: TextSpool
+    /// The picture of each caption, in the order in which the captions came.
+    private var owners: [UInt32] = []
+    /// The captions ordered by their pictures.
+    private var order: [UInt32] = []
+    /// The split that the source asks for, for each picture; empty when no source asks.
+    private var splits: [UInt8] = []
+    /// Pictures of the sources that have no caption.
+    var withoutCaption = 0
+    /// Samples whose download failed, as their metadata say.
+    var failedDownloads = 0
 
-/// The pictures of some folders with their captions, as each folder's `metadata.jsonl` names them.
-struct PictureList {
-    /// A file. It is listed once, however many captions it has.
-    struct File {
-        let path: String
-        /// What its pairs are called.
-        let key: String
+    /// What a source can ask for.
+    static let splitNames = ["train", "validation", "held_out"]
+
+    init(in directory: UnfinishedDirectory) throws(DataError) {
+        keys = try TextSpool(directory.file(UnfinishedDirectory.keySpool))
+        captions = try TextSpool(directory.file(UnfinishedDirectory.captionSpool))
     }
 
-    struct Pair {
-        /// The number of the file.
-        let file: Int
-        let caption: String
+    var count: Int { keys.count }
+    var captionCount: Int { captions.count }
+
+    /// - Parameters:
+    ///   - key: What the picture's pairs are called.
+    ///   - split: The split that they go to; nil to choose by the number of the image.
+    /// - Returns: The picture's number.
+    func addPicture(key: String, split: String? = nil) throws(DataError) -> Int {
+        guard keys.count < Int(UInt32.max) else { throw DataError(key, "is one picture more than the format holds") }
+        if let split, let number = Self.splitNames.firstIndex(of: split) {
+            splits += repeatElement(UInt8.max, count: keys.count - splits.count)
+            splits.append(UInt8(number))
+        }
+        try keys.append(key)
+        return keys.count - 1
     }
 
-    /// In the order in which they are first named.
-    private(set) var files: [File] = []
-    private(set) var pairs: [Pair] = []
-    /// PNG files of the folders that no line names.
-    private(set) var filesWithoutCaption = 0
-    /// The number of each file by its path; nil for one that cannot be used.
-    private var numbers: [String: Int?] = [:]
-
-    /// Looks at each file's header. What cannot be used is left out and added to `bad`.
-    init(
-        _ folders: [String], bad: inout BadInput, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
-    ) throws(DataError) {
-        let folders = folders.map { Paths.withoutTrailingSlash($0) }
-        for (index, folder) in folders.enumerated() where folders[..<index].contains(folder) {
-            throw DataError(wrongUse: "--folder: \(folder) is given twice")
+    func addCaption(_ caption: String, of picture: Int) throws(DataError) {
+        guard captions.count < Int(UInt32.max) else {
+            throw DataError(keys.count > 0 ? "caption" : caption, "is one more than the format holds")
         }
-        let prefixes = Self.prefixes(of: folders)
-        for (folder, prefix) in zip(folders, prefixes) {
-            let metadata = folder + "/metadata.jsonl"
-            guard Files.exists(metadata) else {
-                throw DataError(
-                    metadata,
-                    "is missing; it must hold a line {\"file_name\": …, \"text\": …} for each picture of the folder")
-            }
-            let before = (pairs.count, bad.count)
-            try JSONLines.forEach(metadata) { (line, file) throws(DataError) in
-                do throws(DataError) {
-                    let texts = try JSONLines.texts(["file_name", "text"], of: line, in: file)
-                    try add(
-                        texts[0], caption: texts[1], folder: folder, prefix: prefix,
-                        place: "\(metadata):\(line.number)")
-                } catch {
-                    bad.add(error)
-                }
-                progress("looking at the pictures of \(folder), line", line.number, 0)
-            }
-            guard before != (pairs.count, bad.count) else { throw DataError(metadata, "names no picture") }
-        }
-        for folder in folders {
-            progress("looking for pictures without a caption in \(folder)", 0, 0)
-            countFilesWithoutCaption(in: folder, apartFrom: folders)
-        }
+        try captions.append(caption)
+        owners.append(UInt32(picture))
     }
 
-    /// - Parameter place: The line, for errors.
-    private mutating func add(
-        _ fileName: String, caption: String, folder: String, prefix: String, place: String
-    ) throws(DataError) {
-        let components = fileName.split(separator: "/").filter { $0 != "." }
-        guard !fileName.hasPrefix("/"), !components.contains("..") else {
-            throw DataError(place, "\(fileName) leaves the folder")
-        }
-        let name = components.joined(separator: "/")
-        let path = folder + "/" + name
-        if let number = numbers[path] {
-            // The other captions of a file that cannot be used go with it.
-            if let number { pairs.append(Pair(file: number, caption: caption)) }
-            return
-        }
-        numbers[path] = .some(nil)
-        guard !Files.isMissing(path) else { throw DataError(place, "there is no file \(fileName)") }
-        try PictureFile.check(path)
-        numbers[path] = files.count
-        pairs.append(Pair(file: files.count, caption: caption))
-        files.append(File(path: path, key: prefix + name))
+    /// No more pictures come.
+    func close() throws(DataError) {
+        try keys.close()
+        try captions.close()
+        order = Array(0..<UInt32(owners.count))
+        // Of one picture in the order in which they came.
+        let isOrdered = zip(owners, owners.dropFirst()).allSatisfy { $0 <= $1 }
+        if !isOrdered { order.sort { (owners[Int($0)], $0) < (owners[Int($1)], $1) } }
     }
 
-    /// What comes before a file's name, so that files of different folders are called differently: nothing for one folder,
-    /// else the folder's name, or its path where two have the same name.
-    private static func prefixes(of folders: [String]) -> [String] {
-        guard folders.count > 1 else { return folders.map { _ in "" } }
-        let names = folders.map { Paths.name(of: $0) }
-        return (Set(names).count == names.count ? names : folders).map { $0 + "/" }
+    /// The number of the picture of the caption at a place among all captions, which are ordered by their pictures.
+    func picture(at place: Int) -> Int { Int(owners[Int(order[place])]) }
+
+    func caption(at place: Int) -> String { captions[Int(order[place])] }
+
+    func key(of picture: Int) -> String { keys[picture] }
+
+    /// The split that the source asks for.
+    func split(of picture: Int) -> String? {
+        guard picture < splits.count, splits[picture] != UInt8.max else { return nil }
+        return Self.splitNames[Int(splits[picture])]
     }
 
-    /// - Parameter others: Folders that are looked through on their own.
-    private mutating func countFilesWithoutCaption(in directory: String, apartFrom others: [String]) {
-        for (name, kind) in Files.entries(in: directory) {
-            let path = directory + "/" + name
-            if kind == .directory {
-                if !others.contains(path) { countFilesWithoutCaption(in: path, apartFrom: others) }
-            } else if Paths.fileExtension(of: name) == "png", numbers[path] == nil {
-                filesWithoutCaption += 1
-            }
-        }
+    /// Offers all captions to a tokenizer's training.
+    func addCaptions(to corpus: inout TokenizerCorpus) {
+        corpus.add(captions.contents, parts: (0..<captions.count).lazy.map { self.captions.range($0) })
     }
 }

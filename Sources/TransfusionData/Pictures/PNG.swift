@@ -10,10 +10,7 @@ public enum PNG {
     /// - Parameter name: What errors call the picture.
     public static func decode(_ bytes: [UInt8], name: String = "picture") throws(DataError) -> Picture {
         guard isPNG(bytes) else { throw DataError(name, "is no PNG picture; convert it") }
-        let result = bytes.withUnsafeBytes { bytes in
-            Result { () throws(DataError) in try PictureFile.decode(bytes, name: name) }
-        }
-        return try result.get()
+        return try bytes.withBytes { (bytes) throws(DataError) in try PictureFile.decode(bytes, name: name) }
     }
 
     /// - Parameters:

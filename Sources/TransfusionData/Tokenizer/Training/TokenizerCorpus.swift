@@ -60,6 +60,17 @@ public struct TokenizerCorpus {
         sourceCount += 1
     }
 
+    /// Adds the texts that lie at some places of a file.
+    mutating func add(_ file: MappedFile, parts: some Sequence<Range<Int>>) {
+        files.append(Source(file: file, isJSON: false))
+        for (number, part) in parts.enumerated() where file.bytes[part].contains(where: { $0 > 32 }) {
+            textCount += 1
+            let line = TextLines.Line(number: number + 1, range: part)
+            offer(.line(line, file: files.count - 1), bytes: part.count, number: number)
+        }
+        sourceCount += 1
+    }
+
     /// Adds the lines of a text file.
     public mutating func addLines(of path: String) throws(DataError) {
         try add(path, isJSON: false)

@@ -1,0 +1,57 @@
+/// Where pictures with captions come from. A source is read twice: once to find all that cannot be used before the long work,
+/// and once for the pixels.
+protocol PictureSource: AnyObject {
+    /// What a person gave, for messages.
+    var name: String { get }
+
+    /// Names the pictures and their captions. Each picture's header is looked at; what cannot be used is added to `bad`.
+    func list(
+        to list: PictureList, bad: inout BadInput, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
+    ) throws(DataError)
+
+    /// Gives the pictures that were listed, in the same order, or says why one can no longer be read.
+    func forEachPicture(
+        _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Void
+    ) throws(DataError)
+}
+
+/// A picture as it is stored in its source.
+struct PictureBytes: Sendable {
+    enum Storage: Sendable {
+        case file(MappedFile)
+        case memory([UInt8])
+    }
+
+    /// What errors call it.
+    let name: String
+    let storage: Storage
+
+    var count: Int {
+        switch storage {
+        case .file(let file): file.bytes.count
+        case .memory(let bytes): bytes.count
+        }
+    }
+
+    func check() throws(DataError) {
+        switch storage {
+        case .file(let file):
+            defer { withExtendedLifetime(file) {} }
+            try PictureFile.check(file.bytes, name: name)
+        case .memory(let bytes):
+            try bytes.withBytes { (bytes) throws(DataError) in try PictureFile.check(bytes, name: name) }
+        }
+    }
+
+    func decode() throws(DataError) -> Picture {
+        switch storage {
+        case .file(let file):
+            defer { withExtendedLifetime(file) {} }
+            return try PictureFile.decode(file.bytes, name: name)
+        case .memory(let bytes):
+            return try bytes.withBytes { (bytes) throws(DataError) in
+                try PictureFile.decode(bytes, name: name)
+            }
+        }
+    }
+}
