@@ -11,13 +11,13 @@ struct AutoencodeCommand: ParsableCommand {
         discussion: """
             tf-eval autoencode -m vae --batch in.safetensors --out out.safetensors
 
-            The batch holds images f32 [N, 3, H, W] in [-1, 1], and noise f32 [N, c, h, w]
-            where latents are drawn; without noise their means are decoded. The result
-            holds reconstruction, loss_reconstruction (mean absolute error), and mean,
-            logvar, latents, loss_kl (summed over a picture's latents, mean over pictures)
-            or codes i32 [N, h, w], loss_codebook; and with --gradients one grad.<name> for
-            each parameter, of loss_reconstruction + 1e-6 · loss_kl or of
-            loss_reconstruction + loss_codebook.
+            The batch holds images f32 [N, 3, H, W] in [-1, 1], and noise f32
+            [N, c, h, w] where latents are drawn; without noise their means are decoded.
+            The result holds reconstruction, loss_reconstruction (mean absolute error),
+            mean, logvar, latents, loss_kl (summed over a picture's latents, mean over
+            pictures) or codes i32 [N, h, w], loss_codebook; and with --gradients one
+            grad.<name> for each parameter, of loss_reconstruction + 1e-6 · loss_kl or
+            of loss_reconstruction + loss_codebook.
             """)
 
     @Option(
