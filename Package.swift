@@ -157,8 +157,7 @@ let package = Package(
             "tf-bench",
             [
                 "TransfusionTraining", "TransfusionInference", "TransfusionParallel", "TransfusionCore",
-                "TransfusionModels",
-                "TransfusionCheckpoint", "TransfusionTelemetry",
+                "TransfusionModels", "TransfusionData", "TransfusionCheckpoint", "TransfusionTelemetry",
             ]),
 
         // Tests mirror the sources. They name every module that they import: what is not named is not built anew for them.

@@ -16,11 +16,12 @@ struct TFBench: TransfusionCommand {
               mpirun -n 2 --bind-to none tf-bench collectives
               tf-bench checkpoint --directory /data
               tf-bench rates --json > rates.json
+              tf-bench import pictures --size 256
               tf-bench host
             """,
         version: ProductVersion.number,
         subcommands: [
             StepCommand.self, SampleCommand.self, KernelsCommand.self, CollectivesCommand.self, CheckpointCommand.self,
-            RatesCommand.self, HostCommand.self,
+            RatesCommand.self, ImportCommand.self, HostCommand.self,
         ])
 }

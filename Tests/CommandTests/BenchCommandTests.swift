@@ -28,6 +28,22 @@ import _TestUtilities
         #expect(try #require(step["peakOperationsPerSecond"] as? Double) > 1e8)
     }
 
+    @Test func picturesAreMeasuredByTheirFormat() throws {
+        let result = try bench.run([
+            "import", "--json", "--size", "8", "--seconds", "0", "--threads", "2", Fixtures.path("pictures"),
+        ])
+        #expect(result.status == 0, "\(result.errors)")
+        let list = try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [[String: Any]]
+        let row = try #require(list?.first)
+        #expect(list?.count == 1 && row["format"] as? String == "png" && row["pictures"] as? Int == 19)
+        #expect(row["pixels"] as? Double == 45 && row["threads"] as? Int == 2)
+        #expect(try #require(row["picturesPerSecond"] as? Double) > 0)
+        let text = try bench.run(["import", "--seconds", "0", Fixtures.path("pictures/grey1.png")])
+        #expect(text.output.hasPrefix("png   ") && text.output.contains("(1 pictures of "))
+        let none = try bench.run(["import", Fixtures.path("model")])
+        #expect(none.status == 1 && none.errors.contains("no picture in it"))
+    }
+
     @Test func layoutsAreMeasuredOneAfterTheOther() throws {
         let result = try bench.run(
             ["step", "--json", "--layouts", "1x1,2x1,1x2", "--sequence-parallel", "--threads", "1"] + Self.small,

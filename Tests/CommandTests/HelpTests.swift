@@ -24,7 +24,7 @@ import _TestUtilities
                 "tokenizer decode",
             ]
         ),
-        ("tf-bench", ["step", "sample", "kernels", "collectives", "checkpoint", "rates", "host"]),
+        ("tf-bench", ["step", "sample", "kernels", "collectives", "checkpoint", "rates", "import", "host"]),
     ]
 
     /// The lines of the discussion, as they were written.

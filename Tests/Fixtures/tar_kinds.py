@@ -62,7 +62,7 @@ def zstandard_in_parts(data):
     skippable = b"\x50\x2a\x4d\x18\x03\0\0\0abc"
     middle = len(data) // 2
     pack = zstandard.ZstdCompressor().compress
-    return skippable + pack(data[:middle]) + skippable + pack(data[middle:])
+    return pack(data[:middle]) + skippable + pack(data[middle:])
 
 
 write("ustar", tarfile.USTAR_FORMAT)

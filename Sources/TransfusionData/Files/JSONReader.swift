@@ -107,7 +107,7 @@ struct JSONReader {
         switch current {
         case UInt8(ascii: "{"): try object { (reader, _) throws(Problem) in try reader.skip() }
         case UInt8(ascii: "["): try list { (reader) throws(Problem) in try reader.skip() }
-        case Self.quote: _ = try text()
+        case Self.quote: try skipText()
         default: _ = try word()
         }
     }
@@ -160,6 +160,12 @@ struct JSONReader {
         }
     }
 
+    private mutating func skipText() throws(Problem) {
+        // What is not wanted is checked like the rest.
+        var buffer: [UInt8] = []
+        try text(into: &buffer)
+    }
+
     /// What a backslash, which was passed, stands for.
     private mutating func escaped(into buffer: inout [UInt8]) throws(Problem) {
         let plain: UInt8? =
@@ -200,9 +206,16 @@ struct JSONReader {
     /// The number in `uXXXX`.
     private mutating func unit() throws(Problem) -> UInt16 {
         guard place + 5 <= bytes.count, current == UInt8(ascii: "u") else { throw problem("half a character (\\u)") }
-        let digits = String(decoding: bytes[place + 1..<place + 5], as: UTF8.self)
-        guard digits.allSatisfy(\.isHexDigit), let unit = UInt16(digits, radix: 16) else {
-            throw problem("\\u without four hexadecimal digits")
+        var unit: UInt16 = 0
+        for byte in bytes[place + 1..<place + 5] {
+            let digit: UInt8
+            switch byte {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"): digit = byte - UInt8(ascii: "0")
+            case UInt8(ascii: "a")...UInt8(ascii: "f"): digit = byte - UInt8(ascii: "a") + 10
+            case UInt8(ascii: "A")...UInt8(ascii: "F"): digit = byte - UInt8(ascii: "A") + 10
+            default: throw problem("\\u without four hexadecimal digits")
+            }
+            unit = unit << 4 | UInt16(digit)
         }
         place += 5
         return unit

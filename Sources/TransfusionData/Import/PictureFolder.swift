@@ -177,6 +177,14 @@ final class PictureFolder: PictureSource {
         }
     }
 
+    /// The path itself, or the paths of all pictures in it when it is a directory.
+    static func pictures(in path: String) -> [String] {
+        guard Files.isDirectory(path) else { return [path] }
+        var paths: [String] = []
+        forEachPicture(in: path, under: "", apartFrom: []) { paths.append(path + "/" + $0) }
+        return paths.sorted()
+    }
+
     /// The names of all pictures in a directory and those below it, by their extensions.
     /// - Parameter others: Folders that are looked through on their own.
     private static func forEachPicture(

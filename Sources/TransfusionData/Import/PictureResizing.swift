@@ -5,17 +5,18 @@ struct PictureResizing {
     private let size: Int
     private let fit: Picture.Fit
     private let filter: Picture.Filter
-    private let pool = ThreadPool()
+    private let pool: ThreadPool
     private var waiting: [Result<PictureBytes, DataError>] = []
     private var waitingBytes = 0
 
     /// So much is gathered before the threads begin.
     private static let mostBytes = 64 << 20
 
-    init(size: Int, fit: Picture.Fit, filter: Picture.Filter) {
+    init(size: Int, fit: Picture.Fit, filter: Picture.Filter, pool: ThreadPool = ThreadPool()) {
         self.size = size
         self.fit = fit
         self.filter = filter
+        self.pool = pool
     }
 
     /// - Parameter store: Gets pictures as `[3, size, size]`, or why one cannot be read.

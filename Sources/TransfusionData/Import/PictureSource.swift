@@ -33,6 +33,20 @@ struct PictureBytes: Sendable {
         }
     }
 
+    /// As the header says it.
+    func pixelCount() throws(DataError) -> Int {
+        func count(_ bytes: UnsafeRawBufferPointer) throws(DataError) -> Int {
+            guard let size = try PictureFormat(of: bytes)?.size(of: bytes, name: name) else { return 0 }
+            return size.width * size.height
+        }
+        switch storage {
+        case .file(let file):
+            defer { withExtendedLifetime(file) {} }
+            return try count(file.bytes)
+        case .memory(let bytes): return try bytes.withBytes(count)
+        }
+    }
+
     func check() throws(DataError) {
         switch storage {
         case .file(let file):

@@ -17,6 +17,10 @@ final class TarReader {
     private let stream: ByteStream
     /// What is left of the last member, and what fills its last block.
     private var unread = 0
+    /// How many bytes were read.
+    private var place = 0
+    /// What is passed over.
+    private var scratch = [UInt8](repeating: 0, count: 1 << 16)
     private var padding = 0
 
     private static let blockSize = 512
@@ -31,7 +35,7 @@ final class TarReader {
     /// - Returns: Nil behind the last one.
     /// - Throws: `DataError` when the file is cut off or is no tar file.
     func next() throws(DataError) -> Member? {
-        guard try stream.skip(unread + padding) else { throw cutOff }
+        guard try skip(unread + padding) else { throw cutOff }
         unread = 0
         padding = 0
         var longName: String?
@@ -87,15 +91,31 @@ final class TarReader {
             let filled = try bytes.withMutableBytes { (memory) throws(DataError) in
                 try stream.read(into: UnsafeMutableRawBufferPointer(rebasing: memory[start..<start + part]))
             }
+            place += filled
             guard filled == part else { throw cutOff }
         }
         return bytes
     }
 
+    /// - Returns: Whether there were as many bytes.
+    private func skip(_ count: Int) throws(DataError) -> Bool {
+        var left = count
+        while left > 0 {
+            let part = min(left, scratch.count)
+            let filled = try scratch.withMutableBytes { (memory) throws(DataError) in
+                try stream.read(into: UnsafeMutableRawBufferPointer(rebasing: memory[..<part]))
+            }
+            place += filled
+            guard filled == part else { return false }
+            left -= part
+        }
+        return true
+    }
+
     private func readExtension(size: Int) throws(DataError) -> [UInt8] {
         guard size <= Self.longestHeader else { throw damaged("a header of \(size) bytes") }
         let contents = try read(size)
-        guard try stream.skip(-size & (Self.blockSize - 1)) else { throw cutOff }
+        guard try skip(-size & (Self.blockSize - 1)) else { throw cutOff }
         return contents
     }
 
@@ -104,7 +124,7 @@ final class TarReader {
         let header = try read(Self.blockSize)
         if header.allSatisfy({ $0 == 0 }) {
             // More zeros, behind which a packed file has its checksum.
-            _ = try stream.skip(Self.longestHeader)
+            _ = try skip(Self.longestHeader)
             return nil
         }
         let sum = header.enumerated().reduce(0) { $0 + (148..<156 ~= $1.offset ? 32 : Int($1.element)) }
@@ -163,6 +183,6 @@ final class TarReader {
 
     private func damaged(_ what: String) -> DataError {
         DataError(
-            stream.path, "is no tar file or is damaged: \(what) before byte \(stream.place) is wrong; make it anew")
+            stream.path, "is no tar file or is damaged: \(what) before byte \(place) is wrong; make it anew")
     }
 }

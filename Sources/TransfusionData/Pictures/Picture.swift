@@ -89,11 +89,19 @@ public struct Picture: Equatable, Sendable {
 
     /// The largest centred square.
     public func centreSquare() -> Picture {
-        if width == height { return self }
         let side = min(width, height)
-        var square = Picture(width: side, height: side)
-        square.draw(self, x: -(width - side) / 2, y: -(height - side) / 2)
-        return square
+        if width == height { return self }
+        let start = ((height - side) / 2 * width + (width - side) / 2) * 3
+        let pixels = rgb.withUnsafeBufferPointer { from in
+            [UInt8](unsafeUninitializedCapacity: side * side * 3) { to, count in
+                count = side * side * 3
+                for row in 0..<side {
+                    let line = UnsafeBufferPointer(rebasing: from[(start + row * width * 3)...].prefix(side * 3))
+                    _ = UnsafeMutableBufferPointer(rebasing: to[(row * side * 3)...]).update(from: line)
+                }
+            }
+        }
+        return Picture(width: side, height: side, rgb: pixels)
     }
 
     /// Each pixel as a block of `factor` × `factor`.
