@@ -45,3 +45,38 @@
         }                                                                                                           \
     }
 TF_FOR_EACH_TYPE(DEFINE)
+
+#define DEFINE_HEADS(suffix, type, load, store)                                                                     \
+    TF_KERNEL void tf_head_norm_forward_##suffix(                                                                   \
+        const type *restrict x, size_t stride, const float *restrict weight, float epsilon, type *restrict y,       \
+        float *restrict inverse_rms, size_t rows, size_t heads, size_t width) {                                     \
+        TF_REASSOCIATE                                                                                              \
+        for (size_t i = 0; i < rows * heads; i++) {                                                                 \
+            const type *restrict head = x + i / heads * stride + i % heads * width;                                 \
+            type *restrict out = y + i / heads * stride + i % heads * width;                                        \
+            float squares = 0;                                                                                      \
+            for (size_t c = 0; c < width; c++) squares += load(head[c]) * load(head[c]);                            \
+            const float inverse = 1.0f / __builtin_sqrtf(squares / (float)width + epsilon);                         \
+            inverse_rms[i] = inverse;                                                                               \
+            for (size_t c = 0; c < width; c++) out[c] = store(load(head[c]) * inverse * weight[c]);                 \
+        }                                                                                                           \
+    }                                                                                                               \
+    TF_KERNEL void tf_head_norm_backward_##suffix(                                                                  \
+        type *restrict gradient, const type *restrict x, size_t stride, const float *restrict weight,               \
+        const float *restrict inverse_rms, float *restrict dweight, size_t rows, size_t heads, size_t width) {      \
+        TF_REASSOCIATE                                                                                              \
+        for (size_t i = 0; i < rows * heads; i++) {                                                                 \
+            const type *restrict head = x + i / heads * stride + i % heads * width;                                 \
+            type *restrict g = gradient + i / heads * stride + i % heads * width;                                   \
+            const float inverse = inverse_rms[i];                                                                   \
+            float dot = 0;                                                                                          \
+            for (size_t c = 0; c < width; c++) dot += load(g[c]) * weight[c] * load(head[c]);                       \
+            const float shrink = dot * inverse * inverse * inverse / (float)width;                                  \
+            for (size_t c = 0; c < width; c++) {                                                                    \
+                const float upstream = load(g[c]), value = load(head[c]);                                           \
+                dweight[c] += upstream * value * inverse;                                                           \
+                g[c] = store(upstream * weight[c] * inverse - value * shrink);                                      \
+            }                                                                                                       \
+        }                                                                                                           \
+    }
+TF_FOR_EACH_TYPE(DEFINE_HEADS)

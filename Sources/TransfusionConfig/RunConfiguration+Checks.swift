@@ -1,3 +1,5 @@
+import TransfusionCore
+
 extension RunConfiguration {
     /// Rows of a micro-batch at most, so that the bytes of its tensors can be counted for the largest model.
     private static let mostRows = 1 << 24
@@ -17,6 +19,11 @@ extension RunConfiguration {
             if !holds { problems.append(ConfigurationProblem(key, message())) }
         }
         problems += headProblems
+        let scaling = model.ropeScaling
+        require(
+            scaling.lowFrequencyFactor < scaling.highFrequencyFactor, "model.rope_scaling.high_frequency_factor",
+            "\(scaling.highFrequencyFactor.short) is not above the low_frequency_factor "
+                + "\(scaling.lowFrequencyFactor.short)")
         require(
             schedule.minimumLearningRate <= schedule.learningRate, "schedule.minimum_learning_rate",
             "\(schedule.minimumLearningRate.short) is above the learning_rate \(schedule.learningRate.short)")

@@ -64,6 +64,31 @@ extension ConfigurationKey {
             "model.rope_base", \.model.ropeBase, .number(2...1e9),
             "Base of the rotary embedding's wavelengths. Smaller tells near rows apart better, larger reaches further."),
         ConfigurationKey(
+            "model.rope_scaling.factor", \.model.ropeScaling.factor, .number(1...10000),
+            "Stretches the rotary embedding's long wavelengths so many times, as Llama 3.1 does to reach beyond the context "
+                + "that it was trained on. With 1 nothing is stretched."),
+        ConfigurationKey(
+            "model.rope_scaling.low_frequency_factor", \.model.ropeScaling.lowFrequencyFactor,
+            .positiveNumber(to: 10000),
+            "Wavelengths above original_context over this are stretched by the whole factor."),
+        ConfigurationKey(
+            "model.rope_scaling.high_frequency_factor", \.model.ropeScaling.highFrequencyFactor,
+            .positiveNumber(to: 10000),
+            "Wavelengths below original_context over this stay as they are."),
+        ConfigurationKey(
+            "model.rope_scaling.original_context", \.model.ropeScaling.originalContext, .integer(1...1 << 24),
+            "Rows of the sequences that the model was trained on at first."),
+        ConfigurationKey(
+            "model.tied_embeddings", \.model.hasTiedEmbeddings, .flag,
+            "Uses one table as embedding of the tokens and as head, as small models of the Llama family do."),
+        ConfigurationKey(
+            "model.attention_bias", \.model.attentionBias, .choice,
+            "Which of the attention's products have a bias: none, those of queries, keys and values (Qwen2), or the output's "
+                + "too."),
+        ConfigurationKey(
+            "model.qk_norm", \.model.hasQueryKeyNorm, .flag,
+            "Normalises each head of queries and keys before the rotary embedding, as Qwen3 does."),
+        ConfigurationKey(
             "model.shared_image_position", \.model.rowOptions.sharedImagePosition, .flag,
             "Gives all patches of an image one position for rotary embedding, instead of consecutive ones."),
         ConfigurationKey(

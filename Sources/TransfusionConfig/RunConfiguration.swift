@@ -41,6 +41,11 @@ public struct RunConfiguration: Sendable, Equatable {
         public var normEpsilon = 1e-5
         public var timestepAfterProjection = false
         public var ropeBase = 10000.0
+        /// A factor of 1 scales nothing.
+        public var ropeScaling = RotaryScaling()
+        public var hasTiedEmbeddings = false
+        public var attentionBias = ModelConfiguration.AttentionBias.none
+        public var hasQueryKeyNorm = false
         public var rowOptions = RowLayout.Options()
 
         /// Llama's feed-forward width goes with the width, until another is set.
@@ -222,6 +227,10 @@ extension RunConfiguration {
         result.rmsNormEpsilon = Float(model.normEpsilon)
         result.timestepAfterProjection = model.timestepAfterProjection
         result.ropeBase = Float(model.ropeBase)
+        result.ropeScaling = model.ropeScaling.factor == 1 ? nil : model.ropeScaling
+        result.hasTiedEmbeddings = model.hasTiedEmbeddings
+        result.attentionBias = model.attentionBias
+        result.hasQueryKeyNorm = model.hasQueryKeyNorm
         result.rowOptions = model.rowOptions
         return result
     }

@@ -56,6 +56,12 @@ struct InitialWeights {
             compare("model.kv_heads", \.keyValueHeads), compare("model.head_width", \.headWidth),
             compare("model.ffn", \.feedForward), compare("model.patch", \.patchSize),
             compare("model.norm_epsilon", \.rmsNormEpsilon), compare("model.rope_base", \.ropeBase),
+            compare("model.rope_scaling.factor", \.scaling.factor),
+            compare("model.rope_scaling.low_frequency_factor", \.scaling.lowFrequencyFactor),
+            compare("model.rope_scaling.high_frequency_factor", \.scaling.highFrequencyFactor),
+            compare("model.rope_scaling.original_context", \.scaling.originalContext),
+            compare("model.tied_embeddings", \.hasTiedEmbeddings),
+            compare("model.attention_bias", \.attentionBias.rawValue), compare("model.qk_norm", \.hasQueryKeyNorm),
             compare("model.timestep_after_projection", \.timestepAfterProjection),
         ].compactMap(\.self).map { $0 + "; set the key to its value, or choose other weights" }
         guard theirs.vocabulary <= ours.vocabulary else {
@@ -76,4 +82,9 @@ struct InitialWeights {
     }
 
     private static let otherData = "; choose other weights, or data made with the model's tokenizer"
+}
+
+extension ModelConfiguration {
+    /// Its factor is 1 when nothing is scaled.
+    fileprivate var scaling: RotaryScaling { ropeScaling ?? RotaryScaling() }
 }

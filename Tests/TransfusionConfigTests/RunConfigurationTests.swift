@@ -65,7 +65,9 @@ struct RunConfigurationTests {
             name: night-run_2.b
             seed: 9223372036854775807
             model: {layers: 3, width: 96, heads: 6, kv_heads: 2, head_width: 32, ffn: 100, patch: 4, timestep_after_projection: true,
-              initial_weights: /models/llama, norm_epsilon: 1e-06, rope_base: 500000,
+              initial_weights: /models/llama, norm_epsilon: 1e-06, rope_base: 500000, tied_embeddings: true,
+              rope_scaling: {factor: 32, low_frequency_factor: 0.5, high_frequency_factor: 8, original_context: 4096},
+              attention_bias: qkvo, qk_norm: true,
               shared_image_position: true, attend_across_documents: true, end_of_image_is_target: true}
             data: {path: "/data/with space: ü", caption_first: 0.25, caption_dropout: 0, noise_cap: 1000,
               text_image_ratio: 0.3333333333333333, max_caption_tokens: 77}

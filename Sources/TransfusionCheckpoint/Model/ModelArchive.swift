@@ -196,7 +196,8 @@ private struct WeightFiles: WeightSource {
             count = buffer.count
         }
         guard shape != sizes else { return all }
-        precondition(shape.count == 2, "only matrices are split over ranks")
+        if shape.count == 1 { return Array(all[offsets[0]..<offsets[0] + sizes[0]]) }
+        precondition(shape.count == 2, "only matrices and vectors are split over ranks")
         return (0..<sizes[0]).flatMap { row in
             let start = (offsets[0] + row) * shape[1] + offsets[1]
             return all[start..<start + sizes[1]]

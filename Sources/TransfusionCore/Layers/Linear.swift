@@ -9,7 +9,8 @@ package struct Linear {
 
     /// Each global `[outputs, inputs]`; its `ShardSpec` says which rows or columns are here.
     let weights: [Parameter]
-    let bias: Parameter?
+    /// Of all weights, or of none. Those of a layer that is split by inputs are whole on each rank.
+    let biases: [Parameter]
     private let split: Split
 
     /// - Parameter outputs: Of each of the names.
@@ -29,8 +30,11 @@ package struct Linear {
             .normal(standardDeviation: standardDeviation))
         let initialBias =
             biasDeviation > 0 ? Parameter.Initialization.normal(standardDeviation: biasDeviation) : .zeros
-        bias = hasBias ? builder.parameter(names[0] + ".bias", outputs, initialBias) : nil
-        precondition(!hasBias || (names.count == 1 && split == .whole), "a bias belongs to one whole weight")
+        biases =
+            hasBias
+            ? builder.adjacent(
+                names.map { $0 + ".bias" }, outputs.map { [$0] }, splitAlong: split == .outputs ? 0 : nil, initialBias)
+            : []
     }
 
     /// See `TransfusionModel.pack`.
@@ -38,9 +42,12 @@ package struct Linear {
 
     package func callAsFunction(_ x: Tensor, _ context: Context, result: ElementType? = nil) throws -> Tensor {
         switch split {
-        case .whole: context.linear(x, weights, bias: bias, result: result)
-        case .outputs: context.linear(try context.enterTensorParallel(x), weights, result: result)
-        case .inputs: try context.leaveTensorParallel(context.linear(x, weights, result: result))
+        case .whole: return context.linear(x, weights, biases: biases, result: result)
+        case .outputs:
+            return context.linear(try context.enterTensorParallel(x), weights, biases: biases, result: result)
+        case .inputs:
+            let sum = try context.leaveTensorParallel(context.linear(x, weights, result: result))
+            return biases.isEmpty ? sum : context.addBias(biases[0], to: sum)
         }
     }
 }
@@ -57,5 +64,23 @@ package struct RMSNorm {
 
     package func callAsFunction(_ x: Tensor, _ context: Context) -> Tensor {
         context.rmsNorm(x, weight: weight, epsilon: epsilon)
+    }
+}
+
+/// Root-mean-square normalisation of each head of the queries and of the keys, with a scale for both.
+package struct HeadNorm {
+    let query: Parameter  // [width of a head], f32
+    let key: Parameter  // [width of a head], f32
+    let epsilon: Float
+
+    /// - Parameter name: Of the attention.
+    package init(_ name: String, headWidth: Int, epsilon: Float, in builder: ParameterBuilder) {
+        query = builder.parameter(name + ".q_norm.weight", [headWidth], .ones)
+        key = builder.parameter(name + ".k_norm.weight", [headWidth], .ones)
+        self.epsilon = epsilon
+    }
+
+    package func callAsFunction(_ queryKeyValue: Tensor, _ heads: AttentionHeads, _ context: Context) -> Tensor {
+        context.headNorm(queryKeyValue, heads, query: query, key: key, epsilon: epsilon)
     }
 }

@@ -12,9 +12,12 @@ package final class RotaryTable {
     private let frequencies: [Double]
     private var positions = 0
 
-    package init(headWidth: Int, base: Float) {
+    package init(headWidth: Int, base: Float, scaling: RotaryScaling? = nil) {
         self.headWidth = headWidth
-        frequencies = (0..<headWidth / 2).map { pow(Double(base), -2 * Double($0) / Double(headWidth)) }
+        frequencies = (0..<headWidth / 2).map {
+            let frequency = pow(Double(base), -2 * Double($0) / Double(headWidth))
+            return scaling?.scaled(frequency) ?? frequency
+        }
     }
 
     /// Makes sure that the positions `0..<count` are there.

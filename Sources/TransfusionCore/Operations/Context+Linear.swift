@@ -6,12 +6,12 @@ extension Context {
     /// - Parameters:
     ///   - x: `[rows, inputs]` in the context's type.
     ///   - weights: Each `[outputs, inputs]`, adjacent in memory (`ParameterBuilder.adjacent`).
-    ///   - bias: `[outputs]` in f32, or nil. Only with one weight.
+    ///   - biases: Each `[outputs]` in f32, adjacent in memory: one for each weight, or none.
     ///   - result: The type of the result; the context's unless given. Sums are f32 in any case.
     /// - Returns: `[rows, sum of outputs]`.
-    package func linear(_ x: Tensor, _ weights: [Parameter], bias: Parameter? = nil, result: ElementType? = nil)
-        -> Tensor
-    {
+    package func linear(
+        _ x: Tensor, _ weights: [Parameter], biases: [Parameter] = [], result: ElementType? = nil
+    ) -> Tensor {
         let weight = Self.joined(weights.map(\.value))
         let y = empty([x.rows, weight.rows], result)
         let factor =
@@ -19,16 +19,15 @@ extension Context {
         multiply(MatrixView(x), factor, into: MatrixView(y))
         let operations = 2 * Double(x.rows) * weights.reduce(0) { $0 + Double($1.globalCount) }
         count(operations)
-        if let bias { addBias(bias.value, to: y) }
+        if !biases.isEmpty { addBias(Self.joinedVectors(biases.map(\.value)), to: y) }
         return record(y) { [self] dy, gradients in
             let dy = converted(dy, to: type)
             if weights.allSatisfy({ $0.gradient != nil }) {
                 let dweight = Self.joined(weights.compactMap(\.gradient))
                 multiply(MatrixView(dy).transposed, MatrixView(x), into: MatrixView(dweight), accumulate: true)
                 count(operations)
-                if let bias, let dbias = bias.gradient { addColumnSums(of: dy, to: dbias) }
-                weights.forEach { parameterIsReady?($0) }
-                if let bias { parameterIsReady?(bias) }
+                if !biases.isEmpty { addColumnSums(of: dy, to: Self.joinedVectors(biases.compactMap(\.gradient))) }
+                (weights + biases).forEach { parameterIsReady?($0) }
             }
             let dx = empty(x.shape)
             multiply(MatrixView(dy), MatrixView(weight), into: MatrixView(dx))
@@ -46,6 +45,24 @@ extension Context {
     /// Adjacent matrices as one.
     private static func joined(_ parts: [Tensor]) -> Tensor {
         parts.count == 1 ? parts[0] : parts[0].view(at: 0, [parts.reduce(0) { $0 + $1.rows }, parts[0].width])
+    }
+
+    /// Adjacent vectors as one.
+    private static func joinedVectors(_ parts: [Tensor]) -> Tensor {
+        parts.count == 1 ? parts[0] : parts[0].view(at: 0, [parts.reduce(0) { $0 + $1.count }])
+    }
+
+    /// Adds a bias to the sum that ranks have made together, in place: each rank to the rows that it has of it.
+    func addBias(_ bias: Parameter, to sum: Tensor) -> Tensor {
+        addBias(bias.value, to: sum)
+        let rowsAreShared = rowOffsets != nil
+        return record(sum.reshaped(sum.shape)) { [self] dy, gradients in
+            if let dbias = bias.gradient {
+                try addColumnSums(of: dy, to: dbias, overRanks: rowsAreShared, site: "gradient of a bias")
+                parameterIsReady?(bias)
+            }
+            gradients.add(dy, to: sum)
+        }
     }
 
     private func addBias(_ bias: Tensor, to y: Tensor) {
@@ -67,5 +84,16 @@ extension Context {
             default: tf_column_sums_bf16(x.halfPointer, sums.floatPointer, x.rows, x.width)
             }
         }
+    }
+    /// The same for the gradient of a vector that all ranks have.
+    ///
+    /// - Parameter overRanks: Whether each rank has met only a part of what the vector was used for.
+    func addColumnSums(of x: Tensor, to sums: Tensor, overRanks: Bool, site: StaticString) throws {
+        guard overRanks, tensorParallel.size > 1 else { return addColumnSums(of: x, to: sums) }
+        let all = empty(sums.shape, .f32)
+        all.fill(0)
+        addColumnSums(of: x, to: all)
+        try tensorParallel.allReduceSum(all.f32, site: site)
+        accumulate(all, into: sums)
     }
 }

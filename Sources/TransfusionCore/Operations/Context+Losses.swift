@@ -13,13 +13,17 @@ extension Context {
     ///   - weight: `[vocabulary, width]`, whole or this rank's part of the rows.
     ///   - targets: One token a row.
     ///   - scale: What the sum is multiplied by in the total loss.
+    ///   - completesWeight: Whether nothing that comes later in the backward pass adds to the weight's gradient, as an
+    ///     embedding does that is the weight too.
     /// - Returns: Σ −log softmax(x · weightᵀ)[target], unscaled.
-    package func linearCrossEntropy(_ x: Tensor, weight: Parameter, targets: [Int32], scale: Float) throws -> Double {
+    package func linearCrossEntropy(
+        _ x: Tensor, weight: Parameter, targets: [Int32], scale: Float, completesWeight: Bool = true
+    ) throws -> Double {
         let vocabulary = weight.value.rows
         let isSplit = weight.shard != .replicated
         precondition(x.rows == targets.count, "\(targets.count) targets for \(x.rows) rows")
         guard x.rows > 0 else {
-            if isRecording { recordRoot { [self] _ in parameterIsReady?(weight) } }
+            if isRecording, completesWeight { recordRoot { [self] _ in parameterIsReady?(weight) } }
             return 0
         }
         let dx = isRecording ? empty(x.shape) : nil
@@ -69,7 +73,7 @@ extension Context {
             recordRoot { [self] gradients in
                 gradients.add(
                     isSplit ? try summedOverRanks(dx, site: "gradient of the last rows") : dx, to: x)
-                parameterIsReady?(weight)
+                if completesWeight { parameterIsReady?(weight) }
             }
         }
         return isSizesOnly ? 0 : losses.f32.reduce(0.0) { $0 + Double($1) }

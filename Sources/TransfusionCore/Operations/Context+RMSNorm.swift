@@ -50,16 +50,8 @@ extension Context {
                 }
             }
             if let dweight = weight.gradient {
-                if rowsAreShared {
-                    // Each rank has the sum over its rows.
-                    let sums = empty([width], .f32)
-                    sums.fill(0)
-                    addColumnSums(of: partialSums, to: sums)
-                    try tensorParallel.allReduceSum(sums.f32, site: "gradient of a norm")
-                    accumulate(sums, into: dweight)
-                } else {
-                    addColumnSums(of: partialSums, to: dweight)
-                }
+                try addColumnSums(
+                    of: partialSums, to: dweight, overRanks: rowsAreShared, site: "gradient of a norm")
             }
             parameterIsReady?(weight)
         }

@@ -34,6 +34,7 @@ struct TransformerBlock {
 struct SelfAttention {
     let queryKeyValue: Linear
     let output: Linear
+    private let norm: HeadNorm?
     private let layer: Int
     /// Of the whole model; ranks have equal shares.
     private let heads: (query: Int, keyValue: Int, width: Int)
@@ -50,17 +51,22 @@ struct SelfAttention {
         heads = (configuration.heads, configuration.keyValueHeads, configuration.headWidth)
         queryKeyValue = Linear(
             ["q_proj", "k_proj", "v_proj"].map { "\(name).\($0)" }, inputs: configuration.width,
-            outputs: [queries, keys, keys], split: .outputs, standardDeviation: configuration.initialDeviation,
-            in: builder)
+            outputs: [queries, keys, keys], split: .outputs, hasBias: configuration.attentionBias != .none,
+            standardDeviation: configuration.initialDeviation, in: builder)
+        norm =
+            configuration.hasQueryKeyNorm
+            ? HeadNorm(name, headWidth: heads.width, epsilon: configuration.rmsNormEpsilon, in: builder) : nil
         output = Linear(
             [name + ".o_proj"], inputs: queries, outputs: [configuration.width], split: .inputs,
-            standardDeviation: configuration.initialResidualDeviation, in: builder)
+            hasBias: configuration.attentionBias == .all, standardDeviation: configuration.initialResidualDeviation,
+            in: builder)
     }
 
     func callAsFunction(_ x: Tensor, _ rows: AttentionRows, _ context: Context) throws -> Tensor {
-        let projected = context.repeated(try queryKeyValue(x, context), to: rows.count)
         let ranks = context.tensorParallel.size
         let heads = AttentionHeads(query: heads.query / ranks, keyValue: heads.keyValue / ranks, width: heads.width)
+        let normed = try queryKeyValue(x, context)
+        let projected = context.repeated(norm?(normed, heads, context) ?? normed, to: rows.count)
         let rotated = context.rotaryEmbedding(projected, rows, heads, rotary)
         return try context.recomputable {
             context.spanAttention(rotated, rows, heads, cache: rows.cache?.layers[layer])

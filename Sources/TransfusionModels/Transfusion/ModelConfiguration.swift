@@ -1,4 +1,4 @@
-import TransfusionCore
+public import TransfusionCore
 
 /// The sizes and options that define a Transfusion model.
 ///
@@ -25,9 +25,24 @@ public struct ModelConfiguration: Sendable, Equatable {
     public var endOfImage: Int32
     public var rmsNormEpsilon: Float = 1e-5
     public var ropeBase: Float = 10000
+    /// How the rotary embedding is stretched to a longer context, if it is.
+    public var ropeScaling: RotaryScaling?
+    /// Whether one table is embedding and head.
+    public var hasTiedEmbeddings = false
+    public var attentionBias = AttentionBias.none
+    /// Whether each head of queries and keys is normalised.
+    public var hasQueryKeyNorm = false
     /// Where the timestep embedding joins the patches: before the patch projection (the paper) or after it.
     public var timestepAfterProjection = false
     public var rowOptions = RowLayout.Options()
+
+    /// Which of the attention's products with weights have a bias.
+    public enum AttentionBias: String, Sendable, CaseIterable, Codable {
+        case none
+        /// Queries, keys and values, as in Qwen2.
+        case queryKeyValue = "qkv"
+        case all = "qkvo"
+    }
 
     public init(
         layers: Int, width: Int, heads: Int, feedForward: Int, vocabulary: Int, patchSize: Int, imageChannels: Int,
@@ -136,6 +151,16 @@ extension ModelConfiguration {
             rmsNormEpsilon > 0 && rmsNormEpsilon <= 1, "norm_epsilon",
             "must lie above 0 and at most at 1, not at \(rmsNormEpsilon)")
         require((2...1e9).contains(ropeBase), "rope_base", "must lie between 2 and 1e9, not at \(ropeBase)")
+        if let scaling = ropeScaling {
+            require((1...1e4).contains(scaling.factor), "rope_scaling.factor", "must lie between 1 and 10000")
+            require(
+                scaling.lowFrequencyFactor > 0 && scaling.lowFrequencyFactor < scaling.highFrequencyFactor
+                    && scaling.highFrequencyFactor <= 1e4, "rope_scaling.high_frequency_factor",
+                "must lie above the low_frequency_factor \(scaling.lowFrequencyFactor), and both above 0")
+            require(
+                (1...1 << 24).contains(scaling.originalContext), "rope_scaling.original_context",
+                "must lie between 1 and \(1 << 24), not at \(scaling.originalContext)")
+        }
         require(beginOfImage != endOfImage, "eoi", "BOI and EOI are the same token \(endOfImage)")
         return problems
     }
@@ -169,7 +194,7 @@ extension ModelConfiguration: Codable {
         case architectures
         case modelType = "model_type"
         case hiddenAct = "hidden_act"
-        case tieWordEmbeddings = "tie_word_embeddings"
+        case hasTiedEmbeddings = "tie_word_embeddings"
         case keyValueHeads = "num_key_value_heads"
         case headWidth = "head_dim"
         case layers = "num_hidden_layers"
@@ -187,6 +212,9 @@ extension ModelConfiguration: Codable {
         case endOfImage = "eoi_token_id"
         case rmsNormEpsilon = "rms_norm_eps"
         case ropeBase = "rope_theta"
+        case ropeScaling = "rope_scaling"
+        case attentionBias = "attention_bias"
+        case hasQueryKeyNorm = "qk_norm"
         case timestepAfterProjection = "timestep_after_projection"
         case rowOptions = "row_options"
     }
@@ -208,6 +236,10 @@ extension ModelConfiguration: Codable {
         ownHeadWidth = try values.decodeIfPresent(Int.self, forKey: .headWidth)
         rmsNormEpsilon = try values.decodeIfPresent(Float.self, forKey: .rmsNormEpsilon) ?? 1e-5
         ropeBase = try values.decodeIfPresent(Float.self, forKey: .ropeBase) ?? 10000
+        ropeScaling = try values.decodeIfPresent(RotaryScaling.self, forKey: .ropeScaling)
+        hasTiedEmbeddings = try values.decodeIfPresent(Bool.self, forKey: .hasTiedEmbeddings) ?? false
+        attentionBias = try values.decodeIfPresent(AttentionBias.self, forKey: .attentionBias) ?? .none
+        hasQueryKeyNorm = try values.decodeIfPresent(Bool.self, forKey: .hasQueryKeyNorm) ?? false
         timestepAfterProjection = try values.decodeIfPresent(Bool.self, forKey: .timestepAfterProjection) ?? false
         rowOptions = try values.decodeIfPresent(RowLayout.Options.self, forKey: .rowOptions) ?? RowLayout.Options()
     }
@@ -217,7 +249,7 @@ extension ModelConfiguration: Codable {
         try values.encode(["LlamaForCausalLM"], forKey: .architectures)
         try values.encode("llama", forKey: .modelType)
         try values.encode("silu", forKey: .hiddenAct)
-        try values.encode(false, forKey: .tieWordEmbeddings)
+        try values.encode(hasTiedEmbeddings, forKey: .hasTiedEmbeddings)
         try values.encode(keyValueHeads, forKey: .keyValueHeads)
         try values.encodeIfPresent(ownHeadWidth, forKey: .headWidth)
         try values.encode(layers, forKey: .layers)
@@ -235,6 +267,10 @@ extension ModelConfiguration: Codable {
         try values.encode(endOfImage, forKey: .endOfImage)
         try values.encode(rmsNormEpsilon, forKey: .rmsNormEpsilon)
         try values.encode(ropeBase, forKey: .ropeBase)
+        // What plain models do not have is left out, as other readers of a Llama's description take it for something else.
+        try values.encodeIfPresent(ropeScaling, forKey: .ropeScaling)
+        if attentionBias != .none { try values.encode(attentionBias, forKey: .attentionBias) }
+        if hasQueryKeyNorm { try values.encode(true, forKey: .hasQueryKeyNorm) }
         try values.encode(timestepAfterProjection, forKey: .timestepAfterProjection)
         try values.encode(rowOptions, forKey: .rowOptions)
     }

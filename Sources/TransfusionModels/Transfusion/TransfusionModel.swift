@@ -3,7 +3,7 @@ public import TransfusionCore
 /// One transformer that predicts the next text token and, with the same weights, the noise in image patches.
 ///
 /// ### References
-/// Zhou et al. 2024, "Transfusion" (arXiv 2408.11039); the transformer is Llama's, with untied embeddings.
+/// Zhou et al. 2024, "Transfusion" (arXiv 2408.11039); the transformer is Llama's, with the options of its family.
 public final class TransfusionModel {
     /// Which activations of a block are computed again in the backward pass instead of kept.
     public enum Recomputation: String, Sendable, CaseIterable {
@@ -25,20 +25,25 @@ public final class TransfusionModel {
         let patchEncoder: PatchEncoder
         let blocks: [TransformerBlock]
         let norm: RMSNorm
+        /// The embedding itself in a model with tied embeddings.
         let head: Parameter
         let patchDecoder: PatchDecoder
 
         init(_ configuration: ModelConfiguration, in builder: ParameterBuilder) {
             let tableShape = [configuration.vocabulary, configuration.width]
             let deviation = Parameter.Initialization.normal(standardDeviation: configuration.initialDeviation)
-            let rotary = RotaryTable(headWidth: configuration.headWidth, base: configuration.ropeBase)
-            // Unit rows, like those of the patches beside them.
+            let rotary = RotaryTable(
+                headWidth: configuration.headWidth, base: configuration.ropeBase, scaling: configuration.ropeScaling)
+            // Unit rows, like those of the patches beside them; but as a head they would give logits that are too large.
             embedding = builder.parameter(
-                "model.embed_tokens.weight", tableShape, splitAlong: 0, .normal(standardDeviation: 1))
+                "model.embed_tokens.weight", tableShape, splitAlong: 0,
+                configuration.hasTiedEmbeddings ? deviation : .normal(standardDeviation: 1))
             patchEncoder = PatchEncoder(configuration, in: builder)
             blocks = (0..<configuration.layers).map { TransformerBlock($0, configuration, rotary: rotary, in: builder) }
             norm = RMSNorm("model.norm", width: configuration.width, epsilon: configuration.rmsNormEpsilon, in: builder)
-            head = builder.parameter("lm_head.weight", tableShape, splitAlong: 0, deviation)
+            head =
+                configuration.hasTiedEmbeddings
+                ? embedding : builder.parameter("lm_head.weight", tableShape, splitAlong: 0, deviation)
             patchDecoder = PatchDecoder(configuration, in: builder)
         }
     }
@@ -186,7 +191,8 @@ public final class TransfusionModel {
         let due = layout.targets.indices.filter { layout.targets[$0] >= 0 }
         losses.text = try context.linearCrossEntropy(
             context.gather(hidden, rows: due.map { Int32($0) }), weight: layers.head,
-            targets: due.map { layout.targets[$0] }, scale: Float(weights.text))
+            targets: due.map { layout.targets[$0] }, scale: Float(weights.text),
+            completesWeight: !configuration.hasTiedEmbeddings)
         return losses
     }
 

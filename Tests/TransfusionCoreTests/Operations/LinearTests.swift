@@ -9,7 +9,7 @@ import _TestUtilities
         let context = Context.forTests(type)
         let x = context.tensor(fixture["x"]), weight = context.parameter(fixture["weight"])
         let bias = fixture.values["bias"].map(context.parameter)
-        let y = context.record { context.linear(x, [weight], bias: bias) }
+        let y = context.record { context.linear(x, [weight], biases: [bias].compactMap(\.self)) }
         #expect(y.type == type)
         #expect(relativeError(y.floats(), fixture["y"].floats) < type.tolerance)
         let gradients = try context.gradients(of: y, fixture["dy"])
@@ -47,7 +47,7 @@ import _TestUtilities
         let fixture = Fixture.one("linear", "plain"), context = Context.forTests(.bf16)
         let x = context.tensor(fixture["x"]), weight = context.parameter(fixture["weight"])
         let y = context.record {
-            context.linear(x, [weight], bias: context.parameter(fixture["bias"]), result: .f32)
+            context.linear(x, [weight], biases: [context.parameter(fixture["bias"])], result: .f32)
         }
         #expect(y.type == .f32)
         #expect(relativeError(y.floats(), fixture["y"].floats) < 1e-2)
@@ -59,7 +59,9 @@ import _TestUtilities
         let fixture = Fixture.one("linear", "plain"), context = Context.forTests()
         let weight = context.parameter(fixture["weight"]), bias = context.parameter(fixture["bias"])
         for _ in 0..<3 {
-            let y = context.record { context.linear(context.tensor(fixture["x"]), [weight], bias: bias) }
+            let y = context.record {
+                context.linear(context.tensor(fixture["x"]), [weight], biases: [bias].compactMap(\.self))
+            }
             _ = try context.gradients(of: y, fixture["dy"])
         }
         #expect(relativeError(weight.gradientFloats, fixture["dweight"].floats.map { 3 * $0 }) < 2e-6)
@@ -71,7 +73,9 @@ import _TestUtilities
         let weight = context.parameter(fixture["weight"]), bias = context.parameter(fixture["bias"])
         var ready: [ObjectIdentifier] = []
         context.parameterIsReady = { ready.append(ObjectIdentifier($0)) }
-        let y = context.record { context.linear(context.tensor(fixture["x"]), [weight], bias: bias) }
+        let y = context.record {
+            context.linear(context.tensor(fixture["x"]), [weight], biases: [bias].compactMap(\.self))
+        }
         #expect(ready.isEmpty)
         _ = try context.gradients(of: y, fixture["dy"])
         #expect(ready == [ObjectIdentifier(weight), ObjectIdentifier(bias)])

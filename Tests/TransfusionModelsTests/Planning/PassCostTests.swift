@@ -14,16 +14,32 @@ import _TestUtilities
         return model
     }()
 
+    /// With the options of the Llama family.
+    private static let llama: ModelConfiguration = {
+        var model = PassCostTests.model
+        model.keyValueHeads = 2
+        model.headWidth = 48
+        model.hasTiedEmbeddings = true
+        model.attentionBias = .all
+        model.hasQueryKeyNorm = true
+        return model
+    }()
+
     private struct Case: CustomTestStringConvertible, Sendable {
         let type: ElementType
         let recomputation: TransfusionModel.Recomputation
         let images: Int
-        var testDescription: String { "\(type.rawValue), recompute \(recomputation.rawValue), \(images) images" }
+        var isLlama = false
+        var model: ModelConfiguration { isLlama ? llama : PassCostTests.model }
+        var testDescription: String {
+            "\(type.rawValue), recompute \(recomputation.rawValue), \(images) images\(isLlama ? ", a Llama" : "")"
+        }
     }
 
     private static let cases = [ElementType.f32, .bf16].flatMap { type in
         TransfusionModel.Recomputation.allCases.flatMap { recomputation in
             [0, 3].map { Case(type: type, recomputation: recomputation, images: $0) }
+                + [Case(type: type, recomputation: recomputation, images: 3, isLlama: true)]
         }
     }
 
@@ -31,7 +47,7 @@ import _TestUtilities
         let rows = 640
         let layout = try Self.layout(rows: rows, images: example.images)
         let context = Context(pool: ThreadPool(threads: 1), type: example.type)
-        let model = TransfusionModel(Self.model, context, recomputation: example.recomputation) {
+        let model = TransfusionModel(example.model, context, recomputation: example.recomputation) {
             Tensor([$0], .f32, allocator: context.allocator)
         }
         model.parameters.initialize(seed: 1)
@@ -46,7 +62,7 @@ import _TestUtilities
         shape.type = example.type
         shape.recomputation = example.recomputation
         let cost = try TransfusionModel.cost(
-            Self.model, shape,
+            example.model, shape,
             MicroBatchSizes(sequenceLength: rows, images: example.images, targets: layout.targetCount))
         #expect(cost.peakBytes == context.allocator.peakBytes - state)
         #expect(cost.residentBytes == context.allocator.residentBytes - resident)

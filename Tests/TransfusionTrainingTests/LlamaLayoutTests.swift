@@ -1,0 +1,56 @@
+import Foundation
+import Testing
+import TransfusionConfig
+import TransfusionTelemetry
+import _TestUtilities
+
+@testable import TransfusionTraining
+
+/// What a layout could do wrong with the options of the Llama family: shared heads of keys, a table that is used twice,
+/// vectors that each rank has a part of, and vectors that all ranks have but meet in part only.
+@Suite struct LlamaLayoutTests {
+    private static let steps = 6
+    private static let options = [
+        "model.heads=12", "model.kv_heads=6", "model.head_width=8", "model.tied_embeddings=true",
+        "model.attention_bias=qkvo", "model.qk_norm=true", "model.rope_scaling.factor=4",
+        "model.rope_scaling.original_context=32",
+    ]
+    private let run: TrainingRun
+
+    init() throws {
+        run = try TrainingRun()
+    }
+
+    private func train(_ name: String, data: Int, tensor: Int, _ overrides: [String] = []) throws -> [StepRecord] {
+        try run.train(
+            name, ranks: data * tensor, lastStep: Self.steps,
+            set: Self.options + ["parallel.data=\(data)", "parallel.tensor=\(tensor)"] + overrides)
+        return try run.records(name)
+    }
+
+    @Test(.timeLimit(.minutes(5))) func everyLayoutTrainsTheSameModel() throws {
+        let reference = try train("reference", data: 1, tensor: 1)
+        #expect(reference.count == Self.steps && reference[5].loss < reference[0].loss)
+        let names = try run.tensors("reference", step: Self.steps).keys.sorted()
+        #expect(!names.contains { $0.contains("lm_head") })
+        #expect(names.contains("model.layers.1.self_attn.o_proj.bias"))
+        let ways = [
+            ["parallel.recompute=none"], ["parallel.recompute=selective"],
+            ["parallel.recompute=full", "parallel.sequence_parallel=false"],
+        ]
+        for data in [1, 2] {
+            for tensor in [1, 2, 3] {
+                for (index, way) in ways.enumerated() {
+                    let name = "\(data)x\(tensor)-\(index)"
+                    let records = try train(name, data: data, tensor: tensor, way)
+                    let losses = largestRelativeDifference(records.map(\.loss), reference.map(\.loss))
+                    #expect(losses <= 2e-5, "\(name)")
+                    let norms = largestRelativeDifference(
+                        records.map(\.gradientNorm), reference.map(\.gradientNorm))
+                    #expect(norms <= 1e-3, "\(name)")
+                    #expect(try run.tensors(name, step: Self.steps).keys.sorted() == names, "\(name)")
+                }
+            }
+        }
+    }
+}
