@@ -165,9 +165,9 @@ import _TestUtilities
             "\"num_key_value_heads\": 4", "\"num_key_value_heads\": 2",
             "k_proj.weight has the shape [32, 32], not the expected [16, 32]"
         ),
-        ("\"attention_bias\": false", "\"attention_bias\": true", "has biases"),
+        ("\"attention_bias\": false", "\"attention_bias\": true", "has no tensor model.layers.0.self_attn.k_proj.bias"),
         ("\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\"", "activation gelu"),
-        ("\"rope_type\": \"default\"", "\"rope_type\": \"llama3\"", "scales its rotary embedding (llama3)"),
+        ("\"rope_type\": \"default\"", "\"rope_type\": \"llama3\"", "scales its rotary embedding by llama3 without"),
         ("\"hidden_size\": 32", "\"hidden_size\": 40", "does not fit to [50, 32]"),
         ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3", "has no tensor model.layers.2."),
         ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1", "has the unknown tensor model.layers.1."),

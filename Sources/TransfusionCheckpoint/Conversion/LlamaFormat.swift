@@ -27,7 +27,7 @@ public struct ImageOptions: Sendable, Equatable {
     }
 }
 
-/// A Transfusion model as a Llama that other tools understand, with the rest in a file beside it.
+/// A Transfusion model as one of the Llama family that other tools understand, with the rest in a file beside it.
 ///
 /// When BOI and EOI are the last two tokens, which is where added tokens are, their rows leave the embedding and the
 /// head, so that the Llama has just the vocabulary of its text tokenizer.
@@ -35,7 +35,8 @@ enum LlamaFormat {
     static let sideFileName = "transfusion.safetensors"
     private static let addedTokens = 2
     private static let addedPrefix = "added_tokens."
-    private static let tables = ["model.embed_tokens.weight", "lm_head.weight"]
+    private static let embedding = "model.embed_tokens.weight", head = "lm_head.weight"
+    private static let tables = [embedding, head]
 
     /// The Llama and what is left for the side file.
     static func split(
@@ -66,20 +67,40 @@ enum LlamaFormat {
         if POSIXFileSystem().exists(sideFileName, in: directory) {
             let file = try SafetensorsFile(sidePath)
             let side = try sideDescription(file)
+            let llama = try withoutTiedHead(llama, side.configuration, directory)
             weights = ModelWeights(
                 side.configuration,
                 try extended(llama, at: directory, by: SafetensorsDirectory.tensors(of: file), sidePath))
             weights.contextLength = side.contextLength ?? description.contextLength
+            weights.family = side.family
         } else {
             let configuration = description.configuration(images)
             let new = newTensors(configuration, seed: images.seed)
+            let llama = try withoutTiedHead(llama, configuration, directory)
             weights = ModelWeights(configuration, try extended(llama, at: directory, by: new, directory))
             weights.contextLength = description.contextLength
+            weights.family = description.family
             weights.drawn = new.keys.map {
                 $0.hasPrefix(addedPrefix) ? "the rows of BOI and EOI in \($0.dropFirst(addedPrefix.count))" : $0
             }.sorted()
         }
         return try weights.validated(from: directory)
+    }
+
+    /// The tensors without a head that only repeats the embedding, as fine-tuned models often have.
+    /// - Throws: When it is another one: nobody can say which of both is meant.
+    private static func withoutTiedHead(
+        _ llama: [String: SourceTensor], _ configuration: ModelConfiguration, _ path: String
+    ) throws -> [String: SourceTensor] {
+        guard configuration.hasTiedEmbeddings, let head = llama[head] else { return llama }
+        guard let embedding = llama[embedding], try embedding.hasEqualBits(head) else {
+            throw CheckpointError(
+                path,
+                "has a tensor \(Self.head) that differs from \(Self.embedding), though config.json says "
+                    + "\"tie_word_embeddings\": true; remove the tensor, or set it to false if the head was trained by itself"
+            )
+        }
+        return llama.filter { $0.key != Self.head }
     }
 
     /// What a Llama lacks, as a side file would hold it.
@@ -91,7 +112,7 @@ enum LlamaFormat {
         }
         // As short as the rows of a trained Llama are, rather than those of a new model.
         let deviation = Parameter.Initialization.normal(standardDeviation: configuration.initialDeviation)
-        for name in tables {
+        for name in tables where !(configuration.hasTiedEmbeddings && name == head) {
             tensors[addedPrefix + name] = .initial(
                 addedPrefix + name, [addedTokens, configuration.width], deviation, seed: seed)
         }
@@ -120,7 +141,7 @@ enum LlamaFormat {
 
     private static func missing(_ table: String) -> String {
         "has no tensor \(table)"
-            + (table == "lm_head.weight"
+            + (table == head
                 ? "; of a Llama whose head is its embedding, config.json says \"tie_word_embeddings\": true" : "")
     }
 

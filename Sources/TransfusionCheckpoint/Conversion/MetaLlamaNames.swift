@@ -31,6 +31,9 @@ enum MetaLlamaNames {
     static func toMeta(_ tensors: [String: SourceTensor], _ configuration: ModelConfiguration) -> [String: SourceTensor]
     {
         let names = names(layers: configuration.layers)
+        var tensors = tensors
+        // Meta has both, whether they are the same or not.
+        if configuration.hasTiedEmbeddings { tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"] }
         return tensors.reduce(into: [:]) { result, entry in
             guard let name = names[entry.key] else { return }
             result[name] =

@@ -16,12 +16,16 @@ extension ModelConfiguration {
 
 extension CheckpointMetadata {
     /// The metadata of a Transfusion model's checkpoint.
-    /// - Parameter contextLength: Rows of the longest sequence that the model was trained on, when that is known.
+    /// - Parameters:
+    ///   - contextLength: Rows of the longest sequence that the model was trained on, when that is known.
+    ///   - family: What transformers calls the text part.
     public init(
-        configuration: ModelConfiguration, contextLength: Int? = nil, tokenizer: String? = nil, data: String? = nil,
+        configuration: ModelConfiguration, contextLength: Int? = nil, family: LlamaFamily = .llama,
+        tokenizer: String? = nil, data: String? = nil,
         layout: [String: Int] = [:], scalars: [String: JSONValue] = [:]
     ) throws {
-        let json = try JSONEncoder().encode(ModelDescription(configuration, contextLength: contextLength))
+        let json = try JSONEncoder().encode(
+            ModelDescription(configuration, contextLength: contextLength, family: family))
         self.init(
             model: try JSONDecoder().decode(JSONValue.self, from: json), tokenizer: tokenizer, data: data,
             layout: layout, scalars: scalars)

@@ -7,17 +7,21 @@ struct ModelDescription: Codable {
     var configuration: ModelConfiguration
     /// Rows of the longest sequence that the model was trained on, when that is known.
     var contextLength: Int?
+    /// What transformers calls the text part.
+    var family = LlamaFamily.llama
 
     /// More than any sequence has; sizes from outside are multiplied later on.
     static let contextLimit = 1 << 24
 
     private enum CodingKeys: String, CodingKey {
         case contextLength = "max_position_embeddings"
+        case family = "model_type"
     }
 
-    init(_ configuration: ModelConfiguration, contextLength: Int?) {
+    init(_ configuration: ModelConfiguration, contextLength: Int?, family: LlamaFamily) {
         self.configuration = configuration
         self.contextLength = contextLength
+        self.family = family
     }
 
     /// Reads a description and refuses one of which no model can be made.
@@ -26,6 +30,7 @@ struct ModelDescription: Codable {
         if let problem = configuration.problems().first { throw problem }
         let values = try decoder.container(keyedBy: CodingKeys.self)
         contextLength = try values.decodeIfPresent(Int.self, forKey: .contextLength)
+        family = (try values.decodeIfPresent(String.self, forKey: .family)).flatMap(LlamaFamily.init) ?? .llama
         guard (1...Self.contextLimit).contains(contextLength ?? 1) else {
             throw DecodingError.dataCorruptedError(forKey: .contextLength, in: values, debugDescription: "")
         }
@@ -35,5 +40,6 @@ struct ModelDescription: Codable {
         try configuration.encode(to: encoder)
         var values = encoder.container(keyedBy: CodingKeys.self)
         try values.encodeIfPresent(contextLength, forKey: .contextLength)
+        try values.encode(family, forKey: .family)
     }
 }

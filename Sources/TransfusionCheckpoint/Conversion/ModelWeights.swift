@@ -7,6 +7,8 @@ public struct ModelWeights: Sendable {
     public var configuration: ModelConfiguration
     /// Rows of the longest sequence that the model was trained on, when that is known.
     public var contextLength: Int?
+    /// What transformers calls the text part, as far as its options leave a choice.
+    public var family = LlamaFamily.llama
     /// The parameters under the names of this project.
     public var tensors: [String: SourceTensor]
     public var step = 0
@@ -28,7 +30,7 @@ public struct ModelWeights: Sendable {
     static let tokenizerLimit = 256 << 20
     static let optimizerPrefix = "optimizer."
 
-    var description: ModelDescription { ModelDescription(configuration, contextLength: contextLength) }
+    var description: ModelDescription { ModelDescription(configuration, contextLength: contextLength, family: family) }
 
     init(_ configuration: ModelConfiguration, _ tensors: [String: SourceTensor]) {
         self.configuration = configuration
@@ -45,6 +47,7 @@ public struct ModelWeights: Sendable {
                 SourceTensor($0, of: checkpoint)
             })
         contextLength = description.contextLength
+        family = description.family
         step = checkpoint.step
         tokenizer = checkpoint.metadata.tokenizer
         data = checkpoint.metadata.data
@@ -106,7 +109,8 @@ extension CheckpointStore {
             return ShardPiece(TensorBox(name: name, type: .f32, shape: tensor.shape), fill: tensor.read)
         }
         let metadata = try CheckpointMetadata(
-            configuration: weights.configuration, contextLength: weights.contextLength, tokenizer: weights.tokenizer,
+            configuration: weights.configuration, contextLength: weights.contextLength, family: weights.family,
+            tokenizer: weights.tokenizer,
             data: weights.data, layout: ["data": 1, "tensor": 1])
         return try save(step: step, metadata: metadata, pieces: pieces)
     }

@@ -83,6 +83,20 @@ public struct SourceTensor: Sendable {
         }
     }
 
+    /// Whether both have the same elements, bit for bit, in the same shape.
+    func hasEqualBits(_ other: SourceTensor) throws -> Bool {
+        guard type == other.type, shape == other.shape else { return false }
+        let most = 1 << 20
+        var (a, b) = ([UInt8](repeating: 0, count: most), [UInt8](repeating: 0, count: most))
+        for start in stride(from: 0, to: byteCount, by: most) {
+            let range = start..<min(start + most, byteCount)
+            try a.withUnsafeMutableBytes { try read(range, .init(rebasing: $0[..<range.count])) }
+            try b.withUnsafeMutableBytes { try other.read(range, .init(rebasing: $0[..<range.count])) }
+            guard a[..<range.count] == b[..<range.count] else { return false }
+        }
+        return true
+    }
+
     /// The same rows in another order: row `r` of the result is row `source(r)` of this tensor, which is held in
     /// memory as a whole while it is asked for.
     func permutedRows(_ source: @escaping @Sendable (Int) -> Int) -> SourceTensor {

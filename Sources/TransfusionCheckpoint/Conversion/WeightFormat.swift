@@ -7,7 +7,7 @@ public enum WeightFormat: String, Sendable, CaseIterable {
     case checkpoint
     /// One safetensors file or a directory of them, under this project's names, with `config.json`.
     case safetensors
-    /// A Hugging Face Llama directory, with a side file for what a Llama does not have.
+    /// A Hugging Face directory of a model of the Llama family, with a side file for what a Llama does not have.
     case huggingFaceLlama = "hf-llama"
     /// Meta's names and order of rows, in `consolidated.safetensors` with `params.json`, and the same side file.
     case metaLlama = "meta-llama"
@@ -74,13 +74,13 @@ extension WeightFormat {
             try files.requireReadable(description.configuration.parameterShapes.keys)
             weights = try ModelWeights(description.configuration, files.tensors).validated(from: path)
             weights.contextLength = description.contextLength
+            weights.family = description.family
             weights.passedOver = files.passedOver
         case .huggingFaceLlama:
             let description = try LlamaDescription(huggingFace: Paths.join(directory, Self.configurationName))
             let files = try SafetensorsDirectory(path)
             try files.requireReadable(description.configuration(images).parameterShapes.keys)
             var tensors = files.tensors
-            if description.hasTiedEmbeddings { tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"] }
             // A table that old versions stored and that follows from the sizes.
             tensors = tensors.filter { !$0.key.hasSuffix(".rotary_emb.inv_freq") }
             weights = try LlamaFormat.join(tensors, description, directory: directory, images: images)
@@ -154,9 +154,11 @@ extension WeightFormat {
             let (configuration, llama, rest) = LlamaFormat.split(weights)
             try SafetensorsDirectory.write(llama, to: directory, shardBytes: shardBytes)
             try LlamaFormat.writeSideFile(rest, of: weights, to: directory)
+            let path = Paths.join(directory, Self.configurationName)
+            let family = try LlamaFamily.of(configuration, preferred: weights.family, path: path)
             try fileSystem.write(
-                try LlamaDescription.huggingFace(configuration, contextLength: weights.contextLength, type: type),
-                to: Paths.join(directory, Self.configurationName))
+                try LlamaDescription.huggingFace(
+                    configuration, family, contextLength: weights.contextLength, type: type), to: path)
             for (name, contents) in try LlamaCompanions(configuration, weights).files() {
                 try fileSystem.write(contents, to: Paths.join(directory, name))
             }
