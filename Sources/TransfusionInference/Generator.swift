@@ -113,10 +113,12 @@ public final class Generator {
     /// - Parameters:
     ///   - prompt: What is there already; images in it are taken as finished.
     ///   - progress: Gets how many tokens and steps of images are done.
+    ///   - goesOn: Gets each token of text, and says whether the text goes on after it.
     /// - Returns: The new parts.
     /// - Throws: `CommandFailure` when the prompt does not fit into the context.
     public func continuation(
-        of prompt: [SequencePart], _ settings: Continuation, seed: UInt64, progress: (Int) -> Void = { _ in }
+        of prompt: [SequencePart], _ settings: Continuation, seed: UInt64, progress: (Int) -> Void = { _ in },
+        goesOn: (Int32) throws -> Bool = { _ in true }
     ) throws -> [SequencePart] {
         let imageRows = 2 + configuration.patchesPerImage
         let promptRows = prompt.reduce(1) { rows, part in
@@ -139,25 +141,38 @@ public final class Generator {
             rows = try drawImage(in: batch, isGuided: isGuided, &writer, progress)
         }
         let sampler = TokenSampler(settings.text, seed: seed)
+        var earlier = tokens(of: prompt)
         while writer.tokens < settings.text.maximumTokens, batch.room(of: 0) > 0 {
             let mayDraw = writer.images < settings.maximumImages && batch.room(of: 0) >= imageRows
             let logits = try batch.lastLogits(rows)[0]
             try requireFinite(logits)
-            let token = sampler.choose(from: logits, at: batch.count(of: 0)) {
+            let token = sampler.choose(from: logits, at: batch.count(of: 0), after: earlier) {
                 // BOS begins and EOI ends what the model does not write itself.
                 $0 != configuration.beginOfText && $0 != configuration.endOfImage
                     && (mayDraw || $0 != configuration.beginOfImage)
             }
             if token == configuration.endOfText { break }
+            earlier.insert(token)
             rows = try batch.append([(0, [token])])
             if token == configuration.beginOfImage {
                 rows = try drawImage(in: batch, isGuided: isGuided, &writer, progress)
             } else {
                 writer.add(token)
+                guard try goesOn(token) else { break }
             }
             progress(writer.work)
         }
         return writer.parts
+    }
+
+    /// The tokens that a sequence begins with, each once.
+    private func tokens(of prompt: [SequencePart]) -> Set<Int32> {
+        prompt.reduce(into: [configuration.beginOfText]) { tokens, part in
+            switch part {
+            case .text(let text): tokens.formUnion(text)
+            case .image: tokens.formUnion([configuration.beginOfImage, configuration.endOfImage])
+            }
+        }
     }
 
     /// Collects what a continuation has become.
@@ -270,7 +285,7 @@ public final class Generator {
 
     /// An estimate of what one image needs while it is drawn: its keys and values, and the activations of its patches.
     private func bytes(rowsOfSequence rows: Int, guided: Bool) -> Int {
-        let keysAndValues = 2 * rows * configuration.layers * configuration.width
+        let keysAndValues = 2 * rows * configuration.layers * configuration.keyValueHeads * configuration.headWidth
         let activations = configuration.patchesPerImage * (8 * configuration.width + 4 * configuration.feedForward)
         return (keysAndValues + activations) * context.type.byteCount * (guided ? 2 : 1)
     }

@@ -90,12 +90,24 @@ struct WritingOptions: ParsableArguments {
     @Option(help: "Consider this many of the likeliest tokens; 0 considers all.")
     var topK = TextSettings().topK
 
+    @Option(help: "Consider tokens at least so probable as this share of the likeliest one's; 0 considers all.")
+    var minP = TextSettings().minP
+
+    @Option(help: "Above 1, tokens that occur in the text already become less likely; 1 changes nothing.")
+    var repetitionPenalty = TextSettings().repetitionPenalty
+
+    @Option(name: .customLong("stop"), help: "End the text before this text; may be given several times.")
+    var stops: [String] = []
+
     var settings: TextSettings {
         var settings = TextSettings()
         settings.maximumTokens = maxTokens
         settings.temperature = temperature
         settings.topP = topP
         settings.topK = topK
+        settings.minP = minP
+        settings.repetitionPenalty = repetitionPenalty
+        settings.stops = stops
         return settings
     }
 }

@@ -1,4 +1,6 @@
 import ArgumentParser
+import Foundation
+import TransfusionConfig
 import TransfusionCore
 import TransfusionInference
 
@@ -8,6 +10,7 @@ struct TextCommand: ParsableCommand {
         discussion: """
             tf-sample text -m runs/quickstart --prompt "a plant that"
             tf-sample text -m runs/quickstart --prompts begins.txt --temperature 0.8
+            tf-sample text -m runs/quickstart --prompt "Q: why?" --stop "Q:"
             tf-sample text -m runs/quickstart --prompt "red circle" --images 2 --out story
             """)
 
@@ -50,6 +53,15 @@ struct TextCommand: ParsableCommand {
         request.beginsWithImage = imageFirst
         request.seed = model.seed
         request.output = out
-        for text in try request.run(warn: warn) { print(json ? JSONText.line(text) : text.readable) }
+        guard !json else {
+            for text in try request.run(warn: warn) { print(JSONText.line(text)) }
+            return
+        }
+        let streams = images == 0 && isatty(STDOUT_FILENO) == 1
+        let show: (String) -> Void = { StandardStream.output.write($0) }
+        var told = ""
+        let texts = try request.run(warn: warn, stream: streams ? show : nil) { told = $0.description }
+        if !streams { for text in texts { print(text.readable) } }
+        StandardStream.error.write(told + "\n")
     }
 }

@@ -54,6 +54,26 @@ struct TextRequestTests {
         #expect(try request.run()[0].parts == found[1].parts)
     }
 
+    @Test func aStopTextEndsTheContinuationAndIsNoPartOfIt() throws {
+        var request = TextRequest(model: loaded, prompts: .one("red circle"))
+        request.text.maximumTokens = 24
+        let whole = try #require(try request.run()[0].parts.first?.text)
+        let middle = whole.index(whole.startIndex, offsetBy: whole.count / 2)
+        let stop = String(whole[middle...].prefix(2))
+        request.text.stops = ["never", stop]
+        var streamed = "", work = TextRequest.Work()
+        let found = try request.run(stream: { streamed += $0 }) { work = $0 }
+        let expected = TextStream.cut(whole, before: [stop])
+        #expect(expected.count < whole.count && found[0].parts == [.init(text: expected)], "\(whole)")
+        #expect(streamed == "red circle\(expected)\n")
+        #expect((1..<24).contains(work.tokens) && work.seconds > 0)
+        // Without stop texts all of it is streamed.
+        request.text.stops = []
+        streamed = ""
+        _ = try request.run(stream: { streamed += $0 })
+        #expect(streamed == "red circle\(whole)\n")
+    }
+
     @Test func textGoesOnWhereThePromptEnds() throws {
         let tokenizer = try SentencePieceTokenizer(path: model.file("tokenizer.model"))
         let prompt = try Prompt("red circle", tokenizer)

@@ -50,6 +50,34 @@ struct TokenSamplerTests {
         #expect(seen(sampler()) == [0, 1, 2, 3, 4])
     }
 
+    @Test func tokensFarBelowTheLikeliestAreLeftOut() {
+        func seen(_ minP: Double, topP: Double = 1, temperature: Double = 1) -> Set<Int32> {
+            var settings = TextSettings()
+            (settings.minP, settings.topP, settings.temperature) = (minP, topP, temperature)
+            let sampler = TokenSampler(settings, seed: 1)
+            return Set((0..<4000).map { sampler.choose(from: logits, at: $0) { _ in true } })
+        }
+        // Shares of the likeliest one's probability: 1, 0.37, 0.14, 0.05, 0.02.
+        #expect(seen(0) == [0, 1, 2, 3, 4] && seen(0.04) == [0, 1, 2, 3])
+        #expect(seen(0.1) == [1, 2, 3] && seen(0.3) == [1, 3] && seen(1) == [3])
+        #expect(seen(0.1, topP: 0.7) == [1, 3])
+        // With a higher temperature the shares lie closer together.
+        #expect(seen(0.3, temperature: 2) == [1, 2, 3])
+    }
+
+    @Test func tokensThatOccurAlreadyAreLessLikely() {
+        func choose(_ penalty: Double, _ logits: [Float], after earlier: Set<Int32>) -> Int32 {
+            var settings = TextSettings()
+            settings.repetitionPenalty = penalty
+            return TokenSampler(settings, seed: 1).choose(from: logits, at: 0, after: earlier) { _ in true }
+        }
+        #expect(choose(1, logits, after: [3]) == 3 && choose(1.4, logits, after: [3]) == 3)
+        #expect(choose(1.6, logits, after: [3]) == 1)
+        #expect(choose(1.6, logits, after: [0, 2, 4]) == 3)
+        // What is negative is multiplied: it must not become likelier.
+        #expect(choose(2, [-1, -1.5], after: [0]) == 1 && choose(1.4, [-1, -1.5], after: [0]) == 0)
+    }
+
     @Test func dependsOnSeedAndPositionOnly() {
         let drawn = (0..<50).map { sampler(seed: 4).choose(from: logits, at: $0) { _ in true } }
         #expect(drawn == (0..<50).map { sampler(seed: 4).choose(from: logits, at: $0) { _ in true } })

@@ -1,3 +1,4 @@
+internal import Foundation
 internal import TransfusionConfig
 internal import TransfusionCore
 internal import TransfusionData
@@ -46,8 +47,31 @@ public struct TextRequest: Sendable {
         }
     }
 
-    /// - Parameter warn: Gets lines for the user, such as a damaged checkpoint that was passed over.
-    public func run(warn: (String) -> Void = { _ in }) throws -> [Continuation] {
+    /// How long the model wrote, without the time to load it.
+    public struct Work: Sendable, Equatable {
+        public var tokens = 0
+        public var seconds = 0.0
+
+        /// As in `128 tokens in 3.20 s, 40.0 tokens/s`.
+        public var description: String {
+            let rate = seconds > 0 ? Double(tokens) / seconds : 0
+            return "\(tokens) tokens in \(Self.decimal(seconds, 2)) s, \(Self.decimal(rate, 1)) tokens/s"
+        }
+
+        private static func decimal(_ value: Double, _ places: Int) -> String {
+            String(format: "%.\(places)f", value)
+        }
+    }
+
+    /// - Parameters:
+    ///   - warn: Gets lines for the user, such as a damaged checkpoint that was passed over.
+    ///   - stream: Gets the text while it is written: each prompt and its continuation, and a line end. Nil for a progress
+    ///     line instead. There can be no pictures then.
+    ///   - report: Gets how much was written, at the end.
+    public func run(
+        warn: (String) -> Void = { _ in }, stream: ((String) -> Void)? = nil, report: (Work) -> Void = { _ in }
+    ) throws -> [Continuation] {
+        precondition(stream == nil || maximumImages == 0, "pictures have no names before they are drawn")
         try check()
         let model = try LoadedModel(model, warn: warn)
         if maximumImages > 0 { try model.requirePictures() }
@@ -67,21 +91,41 @@ public struct TextRequest: Sendable {
 
         let work = text.maximumTokens + maximumImages * image.steps
         var line = ProgressLine("writing", total: prompts.count * work)
+        var done = Work()
+        let start = ContinuousClock.now
         var pictures: [(record: PictureRecord, picture: Picture)] = []
         let continuations = try prompts.enumerated().map { index, prompt in
             let seed = seed &+ UInt64(index)
+            var written = TextStream(after: prompt.tokens, stops: text.stops, decode: model.tokenizer.decode)
+            var streamed = ""
+            stream?(prompt.text)
             let parts = try model.generator.continuation(of: [.text(prompt.tokens)], settings, seed: seed) {
-                line.update(index * work + $0)
+                if stream == nil { line.update(index * work + $0) }
+            } goesOn: { token in
+                done.tokens += 1
+                if stream == nil, text.stops.isEmpty { return true }
+                let new = try written.add(token)
+                streamed += new
+                stream?(new)
+                return !written.isStopped
             }
-            let readable = try Self.readable(parts, after: prompt, model.tokenizer) { image in
+            var readable = try Self.readable(parts, after: prompt, model.tokenizer) { image in
                 let name = PictureDirectory.name(pictures.count)
                 let record = PictureRecord(file: name, prompt: prompt.text, seed: seed)
                 pictures.append((record, model.picture(image)))
                 return name
             }
+            if written.isStopped, let last = readable.last?.text {
+                readable[readable.count - 1].text = TextStream.cut(last, before: text.stops)
+            }
+            // What was held back until it was certain.
+            let rest = (readable.last?.text ?? "").unicodeScalars.dropFirst(streamed.unicodeScalars.count)
+            stream?(String(rest) + "\n")
             return Continuation(prompt: prompt.text, seed: seed, parts: readable)
         }
         line.clear()
+        done.seconds = (ContinuousClock.now - start) / .seconds(1)
+        report(done)
         try directory?.write(pictures, PictureMetadata(model: model.name, settings: image))
         return continuations
     }
