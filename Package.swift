@@ -98,7 +98,7 @@ let package = Package(
             ]),
         library(
             "TransfusionCheckpoint",
-            ["TransfusionSupport", "TransfusionCore", "TransfusionModels", "COpenSSL", "CZstd"]),
+            ["TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig", "COpenSSL", "CZstd"]),
         library(
             "TransfusionTraining",
             [
@@ -152,7 +152,10 @@ let package = Package(
         command("tf-ckpt", ["TransfusionCore", "TransfusionModels", "TransfusionCheckpoint"]),
         command(
             "tf-coord",
-            ["TransfusionCoordinator", "TransfusionCore", "TransfusionModels", "TransfusionData"]),
+            [
+                "TransfusionCoordinator", "TransfusionCore", "TransfusionModels", "TransfusionData",
+                "TransfusionCheckpoint",
+            ]),
         command(
             "tf-bench",
             [
@@ -176,7 +179,7 @@ let package = Package(
             path: "Tests/CollectivesProbe", swiftSettings: swiftSettings),
         tests("TransfusionParallel", ["TransfusionCore", "TransfusionModels", "CKernels", "CollectivesProbe"]),
         tests("TransfusionData", ["TransfusionCore", "TransfusionModels"]),
-        tests("TransfusionCheckpoint", ["TransfusionCore", "TransfusionModels"]),
+        tests("TransfusionCheckpoint", ["TransfusionCore", "TransfusionModels", "TransfusionConfig"]),
         tests(
             "TransfusionTraining",
             [

@@ -52,7 +52,8 @@ extension ConfigurationKey {
         ConfigurationKey(
             "model.initial_weights", \.model.initialWeights, .either("none", or: path),
             "A model to start from: a run, a checkpoint, a directory with safetensors, or a Llama as Hugging Face or Meta "
-                + "keep it, whose missing weights for images are drawn from the seed. With none, all weights are drawn."
+                + "keep it, whose missing weights for images are drawn from the seed. A file without preset, layers, width and heads takes "
+                + "the model's sizes and options. With none, all weights are drawn."
         ),
         ConfigurationKey(
             "model.norm_epsilon", \.model.normEpsilon, .positiveNumber(to: 1),

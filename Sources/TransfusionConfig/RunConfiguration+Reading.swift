@@ -15,8 +15,12 @@ extension RunConfiguration {
     /// - Parameters:
     ///   - path: The YAML file.
     ///   - overrides: `key=value` each, where the value is YAML; applied after the file, one after the other.
+    ///   - describe: Opens the model of `model.initial_weights` for a configuration without sizes, which then has the model's.
+    ///     With nil such a configuration is refused.
     /// - Throws: `ConfigurationError` with all problems, each with its file and line.
-    public static func load(_ path: String, overrides: [String] = []) throws(ConfigurationError) -> RunConfiguration {
+    public static func load(
+        _ path: String, overrides: [String] = [], describe: ((RunConfiguration) throws -> DescribedModel?)? = nil
+    ) throws(ConfigurationError) -> RunConfiguration {
         func refuse(_ message: String) -> ConfigurationError {
             ConfigurationError(problems: [ConfigurationProblem(nil, message, at: path)])
         }
@@ -37,21 +41,25 @@ extension RunConfiguration {
             throw refuse("is not UTF-8 text; a configuration is a YAML file")
         }
         let name = runName(ofFile: Paths.stem(of: path))
-        return try RunConfiguration(yaml: text, file: path, defaultName: name, overrides: overrides)
+        return try RunConfiguration(
+            yaml: text, file: path, defaultName: name, overrides: overrides, describe: describe)
     }
 
     /// Reads a configuration from the text of a file.
     /// - Parameters:
     ///   - file: Stands for the text in error messages.
     ///   - defaultName: The run's name unless the text gives one.
+    ///   - describe: As for `load`.
     /// - Throws: `ConfigurationError` with all problems.
     public init(
-        yaml: String, file: String = "configuration", defaultName: String = "run", overrides: [String] = []
+        yaml: String, file: String = "configuration", defaultName: String = "run", overrides: [String] = [],
+        describe: ((RunConfiguration) throws -> DescribedModel?)? = nil
     ) throws(ConfigurationError) {
         var reader = ConfigurationReader(file: file)
         reader.configuration.name = defaultName
         reader.read(yaml)
         reader.apply(overrides)
+        if reader.problems.isEmpty, let describe { reader.takeSizes(describe) }
         if reader.problems.isEmpty { reader.requireCompleteness() }
         guard reader.problems.isEmpty else { throw ConfigurationError(problems: reader.problems) }
         self = reader.configuration
@@ -111,6 +119,18 @@ private struct ConfigurationReader {
         }
     }
 
+    /// Takes what no key says of the model from the one that the run starts from, if the file names no size at all.
+    mutating func takeSizes(_ describe: (RunConfiguration) throws -> DescribedModel?) {
+        let sizes = ["model.preset", "model.layers", "model.width", "model.heads"]
+        guard keysRead.isDisjoint(with: sizes), configuration.model.initialWeights != nil else { return }
+        do {
+            guard let model = try describe(configuration) else { return }
+            configuration.model.take(model) { [keysRead] in !keysRead.contains("model." + $0) }
+        } catch {
+            problems.append(ConfigurationProblem("model.initial_weights", "\(error)", at: file))
+        }
+    }
+
     mutating func requireCompleteness() {
         for key in ConfigurationKey.all where key.defaultValue == nil && !keysRead.contains(key.path) {
             problems.append(ConfigurationProblem(key.path, "is needed: \(key.summary)", at: file))
@@ -119,7 +139,10 @@ private struct ConfigurationReader {
         for (name, size) in [("layers", model.layers), ("width", model.width), ("heads", model.heads)] where size == 0 {
             problems.append(
                 ConfigurationProblem(
-                    "model.\(name)", "is needed, because there is no model.preset (tiny, 0.16b …)", at: file))
+                    "model.\(name)",
+                    "is needed, because there is no model.preset (tiny, 0.16b …)"
+                        + (model.initialWeights == nil ? "" : ", and model.initial_weights gives all sizes or none"),
+                    at: file))
         }
         if problems.isEmpty { problems = configuration.problems().map { add(file, to: $0) } }
     }

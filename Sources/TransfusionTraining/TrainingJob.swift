@@ -1,4 +1,5 @@
 internal import Foundation
+internal import TransfusionCheckpoint
 public import TransfusionConfig
 internal import TransfusionCore
 public import TransfusionParallel
@@ -22,7 +23,7 @@ public enum TrainingJob {
     ) throws -> TrainingOutcome {
         var configuration: RunConfiguration?
         try group.agree("reading the configuration") {
-            configuration = try RunConfiguration.load(configurationFile, overrides: overrides)
+            configuration = try RunConfiguration.loadWithInitialWeights(configurationFile, overrides: overrides)
         }
         guard let configuration else { preconditionFailure("all ranks agreed on a configuration that is not there") }
         let claim = RunClaim(directory)

@@ -1,4 +1,5 @@
 import ArgumentParser
+import TransfusionCheckpoint
 import TransfusionConfig
 
 struct ConfigCommand: ParsableCommand {
@@ -19,7 +20,7 @@ struct ConfigCommand: ParsableCommand {
     var overrides: [String] = []
 
     func run() throws {
-        let configuration = try RunConfiguration.load(config, overrides: overrides)
+        let configuration = try RunConfiguration.loadWithInitialWeights(config, overrides: overrides)
         if configuration.hasDataset {
             // Standard output is the configuration and nothing else.
             StandardStream.error.write("\(configuration.data.path): \(try configuration.batchShares())\n")

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import TransfusionCheckpoint
 import TransfusionConfig
 import TransfusionCoordinator
 import TransfusionCore
@@ -93,7 +94,7 @@ struct PlanCommand: ParsableCommand {
     }
 
     func run() throws {
-        let configuration = try RunConfiguration.load(config, overrides: overrides)
+        let configuration = try RunConfiguration.loadWithInitialWeights(config, overrides: overrides)
         let data = try dataset(configuration)
         let problems = configuration.problems(imageHeight: data.image.height, imageWidth: data.image.width)
         guard problems.isEmpty else { throw ConfigurationError(problems: problems) }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import TransfusionCheckpoint
 import TransfusionConfig
 import TransfusionCoordinator
 import TransfusionData
@@ -68,7 +69,7 @@ struct RunCommand: ParsableCommand {
     }
 
     func run() throws {
-        let configuration = try RunConfiguration.load(config, overrides: overrides)
+        let configuration = try RunConfiguration.loadWithInitialWeights(config, overrides: overrides)
         try configuration.requireDataset()
         let ranks = ranks
         // Ranks asked for by number alone run here.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import TransfusionCheckpoint
 import TransfusionConfig
 import TransfusionCoordinator
 
@@ -31,7 +32,7 @@ struct SubmitCommand: ParsableCommand {
     }
 
     func run() throws {
-        let configuration = try RunConfiguration.load(config, overrides: overrides)
+        let configuration = try RunConfiguration.loadWithInitialWeights(config, overrides: overrides)
         try configuration.requireDataset()
         let submission = RunSubmission(
             configuration: configuration.resolved, workingDirectory: FileManager.default.currentDirectoryPath,
