@@ -20,7 +20,7 @@ packages=(
     # The coordinator's list of runs
     libsqlite3-dev
     # Tokens, pictures and text in pictures
-    libsentencepiece-dev libpng-dev libjpeg62-turbo-dev libwebp-dev libfreetype-dev fonts-dejavu-core
+    libsentencepiece-dev libpng-dev libjpeg-dev libwebp-dev libfreetype-dev fonts-dejavu-core
     # The quickstart's data: emoji pictures, their names, and definitions of words
     fonts-noto-color-emoji unicode-data wordnet-base
     # The coordinator: ranks on other hosts, and the stacks of ranks that hang
