@@ -230,6 +230,14 @@ extension ConfigurationKey {
             "samples.cfg_scale", \.samples.guidanceScale, .number(0...100), mayChange: true,
             "Strength of classifier-free guidance; 1 is none."),
         ConfigurationKey(
+            "evaluation.every_steps", \.evaluation.everySteps, .either("off", or: .integer(1...1_000_000_000)),
+            mayChange: true,
+            "Steps between measurements of the losses on the split 'validation' of the data; measured after the last step too."
+        ),
+        ConfigurationKey(
+            "evaluation.sequences", \.evaluation.sequences, .integer(1...65536), mayChange: true,
+            "How many sequences of that split are measured: always the same ones, with the same noise."),
+        ConfigurationKey(
             "telemetry.log_every_steps", \.telemetry.logEverySteps, .integer(1...1_000_000), mayChange: true,
             "Steps between lines in the log and in metrics.jsonl."),
         ConfigurationKey(
@@ -249,7 +257,8 @@ extension ConfigurationKey {
             "Seconds in which no rank finishes a step, after which the ranks count as hanging."),
         ConfigurationKey(
             "supervision.save_timeout", \.supervision.saveTimeout, .number(1...1e6), mayChange: true,
-            "Seconds for a checkpoint, for drawing samples, and from a request to stop until all ranks have left."),
+            "Seconds for a checkpoint, for drawing samples, for validation, and from a request to stop until all ranks have left."
+        ),
         ConfigurationKey(
             "supervision.kill_timeout", \.supervision.killTimeout, .number(1...1e6), mayChange: true,
             "Seconds in which the processes of a failed launch must be gone, after which tf-coord gives up."),

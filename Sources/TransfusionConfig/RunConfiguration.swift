@@ -19,6 +19,7 @@ public struct RunConfiguration: Sendable, Equatable {
     public var precision = Precision.automatic
     public var checkpoint = Checkpoint()
     public var samples = Samples()
+    public var evaluation = Evaluation()
     public var telemetry = Telemetry()
     public var supervision = Supervision()
 
@@ -181,6 +182,13 @@ public struct RunConfiguration: Sendable, Equatable {
         public var guidanceScale = 3.0
     }
 
+    /// Losses on data that is not trained on.
+    public struct Evaluation: Sendable, Equatable {
+        /// nil measures none.
+        public var everySteps: Int?
+        public var sequences = 64
+    }
+
     public struct Telemetry: Sendable, Equatable {
         public var logEverySteps = 1
         public var tensorBoard = true
@@ -194,7 +202,7 @@ public struct RunConfiguration: Sendable, Equatable {
         public var heartbeatTimeout = 10.0
         /// Without any rank finishing a step.
         public var stepTimeout = 600.0
-        /// For a checkpoint, for drawing samples, and from a request to stop until the end.
+        /// For a checkpoint, for drawing samples, for validation, and from a request to stop until the end.
         public var saveTimeout = 600.0
         /// From the kill of a launch until none of its processes is left.
         public var killTimeout = 120.0

@@ -11,6 +11,7 @@ public enum Phase: String, Sendable, CaseIterable, Codable {
     case wait
     case checkpoint
     case sampling
+    case validation
     case finished
 }
 

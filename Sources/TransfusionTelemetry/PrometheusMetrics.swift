@@ -4,6 +4,7 @@ public import TransfusionSupport
 /// What a run tells Prometheus, as text for the textfile collector of its node exporter.
 public struct PrometheusMetrics: Sendable {
     private var latest: StepRecord?
+    private var validation: StepRecord.Validation?
     /// Steps that took at most so many seconds; the last counts all.
     private var stepCounts = [Int](repeating: 0, count: bounds.count + 1)
     private var stepSeconds = 0.0
@@ -15,6 +16,7 @@ public struct PrometheusMetrics: Sendable {
 
     public mutating func observe(_ record: StepRecord) {
         latest = record
+        validation = record.validation ?? validation
         stepSeconds += record.stepSeconds
         stepCounts[Self.bounds.firstIndex { record.stepSeconds <= $0 } ?? Self.bounds.count] += 1
     }
@@ -40,6 +42,12 @@ public struct PrometheusMetrics: Sendable {
                 "train_loss", "gauge", "Mean losses of the last logged steps.",
                 record.losses.sorted { $0.key < $1.key }.map { (["modality": $0.key], $0.value) }
                     + [(["modality": "total"], record.loss)])
+            if let validation {
+                text.family(
+                    "validation_loss", "gauge", "Mean losses on data that is not trained on, when last measured.",
+                    validation.losses.sorted { $0.key < $1.key }.map { (["modality": $0.key], $0.value) }
+                        + [(["modality": "total"], validation.loss)])
+            }
             text.family("train_grad_norm", "gauge", "Gradient norm before clipping.", record.gradientNorm)
             text.family("train_learning_rate", "gauge", "Learning rate.", record.learningRate)
             text.family(

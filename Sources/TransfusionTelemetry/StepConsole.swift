@@ -24,6 +24,10 @@ public struct StepConsole: Sendable {
             "lr " + String(format: "%.1e", record.learningRate).replacing("e-0", with: "e-"),
             "tok/s " + count(record.tokensPerSecond),
         ]
+        if let validation = record.validation {
+            let parts = parts(validation.losses).map { " (\($0))" } ?? ""
+            line.insert("val \(significant(validation.loss))" + parts, at: 2)
+        }
         if let previous = latest, record.step > previous.step, record.stepSeconds > 0 {
             let images = Double(record.images - previous.images) / Double(record.step - previous.step)
             line.append("img/s " + count(images / record.stepSeconds))

@@ -14,6 +14,8 @@ public struct StepRecord: Sendable, Equatable {
     public var loss: Double
     /// The parts of the loss, by the names that the task gives them.
     public var losses: [String: Double]
+    /// The same on data that is not trained on; nil where that was not measured.
+    public var validation: Validation?
     /// Before clipping; the mean of these steps.
     public var gradientNorm: Double
     public var learningRate: Double
@@ -40,7 +42,7 @@ public struct StepRecord: Sendable, Equatable {
         learningRate: Double, stepSeconds: Double, tokensPerSecond: Double, modelFLOPsUtilization: Double?,
         othersShare: Double? = nil, dataSeconds: Double, communicationSeconds: Double, waitSeconds: Double,
         memoryBytes: Int,
-        textToImageRatio: Double = .nan, padding: Double = .nan
+        textToImageRatio: Double = .nan, padding: Double = .nan, validation: Validation? = nil
     ) {
         self.step = step
         self.tokens = tokens
@@ -59,6 +61,18 @@ public struct StepRecord: Sendable, Equatable {
         self.memoryBytes = memoryBytes
         self.textToImageRatio = textToImageRatio
         self.padding = padding
+        self.validation = validation
+    }
+
+    /// Losses after the step on data that is not trained on.
+    public struct Validation: Sendable, Equatable {
+        public var loss: Double
+        public var losses: [String: Double]
+
+        public init(loss: Double, losses: [String: Double]) {
+            self.loss = loss
+            self.losses = losses
+        }
     }
 }
 
@@ -90,12 +104,15 @@ extension StepRecord: Decodable {
 
     /// Before the name of a part of the loss.
     private static let partPrefix = "loss_"
+    private static let validationName = "validation_loss"
 
     /// The record as one line of JSON, without the newline. Numbers have the fewest digits that read back as the same
     /// bits; those that are not finite, which JSON lacks, become null.
     public var json: String {
         func number(_ value: Double?) -> String { value.flatMap { $0.isFinite ? $0.description : nil } ?? "null" }
-        let parts = losses.sorted { $0.key < $1.key }.map { (Self.partPrefix + $0.key, number($0.value)) }
+        func parts(_ losses: [String: Double], _ prefix: String) -> [(String, String)] {
+            losses.sorted { $0.key < $1.key }.map { (prefix + $0.key, number($0.value)) }
+        }
         let before: [(CodingKeys, String)] = [
             (.step, "\(step)"), (.tokens, "\(tokens)"), (.images, "\(images)"), (.loss, number(loss)),
         ]
@@ -108,7 +125,12 @@ extension StepRecord: Decodable {
             (.waitSeconds, number(waitSeconds)), (.memoryBytes, "\(memoryBytes)"),
             (.textToImageRatio, number(textToImageRatio)), (.padding, number(padding)),
         ]
-        let fields = before.map { ($0.0.rawValue, $0.1) } + parts + after.map { ($0.0.rawValue, $0.1) }
+        var fields = before.map { ($0.0.rawValue, $0.1) } + parts(losses, Self.partPrefix)
+        fields += after.map { ($0.0.rawValue, $0.1) }
+        if let validation {
+            fields.append((Self.validationName, number(validation.loss)))
+            fields += parts(validation.losses, Self.validationName + "_")
+        }
         return "{" + fields.map { "\"\($0.0)\":\($0.1)" }.joined(separator: ",") + "}"
     }
 
@@ -125,21 +147,28 @@ extension StepRecord: Decodable {
             try values.decodeIfPresent(Double.self, forKey: key) ?? .nan
         }
         let fields = try decoder.container(keyedBy: FieldName.self)
-        var losses: [String: Double] = [:]
-        for field in fields.allKeys where field.stringValue.hasPrefix(Self.partPrefix) {
-            let name = String(field.stringValue.dropFirst(Self.partPrefix.count))
-            losses[name] = try fields.decode(Double?.self, forKey: field) ?? .nan
+        func parts(_ prefix: String) throws -> [String: Double] {
+            let found = try fields.allKeys.filter { $0.stringValue.hasPrefix(prefix) }.map {
+                (String($0.stringValue.dropFirst(prefix.count)), try fields.decode(Double?.self, forKey: $0) ?? .nan)
+            }
+            return Dictionary(found) { $1 }
         }
+        let validationName = FieldName(stringValue: Self.validationName)
         self.init(
             step: try values.decode(Int.self, forKey: .step), tokens: try values.decode(Int.self, forKey: .tokens),
             images: try values.decode(Int.self, forKey: .images), loss: try number(.loss),
-            losses: losses, gradientNorm: try number(.gradientNorm), learningRate: try number(.learningRate),
+            losses: try parts(Self.partPrefix), gradientNorm: try number(.gradientNorm),
+            learningRate: try number(.learningRate),
             stepSeconds: try number(.stepSeconds), tokensPerSecond: try number(.tokensPerSecond),
             modelFLOPsUtilization: try values.decode(Double?.self, forKey: .modelFLOPsUtilization),
             othersShare: try values.decodeIfPresent(Double.self, forKey: .othersShare),
             dataSeconds: try number(.dataSeconds),
             communicationSeconds: try number(.communicationSeconds), waitSeconds: try number(.waitSeconds),
             memoryBytes: try values.decode(Int.self, forKey: .memoryBytes),
-            textToImageRatio: try laterNumber(.textToImageRatio), padding: try laterNumber(.padding))
+            textToImageRatio: try laterNumber(.textToImageRatio), padding: try laterNumber(.padding),
+            validation: fields.contains(validationName)
+                ? Validation(
+                    loss: try fields.decode(Double?.self, forKey: validationName) ?? .nan,
+                    losses: try parts(Self.validationName + "_")) : nil)
     }
 }

@@ -65,7 +65,14 @@ extension StepRecord {
                 ("perf/memory_bytes", Double(memoryBytes)), ("time/step", stepSeconds), ("time/data", dataSeconds),
                 ("time/comm", communicationSeconds), ("time/wait", waitSeconds),
             ]
-        return values.compactMap { entry in entry.value.map { (entry.tag, Float($0)) } }
+        var scalars = values.compactMap { entry in entry.value.map { (tag: entry.tag, value: Float($0)) } }
+        if let validation {
+            scalars.append((tag: "eval/total", value: Float(validation.loss)))
+            for (name, loss) in validation.losses.sorted(by: { $0.key < $1.key }) {
+                scalars.append((tag: "eval/\(name)", value: Float(loss)))
+            }
+        }
+        return scalars
     }
 }
 

@@ -52,19 +52,25 @@ final class StepReporter {
 
     /// Reports a step that is done; all ranks call it. Records cover the steps since the record before, which the state then
     /// begins to count anew.
-    /// - Parameter keeping: Whether rank 0 may write them: not when the run's directory is another's.
+    /// - Parameters:
+    ///   - validation: Losses on other data, which are recorded at once.
+    ///   - keeping: Whether rank 0 may write them: not when the run's directory is another's.
     func report(
-        _ summary: StepSummary, _ state: TrainingState, _ utilization: Utilization, keeping: Bool
+        _ summary: StepSummary, _ state: TrainingState, _ utilization: Utilization, validation: [NamedSum]?,
+        keeping: Bool
     ) throws {
         stepsSinceReport += 1
         countsSinceReport.add(summary.counts)
         operationsSinceReport += summary.operations
         let isLast = summary.step + 1 == configuration.schedule.steps
-        guard (summary.step + 1) % configuration.telemetry.logEverySteps == 0 || isLast else { return }
-        let interval = (.now - lastReport) / .seconds(1), logged = state.logged
+        guard (summary.step + 1) % configuration.telemetry.logEverySteps == 0 || isLast || validation != nil
+        else { return }
+        // Measuring is no part of a step.
+        let times = timer.takeSeconds(), logged = state.logged
+        let interval = (.now - lastReport) / .seconds(1) - (times[.validation] ?? 0)
         let seconds = interval / Double(stepsSinceReport)
         let counts = countsSinceReport
-        let spent = timer.takeSeconds().mapValues { $0 / Double(stepsSinceReport) }
+        let spent = times.mapValues { $0 / Double(stepsSinceReport) }
         let processors = try utilization.take(rate: operationsSinceReport / interval, seconds: interval)
         let record = StepRecord(
             step: summary.step + 1, tokens: state.tokens, images: state.images,
@@ -76,8 +82,9 @@ final class StepReporter {
             waitSeconds: spent[.wait] ?? 0, memoryBytes: ProcessMemory.residentBytes,
             textToImageRatio: counts.patches > 0
                 ? Double(counts.tokens - counts.patches) / Double(counts.patches) : .nan,
-            padding: counts.rows > 0 ? 1 - Double(counts.tokens) / Double(counts.rows) : .nan)
-        // Measuring is no part of a step.
+            padding: counts.rows > 0 ? 1 - Double(counts.tokens) / Double(counts.rows) : .nan,
+            validation: validation.map { StepRecord.Validation(loss: $0.loss, losses: $0.means) })
+        // Nor is asking for the processors' use.
         _ = timer.takeSeconds()
         lastReport = .now
         state.logged = LoggedInterval()

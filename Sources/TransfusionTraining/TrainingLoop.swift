@@ -93,7 +93,8 @@ final class TrainingLoop<Task: RunTask> {
         while state.step < lastStep {
             let step = try trainOneStep()
             let isInPlace = group.rank != 0 || claim.isInPlace
-            try reporter.report(step, state, setup.utilization, keeping: isInPlace)
+            let validation = try timer.measure(.validation) { try validateIfDue() }
+            try reporter.report(step, state, setup.utilization, validation: validation, keeping: isInPlace)
             try timer.measure(.sampling) { try drawSamplesIfDue(keeping: isInPlace) }
             let isAskedToStop = try group.any(
                 StopSignal.isRequested || !isInPlace || !claim.isHeld, site: "stop request")
@@ -116,6 +117,14 @@ final class TrainingLoop<Task: RunTask> {
         let step = try steps.train()
         step.counts.warnings.forEach { reporter.log("warning: \($0)") }
         return step
+    }
+
+    /// The losses on data that is not trained on, when the configuration wants them after this step.
+    private func validateIfDue() throws -> [NamedSum]? {
+        guard let every = configuration.evaluation.everySteps,
+            state.step % every == 0 || state.step == configuration.schedule.steps
+        else { return nil }
+        return try setup.validation?.measure()
     }
 
     /// Continues from a checkpoint, or begins with initial weights.

@@ -10,6 +10,8 @@ struct TrainingSetup<Task: RunTask> {
     let resources: TrainingResources
     let task: Task
     let state: TrainingState
+    /// nil when the configuration wants none.
+    let validation: Validation<Task>?
     let utilization: Utilization
     /// What this rank holds in memory once it has done a step and a checkpoint; nil when that is not known.
     let memory: MemoryPlan?
@@ -21,6 +23,10 @@ struct TrainingSetup<Task: RunTask> {
         self.resources = resources
         self.task = task
         state = TrainingState(task.players, resources, order: ReductionOrder(configuration.parallel.reduction))
+        let heldOut = try task.heldOutBatches()
+        validation = heldOut.map {
+            Validation(task, $0, resources, microSequences: configuration.batch.microSequences)
+        }
         utilization = try Utilization(resources.group, resources.context)
         // All of the state has been written by now; what else is resident is the program.
         let stateBytes = state.weightBytes + state.gradientBytes + state.optimizerBytes

@@ -81,6 +81,7 @@ struct RunConfigurationTests {
               asynchronous: false, when_busy: skip, wait_to_save: 5, encryption_key_file: /keys/run}
             samples: {every_steps: 10, prompts: ["owl", "a \\"red\\"\\theart 🦉\\n", "yes", "3"], diffusion_steps: 7,
               cfg_scale: 2}
+            evaluation: {every_steps: 25, sequences: 12}
             telemetry: {log_every_steps: 5, tensorboard: false}
             supervision: {start_timeout: 60, heartbeat_timeout: 5, step_timeout: 30.5, save_timeout: 90, kill_timeout: 45,
               restarts: 0, backoff: 0, straggler_ratio: 2, loss_spike: off, free_disk: 20}

@@ -52,6 +52,21 @@ import _TestUtilities
         #expect(series.columns.mfu[0].isNaN && series.columns.mfu[1...].allSatisfy { $0 == 0.5 })
     }
 
+    @Test func partsAndMeasurementsStandWhereTheyAre() {
+        var series = MetricsSeries()
+        for step in 1...4 {
+            var record = record(step, loss: 1)
+            record.losses = step > 2 ? ["text": Double(step), "late": 1] : ["text": Double(step)]
+            if step == 3 { record.validation = StepRecord.Validation(loss: 7, losses: ["text": 6]) }
+            series.add(record)
+        }
+        let columns = series.columns
+        #expect(columns.losses["text"] == [1, 2, 3, 4] && columns.losses.keys.sorted() == ["late", "text"])
+        #expect(columns.losses["late"]?.map(\.isNaN) == [true, true, false, false])
+        #expect(columns.validationLoss.map(\.isNaN) == [true, true, false, true] && columns.validationLoss[2] == 7)
+        #expect(columns.validationLosses["text"]?[2] == 6)
+    }
+
     @Test func aLogLongerThanAPieceIsReadWhole() throws {
         let directory = try TemporaryDirectory(), path = directory.file("metrics.jsonl")
         let text = (1...10_000).map { record($0, loss: 1).json + "\n" }.joined()

@@ -80,6 +80,25 @@ struct MetricsLogTests {
         for name in parts.keys { #expect(metrics.text.contains("transfusion_train_loss{modality=\"\(name)\"} ")) }
     }
 
+    @Test func whatIsMeasuredOnOtherDataHasNamesOfItsOwn() throws {
+        var written = record(1)
+        #expect(!written.json.contains("validation") && StepRecord(json: Data(written.json.utf8))?.validation == nil)
+        written.validation = StepRecord.Validation(loss: 2.5, losses: ["text": 2, "image": 0.1])
+        #expect(
+            written.json.hasSuffix(
+                ",\"validation_loss\":2.5,\"validation_loss_image\":0.1,\"validation_loss_text\":2.0}"))
+        #expect(StepRecord(json: Data(written.json.utf8)) == written)
+        let tags = written.scalars.filter { $0.tag.hasPrefix("eval/") }.sorted { $0.tag < $1.tag }
+        #expect(tags.map(\.tag) == ["eval/image", "eval/text", "eval/total"] && tags.map(\.value) == [0.1, 2, 2.5])
+        var metrics = PrometheusMetrics(), console = StepConsole(totalSteps: 10)
+        metrics.observe(written)
+        // Later records say nothing of it, and the last value stays.
+        metrics.observe(record(2))
+        #expect(metrics.text.contains("transfusion_validation_loss{modality=\"total\"} 2.5\n"))
+        #expect(console.line(written).contains(") val 2.50 (image 0.1 text 2.00) gnorm"))
+        #expect(!console.line(record(2)).contains("val "))
+    }
+
     @Test func goingOnRemovesTheStepsThatAreDoneAgain() throws {
         do {
             let log = try MetricsLog(path, continuingAfter: 0)

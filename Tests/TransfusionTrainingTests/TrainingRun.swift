@@ -14,8 +14,9 @@ struct TrainingRun {
     let dataset: SmallDataset
     let directory: TemporaryDirectory
 
-    init(channels: Int = 3, hasBrokenPicture: Bool = false) throws {
-        dataset = try SmallDataset(channels: channels, hasBrokenPicture: hasBrokenPicture)
+    init(channels: Int = 3, hasBrokenPicture: Bool = false, hasValidation: Bool = false) throws {
+        dataset = try SmallDataset(
+            channels: channels, hasBrokenPicture: hasBrokenPicture, hasValidation: hasValidation)
         directory = try TemporaryDirectory()
     }
 

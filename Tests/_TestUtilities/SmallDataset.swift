@@ -9,15 +9,19 @@ public struct SmallDataset {
     ///   - channels: Of the pictures; other than 3 for latents.
     ///   - shift: Changes every picture, and so the digest of the set.
     ///   - hasBrokenPicture: Makes one number of one picture no number.
-    public init(channels: Int = 3, shift: Int = 0, hasBrokenPicture: Bool = false) throws {
+    ///   - hasValidation: Adds other pictures and texts as the split "validation".
+    public init(channels: Int = 3, shift: Int = 0, hasBrokenPicture: Bool = false, hasValidation: Bool = false) throws {
         directory = try TemporaryDirectory()
         let tokenizer = try SentencePieceTokenizer(path: Fixtures.path("tokenizer/small.model"))
         let writer = try DatasetWriter(
             try UnfinishedDirectory(path), image: .init(channels: channels, height: 8, width: 8, element: .f32),
             tokenizer: tokenizer,
             description: "made by a test")
-        writer.beginSplit("train")
-        for index in 0..<24 {
+        func add(pictures: Range<Int>, texts: Range<Int>) throws {
+            for index in pictures { try addPicture(index) }
+            for index in texts { try writer.addDocument("text \(index) is the quality of being white") }
+        }
+        func addPicture(_ index: Int) throws {
             var pixels = (0..<channels * 64).map {
                 Float(($0 / 64 * 90 + index * 37 + $0 % 64 + shift) % 256) / 128 - 1
             }
@@ -26,7 +30,12 @@ public struct SmallDataset {
             let image = try writer.add(image: bytes)
             try writer.addPair(key: "picture \(index)", caption: "red circle \(index)", image: image)
         }
-        for index in 0..<40 { try writer.addDocument("text \(index) is the quality of being white") }
+        writer.beginSplit("train")
+        try add(pictures: 0..<24, texts: 0..<40)
+        if hasValidation {
+            writer.beginSplit("validation")
+            try add(pictures: 24..<33, texts: 40..<52)
+        }
         _ = try writer.finish()
     }
 }

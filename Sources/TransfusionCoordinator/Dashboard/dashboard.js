@@ -307,29 +307,37 @@ function showMetrics(metrics, status) {
   const number = (value) => typeof value === "number" ? value : NaN;
   const plain = (value) => Number.isFinite(value) ? figure(value) : String(value);
   const percent = (value) => share(value);
+  // Between two measurements, the last one.
+  const held = (values) => { let last = NaN; return values.map((value) => last = Number.isFinite(value) ? value : last); };
+  const loss = (colour, values, validation) => {
+    const validated = held((validation ?? []).map(number));
+    const other = colour === "blue" ? "amber" : "blue";
+    const trained = { name: validated.some(Number.isFinite) ? "training" : "", colour, format: plain, values };
+    return trained.name ? [trained, { name: "validation", colour: other, format: plain, values: validated }] : [trained];
+  };
+  const one = (colour, format, values) => [{ name: "", colour, format, values }];
   // The parts of a loss differ too much in size for one axis.
-  const parts = Object.keys(metrics.losses).sort();
   const columns = [
-    { title: "Loss", logarithmic: true, colour: "blue", format: plain, values: metrics.loss },
-    ...parts.map((part, index) => ({
-      title: `Loss: ${part}`, logarithmic: true, colour: ["amber", "teal", "violet"][index % 3], format: plain, values: metrics.losses[part],
+    { title: "Loss", logarithmic: true, series: loss("blue", metrics.loss, metrics.validation_loss) },
+    ...Object.keys(metrics.losses).sort().map((part, index) => ({
+      title: `Loss: ${part}`, logarithmic: true,
+      series: loss(["amber", "teal", "violet"][index % 3], metrics.losses[part], metrics.validation_losses[part]),
     })),
-    { title: "Gradient norm", logarithmic: true, colour: "violet", format: plain, values: metrics.gradient_norm },
-    { title: "Learning rate", fromZero: true, colour: "blue", format: (v) => v.toExponential(2), values: metrics.learning_rate },
-    { title: "Tokens/s", fromZero: true, colour: "teal", format: count, values: metrics.tokens_per_second },
-    { title: "MFU", fromZero: true, colour: "amber", format: percent, values: metrics.mfu },
+    { title: "Gradient norm", logarithmic: true, series: one("violet", plain, metrics.gradient_norm) },
+    { title: "Learning rate", fromZero: true, series: one("blue", (v) => v.toExponential(2), metrics.learning_rate) },
+    { title: "Tokens/s", fromZero: true, series: one("teal", count, metrics.tokens_per_second) },
+    { title: "MFU", fromZero: true, series: one("amber", percent, metrics.mfu) },
   ];
-  const titles = columns.map((column) => column.title).join();
-  if (page.charts?.titles !== titles) {
+  const shape = columns.map((column) => column.title + column.series.length).join();
+  if (page.charts?.shape !== shape) {
     // Which parts there are is known from the first record on.
     LineChart.removeAll();
-    page.charts = columns.map(({ title, logarithmic, fromZero, colour, format }) => new LineChart($("charts"), {
-      title, logarithmic, fromZero, series: [{ name: "", colour, format }],
-    }));
-    page.charts.titles = titles;
+    page.charts = columns.map((column) => new LineChart($("charts"), column));
+    page.charts.shape = shape;
   }
   const marks = status.restarts.map((restart) => restart.step);
-  columns.forEach((column, index) => page.charts[index].update(metrics.step, [column.values.map(number)], marks));
+  columns.forEach((column, index) =>
+    page.charts[index].update(metrics.step, column.series.map((series) => series.values.map(number)), marks));
   $("resolution").textContent =
     (metrics.records_per_point > 1 ? `a point for ${metrics.records_per_point} records` : "") +
     (marks.length ? " · dashed: restarts" : "");

@@ -30,15 +30,27 @@ struct MetricsSeries {
         func mean(_ value: KeyPath<Point, Double>) -> [Float] {
             all.map { Float($0[keyPath: value] / Double($0.records)) }
         }
-        let parts = Set(all.flatMap(\.losses.keys))
-        let losses = parts.map { part in
-            (part, all.map { $0.losses[part].map { Float($0.sum / Double($0.records)) } ?? .nan })
+        func parts(_ value: KeyPath<Point, [String: Sum]>) -> [String: [Float]] {
+            let names = Set(all.flatMap { $0[keyPath: value].keys })
+            let columns = names.map { name in (name, all.map { $0[keyPath: value][name]?.mean ?? .nan }) }
+            return Dictionary(uniqueKeysWithValues: columns)
         }
         return MetricsColumns(
             recordsPerPoint: stride, step: all.map(\.step), loss: mean(\.loss),
-            losses: Dictionary(uniqueKeysWithValues: losses), gradientNorm: all.map { Float($0.gradientNorm) },
+            losses: parts(\.losses), validationLoss: all.map { $0.validationLoss?.mean ?? .nan },
+            validationLosses: parts(\.validationLosses), gradientNorm: all.map { Float($0.gradientNorm) },
             learningRate: mean(\.learningRate), tokensPerSecond: mean(\.tokensPerSecond),
             mfu: all.map { $0.recordsWithMFU > 0 ? Float($0.mfu / Double($0.recordsWithMFU)) : .nan })
+    }
+
+    /// Of those records that have the number.
+    private struct Sum {
+        var sum: Double
+        var records = 1
+
+        var mean: Float { Float(sum / Double(records)) }
+
+        static func + (a: Sum, b: Sum) -> Sum { Sum(sum: a.sum + b.sum, records: a.records + b.records) }
     }
 
     private struct Point {
@@ -47,8 +59,9 @@ struct MetricsSeries {
         var step: Int
         // Sums over the records, but for the norm: of that the largest matters.
         var loss: Double
-        /// Each with the number of records that have it.
-        var losses: [String: (sum: Double, records: Int)]
+        var losses: [String: Sum]
+        var validationLoss: Sum?
+        var validationLosses: [String: Sum]
         var gradientNorm: Double
         var learningRate: Double
         var tokensPerSecond: Double
@@ -59,7 +72,9 @@ struct MetricsSeries {
         init(_ record: StepRecord) {
             step = record.step
             loss = record.loss
-            losses = record.losses.mapValues { ($0, 1) }
+            losses = record.losses.mapValues { Sum(sum: $0) }
+            validationLoss = record.validation.map { Sum(sum: $0.loss) }
+            validationLosses = record.validation?.losses.mapValues { Sum(sum: $0) } ?? [:]
             gradientNorm = record.gradientNorm
             learningRate = record.learningRate
             tokensPerSecond = record.tokensPerSecond
@@ -71,7 +86,11 @@ struct MetricsSeries {
             var sum = b
             sum.records += a.records
             sum.loss += a.loss
-            sum.losses.merge(a.losses) { ($0.sum + $1.sum, $0.records + $1.records) }
+            sum.losses.merge(a.losses, uniquingKeysWith: +)
+            if let earlier = a.validationLoss {
+                sum.validationLoss = sum.validationLoss.map { earlier + $0 } ?? earlier
+            }
+            sum.validationLosses.merge(a.validationLosses, uniquingKeysWith: +)
             sum.gradientNorm =
                 a.gradientNorm.isNaN || b.gradientNorm.isNaN ? .nan : max(a.gradientNorm, b.gradientNorm)
             sum.learningRate += a.learningRate
@@ -91,6 +110,9 @@ public struct MetricsColumns: Codable, Sendable, Equatable {
     public var loss: [Float]
     /// The parts of the loss; NaN where no record has the part.
     public var losses: [String: [Float]]
+    /// On data that is not trained on; NaN where it was not measured.
+    public var validationLoss: [Float]
+    public var validationLosses: [String: [Float]]
     public var gradientNorm: [Float]
     public var learningRate: [Float]
     public var tokensPerSecond: [Float]

@@ -209,6 +209,6 @@ public struct FailureDetector: Sendable {
 }
 
 extension Phase {
-    /// Whether the time of a step bounds it; saving and drawing have a bound of their own.
-    fileprivate var isWithinStep: Bool { self != .checkpoint && self != .sampling }
+    /// Whether the time of a step bounds it; saving, drawing and validation have a bound of their own.
+    fileprivate var isWithinStep: Bool { self != .checkpoint && self != .sampling && self != .validation }
 }

@@ -24,6 +24,7 @@ public struct Philox: Sendable {
         case rowDealing = 12
         case rowOrder = 13
         case resampling = 14
+        case validationNoise = 15
     }
 
     private let key: UInt64

@@ -47,6 +47,9 @@ protocol RunTask: TrainingTask {
     /// - Parameter isOfRun: Whether it is one of the run's own.
     func check(_ checkpoint: Checkpoint, isOfRun: Bool) throws
 
+    /// What `evaluation.every_steps` measures; nil when the configuration wants nothing measured.
+    func heldOutBatches() throws -> HeldOutBatches<Batch>?
+
     /// What a rank holds in memory once it has done a step and a checkpoint; nil when that is not known.
     /// - Parameters:
     ///   - programBytes: What the program itself takes.
@@ -63,6 +66,7 @@ protocol RunTask: TrainingTask {
 extension RunTask {
     var initialWeights: String? { nil }
     func checkInitialWeights(_ path: String, options: CheckpointOptions) throws {}
+    func heldOutBatches() throws -> HeldOutBatches<Batch>? { nil }
     func memoryPlan(programBytes: Int, ownedElements: Int) throws -> MemoryPlan? { nil }
     var tokenizer: [UInt8]? { nil }
     func drawSamples(step: Int, into run: RunDirectory?, _ context: Context) throws -> [TrainingSamples.Sample] { [] }

@@ -1,4 +1,5 @@
 internal import TransfusionCore
+internal import TransfusionData
 internal import TransfusionModels
 
 /// The loss of the Transfusion model: text + λ · image, each a mean over the global batch.
@@ -18,6 +19,14 @@ struct TransfusionObjective {
 
     static func counts(targets: Int, images: Int) -> BatchCounts {
         BatchCounts(denominators: [text: targets, image: images], images: images)
+    }
+
+    static func counts(_ found: BatchSource.Counts, of source: BatchSource) -> BatchCounts {
+        var counts = counts(targets: found.targets, images: found.images)
+        counts.tokens = found.tokens
+        counts.patches = found.images * source.model.patchesPerImage
+        counts.rows = source.settings.globalSequences * source.settings.sequenceLength
+        return counts
     }
 
     func losses(_ batch: PreparedBatch, _ counts: BatchCounts, _ context: Context) throws -> [NamedSum] {

@@ -14,11 +14,14 @@ struct TransfusionTask: RunTask {
     let objective: TransfusionObjective
     let players: [Player]
     let resources: TrainingResources
+    private let heldOut: BatchSource?
     private let samples: TrainingSamples
 
     /// What a run reads before anything is made.
     struct Inputs {
         let source: BatchSource
+        /// What is measured and not trained on; nil when the configuration wants nothing measured.
+        let heldOut: BatchSource?
         let samples: TrainingSamples
 
         /// - Parameter ranks: The processes that will train.
@@ -26,7 +29,25 @@ struct TransfusionTask: RunTask {
         init(_ configuration: RunConfiguration, ranks: Int) throws {
             let dataset = try PackedDataset(configuration.data.path)
             source = try BatchSource(configuration, dataset: dataset, ranks: ranks)
+            let evaluation = configuration.evaluation
+            heldOut =
+                try evaluation.everySteps == nil ? nil : Self.heldOut(source, sequences: evaluation.sequences)
             samples = try TrainingSamples(configuration, tokenizer: dataset.tokenizer)
+        }
+
+        private static func heldOut(_ source: BatchSource, sequences: Int) throws -> BatchSource {
+            let name = "validation"
+            guard let split = try? source.dataset.split(name), split.pairs > 0 || split.documents > 0 else {
+                throw CommandFailure(
+                    "evaluation.every_steps: \(source.dataset.path) has no split \"\(name)\"; import the data with "
+                        + "--validation-every, or turn it off", .wrongUse)
+            }
+            var settings = source.settings
+            settings.globalSequences = sequences
+            // Runs with other seeds are measured on the same.
+            settings.seed = 0
+            settings.captionDropout = 0
+            return try BatchSource(dataset: source.dataset, split: name, settings: settings, model: source.model)
         }
     }
 
@@ -35,6 +56,7 @@ struct TransfusionTask: RunTask {
         self.configuration = configuration
         self.resources = resources
         source = inputs.source
+        heldOut = inputs.heldOut
         samples = inputs.samples
         try resources.group.agree("planning the memory") {
             try Self.checkMemory(configuration, inputs.source, resources)
@@ -71,10 +93,7 @@ struct TransfusionTask: RunTask {
 
     func counts(step: Int) throws -> BatchCounts {
         let found = try source.counts(step: step)
-        var counts = TransfusionObjective.counts(targets: found.targets, images: found.images)
-        counts.tokens = found.tokens
-        counts.patches = found.images * source.model.patchesPerImage
-        counts.rows = source.settings.globalSequences * source.settings.sequenceLength
+        var counts = TransfusionObjective.counts(found, of: source)
         if found.leftOut > 0 {
             counts.warnings.append(
                 "\(found.leftOut) pairs found no room in the \(source.shares.stepsOfBlock) steps from step \(step + 1) on "
@@ -85,6 +104,17 @@ struct TransfusionTask: RunTask {
 
     func losses(_ batch: PreparedBatch, _ counts: BatchCounts, player: Int, _ context: Context) throws -> [NamedSum] {
         try objective.losses(batch, counts, context)
+    }
+
+    func heldOutBatches() throws -> HeldOutBatches<PreparedBatch>? {
+        try heldOut.map { heldOut in
+            HeldOutBatches(
+                sequences: heldOut.settings.globalSequences,
+                counts: TransfusionObjective.counts(try heldOut.counts(step: 0), of: heldOut)
+            ) { sequences in
+                PreparedBatch(measuring: try heldOut.microBatch(step: 0, sequences: sequences))
+            }
+        }
     }
 
     var tokenizer: [UInt8]? { dataset.tokenizer.model }

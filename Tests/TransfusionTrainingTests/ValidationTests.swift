@@ -1,0 +1,121 @@
+import Foundation
+import Testing
+import TransfusionConfig
+import TransfusionCore
+import TransfusionData
+import TransfusionModels
+import TransfusionParallel
+import TransfusionTelemetry
+import _TestUtilities
+
+@testable import TransfusionTraining
+
+/// Losses on the split "validation" while a run trains.
+@Suite struct ValidationTests {
+    private let run: TrainingRun
+
+    init() throws { run = try TrainingRun(hasValidation: true) }
+
+    /// Lets `body` use what rank 0 of a layout trains with, at the weights of the run's seed.
+    private func withSetup<Result: Sendable>(
+        ranks: Int = 1, _ set: [String], _ body: @escaping @Sendable (TrainingSetup<TransfusionTask>) throws -> Result
+    ) throws -> Result {
+        let configuration = try run.configuration(["model.heads=4", "evaluation.every_steps=1"] + set)
+        return try ThreadGroup.run(ranks: ranks) { group in
+            let setup = try TrainingSetup(configuration, group: group, ranksOnHost: ranks)
+            setup.task.model.parameters.initialize(seed: 3)
+            return try body(setup)
+        }[0]
+    }
+
+    @Test(.timeLimit(.minutes(2))) func everyLayoutMeasuresTheSame() throws {
+        func measure(data: Int, tensor: Int) throws -> [NamedSum] {
+            let set = ["evaluation.sequences=21", "parallel.tensor=\(tensor)", "batch.micro_sequences=2"]
+            return try withSetup(ranks: data * tensor, set) { try #require($0.validation).measure() }
+        }
+        let alone = try measure(data: 1, tensor: 1)
+        #expect(alone.map(\.name) == ["image", "text"] && alone.allSatisfy { $0.sum > 0 && $0.count > 20 })
+        #expect(alone.map(\.weight) == [5, 1])
+        for data in [2, 3, 4] { #expect(try measure(data: data, tensor: 1) == alone, "\(data) ranks") }
+        for (data, tensor) in [(1, 2), (2, 2), (1, 4)] {
+            let split = try measure(data: data, tensor: tensor)
+            for (a, b) in zip(split, alone) {
+                #expect(a.count == b.count && abs(a.mean / b.mean - 1) <= 1e-7, "\(data) × \(tensor): \(a), \(b)")
+            }
+        }
+    }
+
+    /// Computed one sequence at a time, with timesteps and noise that are written down here.
+    @Test(.timeLimit(.minutes(2))) func theLossIsThatOfTheSplit() throws {
+        let (measured, text, image) = try withSetup(["evaluation.sequences=8", "batch.micro_sequences=4"]) { setup in
+            let task = setup.task, context = setup.resources.context, model = task.source.model
+            let heldOut = try #require(try task.heldOutBatches())
+            var text = 0.0, image = 0.0, images = 0
+            for sequence in 0..<8 {
+                let batch = try heldOut.makeBatch(sequence..<sequence + 1)
+                #expect(batch.layout.imageCount == batch.timesteps.count)
+                let elements = batch.timesteps.isEmpty ? 0 : batch.noise.count / batch.timesteps.count
+                var noise: [Float] = []
+                for index in images..<images + batch.layout.imageCount {
+                    var values = [Float](repeating: 0, count: elements)
+                    values.withUnsafeMutableBufferPointer {
+                        Philox(seed: 0, purpose: .validationNoise, index: index).fillNormal($0)
+                    }
+                    noise += values
+                }
+                #expect(batch.noise == noise)
+                for (place, timestep) in batch.timesteps.enumerated() {
+                    let part = 2 * ((images + place) % 16) + 1
+                    #expect([1000, 500].map { Int32($0 * part / 32) }.contains(timestep))
+                }
+                images += batch.layout.imageCount
+                let noised = NoisedImages(
+                    latents: batch.latents, noise: noise, timesteps: batch.timesteps, schedule: NoiseSchedule(),
+                    configuration: model, context)
+                let weights = TransfusionModel.LossWeights(targets: 1, images: 1, imageLossWeight: 5)
+                let sums = try task.model.losses(
+                    batch.layout, images: batch.timesteps.isEmpty ? nil : noised, weights: weights, context)
+                text += sums.text
+                image += sums.image
+            }
+            return (try #require(setup.validation).measure(), text, image / Double(images))
+        }
+        #expect(abs(measured[0].mean / image - 1) < 1e-6 && abs(measured[1].sum / text - 1) < 1e-6)
+        #expect(abs(measured.loss - (text / Double(measured[1].count) + 5 * image)) < 1e-5)
+    }
+
+    @Test func runsWithOtherSeedsAreMeasuredOnTheSame() throws {
+        let batches = try [1, 2].map { seed in
+            try withSetup(["seed=\(seed)", "evaluation.sequences=8"]) { setup in
+                try #require(try setup.task.heldOutBatches()).makeBatch(0..<8)
+            }
+        }
+        #expect(batches[0].layout.tokens == batches[1].layout.tokens && batches[0].latents == batches[1].latents)
+        #expect(batches[0].noise == batches[1].noise && batches[0].timesteps == batches[1].timesteps)
+    }
+
+    @Test(.timeLimit(.minutes(5))) func recordsTellItWhereItWasMeasured() throws {
+        let set = ["telemetry.log_every_steps=5", "evaluation.every_steps=6", "evaluation.sequences=8"]
+        try run.train("whole", set: set)
+        for step in [6, 11, 20] { try run.train("parts", lastStep: step, set: set) }
+        let records = try run.records("whole")
+        #expect(records.map(\.step) == [5, 6, 10, 12, 15, 18, 20])
+        #expect(records.filter { $0.validation != nil }.map(\.step) == [6, 12, 18, 20])
+        #expect(try run.records("parts").map(\.validation) == records.map(\.validation))
+        #expect(try run.losses("parts") == run.losses("whole"))
+        // Measuring changes nothing of the training, and training changes what is measured.
+        try run.train("unmeasured")
+        #expect(try run.tensors("unmeasured", step: 20) == run.tensors("whole", step: 20))
+        let last = try #require(records.last?.validation), first = try #require(records[1].validation)
+        #expect(last.loss < first.loss && Set(last.losses.keys) == ["image", "text"])
+    }
+
+    @Test func dataWithoutTheSplitIsRefused() throws {
+        let other = try TrainingRun()
+        #expect {
+            try other.train("run", set: ["evaluation.every_steps=5"])
+        } throws: {
+            "\($0)".contains("evaluation.every_steps: \(other.dataset.path) has no split \"validation\"")
+        }
+    }
+}
