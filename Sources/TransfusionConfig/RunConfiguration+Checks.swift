@@ -1,4 +1,5 @@
 import TransfusionCore
+import TransfusionModels
 
 extension RunConfiguration {
     /// Rows of a micro-batch at most, so that the bytes of its tensors can be counted for the largest model.
@@ -52,8 +53,11 @@ extension RunConfiguration {
         require(
             samples.everySteps == nil || (imageChannels ?? 3) == 3, "samples.every_steps",
             "the data set has latents of \(imageChannels ?? 0) channels, which make no pictures; turn it off")
+        require(
+            samples.everySteps == nil || model.images != .none || imageChannels == nil, "samples.every_steps",
+            "a model without images (model.images: none) draws no pictures; turn it off")
         if let ranks { problems += rankProblems(ranks) }
-        if let imageHeight, let imageWidth { problems += imageProblems(imageHeight, imageWidth) }
+        if let imageHeight, let imageWidth, model.images != .none { problems += imageProblems(imageHeight, imageWidth) }
         return problems
     }
 

@@ -47,6 +47,10 @@ extension ConfigurationKey {
             default: .inWords("the preset's, or 8/3 of the width, rounded up to a multiple of 256"),
             "Hidden width of SwiGLU."),
         ConfigurationKey(
+            "model.images", \.model.images, .choice,
+            "What images are to the model: patches in which it finds the noise (diffusion), or none: a plain Llama, "
+                + "trained on the plain text of the data only."),
+        ConfigurationKey(
             "model.patch", \.model.patch, .integer(1...256),
             "Side of the square of image points that makes one row; it divides the image's height and width."),
         ConfigurationKey(

@@ -36,6 +36,7 @@ public struct RunConfiguration: Sendable, Equatable {
         /// Columns of a head; nil for an equal part of the width.
         public var headWidth: Int?
         public var feedForward = 0
+        public var images = ModelConfiguration.Images.diffusion
         public var patch = 2
         /// A model whose weights the run starts from; nil draws them all from the seed.
         public var initialWeights: String?
@@ -240,6 +241,6 @@ extension RunConfiguration {
         result.attentionBias = model.attentionBias
         result.hasQueryKeyNorm = model.hasQueryKeyNorm
         result.rowOptions = model.rowOptions
-        return result
+        return model.images == .none ? result.withoutImages : result
     }
 }

@@ -43,6 +43,9 @@ extension ForwardEvaluation {
                         + "and -1 marks a patch")
             }
             let starts = file["image_starts"] == nil ? [] : try integers("image_starts")
+            guard starts.isEmpty || configuration.images != .none else {
+                throw fail("has images, and the model has none (model.images: none)")
+            }
             let length = file["sequence_length"] == nil ? nil : try integers("sequence_length")
             if let length, length.count != 1 || length[0] < 1 {
                 throw fail("sequence_length must be one number above 0")

@@ -96,6 +96,9 @@ public final class LoadedModel {
 
     /// Refuses a model whose images are no RGB pictures.
     func requirePictures() throws {
+        guard archive.configuration.images != .none else {
+            throw CommandFailure("\(archive.path): is a model without images (model.images: none)", .wrongUse)
+        }
         let channels = archive.configuration.imageChannels
         guard channels != 3 else { return }
         throw CommandFailure(

@@ -16,9 +16,10 @@ struct InitialWeights {
     init(
         _ path: String, for model: ModelConfiguration, tokenizer: String, seed: UInt64, options: CheckpointOptions
     ) throws {
-        let images = ImageOptions(
+        var images = ImageOptions(
             patchSize: model.patchSize, channels: model.imageChannels, height: model.imageHeight,
             width: model.imageWidth, timestepAfterProjection: model.timestepAfterProjection, seed: seed)
+        images.images = model.images
         do {
             weights = try WeightFormat(detectedAt: path).open(path, images: images, options: options)
         } catch {
@@ -51,6 +52,9 @@ struct InitialWeights {
             guard theirs[keyPath: value] != ours[keyPath: value] else { return nil }
             return "\(key) \(theirs[keyPath: value]), the run \(ours[keyPath: value])"
         }
+        let remedy = "; set the key to its value, or choose other weights"
+        // The sizes of images that are none say nothing.
+        if let difference = compare("model.images", \.images) { return [difference + remedy] }
         let keys = [
             compare("model.layers", \.layers), compare("model.width", \.width), compare("model.heads", \.heads),
             compare("model.kv_heads", \.keyValueHeads), compare("model.head_width", \.headWidth),
@@ -63,7 +67,7 @@ struct InitialWeights {
             compare("model.tied_embeddings", \.hasTiedEmbeddings),
             compare("model.attention_bias", \.attentionBias.rawValue), compare("model.qk_norm", \.hasQueryKeyNorm),
             compare("model.timestep_after_projection", \.timestepAfterProjection),
-        ].compactMap(\.self).map { $0 + "; set the key to its value, or choose other weights" }
+        ].compactMap(\.self).map { $0 + remedy }
         guard theirs.vocabulary <= ours.vocabulary else {
             // BOI and EOI come after the vocabulary: they differ too, and need no line of their own.
             let pieces = ours.vocabulary - 2

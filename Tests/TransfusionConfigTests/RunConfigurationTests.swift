@@ -64,7 +64,7 @@ struct RunConfigurationTests {
         let file = """
             name: night-run_2.b
             seed: 9223372036854775807
-            model: {layers: 3, width: 96, heads: 6, kv_heads: 2, head_width: 32, ffn: 100, patch: 4, timestep_after_projection: true,
+            model: {layers: 3, width: 96, heads: 6, kv_heads: 2, head_width: 32, ffn: 100, images: none, patch: 4, timestep_after_projection: true,
               initial_weights: /models/llama, norm_epsilon: 1e-06, rope_base: 500000, tied_embeddings: true,
               rope_scaling: {factor: 32, low_frequency_factor: 0.5, high_frequency_factor: 8, original_context: 4096},
               attention_bias: qkvo, qk_norm: true,

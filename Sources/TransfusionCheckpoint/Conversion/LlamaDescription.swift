@@ -39,7 +39,7 @@ struct LlamaDescription {
         configuration.attentionBias = attentionBias
         configuration.hasQueryKeyNorm = hasQueryKeyNorm
         configuration.timestepAfterProjection = images.timestepAfterProjection
-        return configuration
+        return images.images == .none ? configuration.withoutImages : configuration
     }
 
     /// Refuses sizes that overflow when they are multiplied, and models that cannot be.

@@ -1,10 +1,12 @@
 internal import FoundationEssentials
 internal import TransfusionCore
-internal import TransfusionModels
+public import TransfusionModels
 internal import TransfusionSupport
 
 /// What a plain Llama does not say about images; used when its weights start a Transfusion model.
 public struct ImageOptions: Sendable, Equatable {
+    /// With none, the weights start a model without images.
+    public var images = ModelConfiguration.Images.diffusion
     public var patchSize: Int
     public var channels: Int
     public var height: Int

@@ -35,13 +35,14 @@ public enum WeightFormat: String, Sendable, CaseIterable {
         }
     }
 
-    /// Whether a `config.json` is that of a Transfusion model rather than of a Llama.
+    /// Whether a `config.json` says what images are to the model, which that of a Llama does not.
     private static func describesImages(_ path: String) throws -> Bool {
         struct Description: Decodable {
             let patch_size: Int?
+            let images: String?
         }
         let description: Description = try LlamaDescription.decode(path)
-        return description.patch_size != nil
+        return description.patch_size != nil || description.images != nil
     }
 
     /// Whether a directory holds a model as Hugging Face keeps it, whatever else is beside it.

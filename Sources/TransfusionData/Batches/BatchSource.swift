@@ -48,7 +48,12 @@ public final class BatchSource: Sendable {
         spareStream = try TextStream(dataset: dataset, split: split, seed: seed, purpose: .sparePacking)
         let hasText = textStream.passLength > 0
         guard split.pairs > 0 || hasText else { throw DataError(dataset.path, "the split \"\(name)\" is empty") }
-        guard split.pairs > 0 else {
+        guard hasText || model.images != .none else {
+            throw DataError(
+                wrongUse:
+                    "model.images: none needs plain text, of which the split \"\(name)\" of \(dataset.path) has none")
+        }
+        guard split.pairs > 0, model.images != .none else {
             shape = .textOnly(settings)
             shares = BatchShares(shape, nil, settings, model)
             return
@@ -173,7 +178,11 @@ public final class BatchSource: Sendable {
     private static func checkModel(_ model: ModelConfiguration, _ dataset: PackedDataset) throws(DataError) {
         let image = dataset.manifest.image
         let tokens = dataset.manifest.tokens
-        guard (model.imageChannels, model.imageHeight, model.imageWidth) == (image.channels, image.height, image.width)
+        guard
+            model.images == .none
+                || (model.imageChannels, model.imageHeight, model.imageWidth) == (
+                    image.channels, image.height, image.width
+                )
         else {
             throw DataError(
                 "model.image: \(model.imageChannels)×\(model.imageHeight)×\(model.imageWidth) is not the data set's"
@@ -189,6 +198,7 @@ public final class BatchSource: Sendable {
             throw DataError(
                 "model: the ids of BOS, EOS, BOI, EOI are not those of the data set's tokenizer (\(dataset.path))")
         }
+        guard model.images != .none else { return }
         guard model.patchSize > 0, image.height % model.patchSize == 0, image.width % model.patchSize == 0 else {
             throw DataError(
                 "model.patch: \(model.patchSize) does not divide an image of \(image.height)×\(image.width)")

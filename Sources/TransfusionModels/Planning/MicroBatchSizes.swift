@@ -29,7 +29,9 @@ public struct MicroBatchSizes: Sendable, Equatable {
         self.sequences = sequences
         self.sequenceLength = sequenceLength
         let rows = Double(sequences * sequenceLength), patches = Double(model.patchesPerImage)
-        images = min(rows / (1 + textToImageRatio) / patches, (rows / patches).rounded(.down))
+        images =
+            model.images == .none
+            ? 0 : min(rows / (1 + textToImageRatio) / patches, (rows / patches).rounded(.down))
         // The first token of a document and the markers of images have no target; they are few.
         targets = rows - images * patches
     }

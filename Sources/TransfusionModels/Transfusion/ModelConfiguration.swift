@@ -15,6 +15,8 @@ public struct ModelConfiguration: Sendable, Equatable {
     public var feedForward: Int
     /// Number of token ids, BOI and EOI included.
     public var vocabulary: Int
+    /// What images are to the model. Without any, their sizes mean nothing.
+    public private(set) var images = Images.diffusion
     public var patchSize: Int
     public var imageChannels: Int
     public var imageHeight: Int
@@ -62,6 +64,23 @@ public struct ModelConfiguration: Sendable, Equatable {
         self.endOfText = endOfText
         self.beginOfImage = beginOfImage
         self.endOfImage = endOfImage
+    }
+
+    /// What images are to a model.
+    public enum Images: String, Sendable, CaseIterable, Codable {
+        /// Patches in which it finds the noise.
+        case diffusion
+        /// It knows none: a plain Llama, whose vocabulary has the markers of images all the same.
+        case none
+    }
+
+    /// The same model without all that is for images.
+    public var withoutImages: ModelConfiguration {
+        var plain = self
+        plain.images = .none
+        (plain.patchSize, plain.imageChannels, plain.imageHeight, plain.imageWidth) = (1, 1, 1, 1)
+        plain.timestepAfterProjection = false
+        return plain
     }
 
     /// Heads of keys and values, which heads of queries share: as many as those unless set.
@@ -202,6 +221,7 @@ extension ModelConfiguration: Codable {
         case heads = "num_attention_heads"
         case feedForward = "intermediate_size"
         case vocabulary = "vocab_size"
+        case images
         case patchSize = "patch_size"
         case imageChannels = "image_channels"
         case imageHeight = "image_height"
@@ -223,13 +243,16 @@ extension ModelConfiguration: Codable {
         let values = try decoder.container(keyedBy: CodingKeys.self)
         func number(_ key: CodingKeys) throws -> Int { try values.decode(Int.self, forKey: key) }
         func token(_ key: CodingKeys) throws -> Int32 { try values.decode(Int32.self, forKey: key) }
+        let images = try values.decodeIfPresent(Images.self, forKey: .images) ?? .diffusion
+        func image(_ key: CodingKeys) throws -> Int { images == .none ? 1 : try number(key) }
         self.init(
             layers: try number(.layers), width: try number(.width), heads: try number(.heads),
             feedForward: try number(.feedForward), vocabulary: try number(.vocabulary),
-            patchSize: try number(.patchSize), imageChannels: try number(.imageChannels),
-            imageHeight: try number(.imageHeight), imageWidth: try number(.imageWidth),
+            patchSize: try image(.patchSize), imageChannels: try image(.imageChannels),
+            imageHeight: try image(.imageHeight), imageWidth: try image(.imageWidth),
             beginOfText: try token(.beginOfText), endOfText: try token(.endOfText),
             beginOfImage: try token(.beginOfImage), endOfImage: try token(.endOfImage))
+        self.images = images
         ownKeyValueHeads = try values.decodeIfPresent(Int.self, forKey: .keyValueHeads).flatMap {
             $0 == heads ? nil : $0
         }
@@ -257,10 +280,14 @@ extension ModelConfiguration: Codable {
         try values.encode(heads, forKey: .heads)
         try values.encode(feedForward, forKey: .feedForward)
         try values.encode(vocabulary, forKey: .vocabulary)
-        try values.encode(patchSize, forKey: .patchSize)
-        try values.encode(imageChannels, forKey: .imageChannels)
-        try values.encode(imageHeight, forKey: .imageHeight)
-        try values.encode(imageWidth, forKey: .imageWidth)
+        if images == .none {
+            try values.encode(images, forKey: .images)
+        } else {
+            try values.encode(patchSize, forKey: .patchSize)
+            try values.encode(imageChannels, forKey: .imageChannels)
+            try values.encode(imageHeight, forKey: .imageHeight)
+            try values.encode(imageWidth, forKey: .imageWidth)
+        }
         try values.encode(beginOfText, forKey: .beginOfText)
         try values.encode(endOfText, forKey: .endOfText)
         try values.encode(beginOfImage, forKey: .beginOfImage)

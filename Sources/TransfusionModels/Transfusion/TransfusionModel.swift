@@ -22,12 +22,13 @@ public final class TransfusionModel {
 
     private struct Layers {
         let embedding: Parameter
-        let patchEncoder: PatchEncoder
+        /// Nil in a model without images, like `patchDecoder`.
+        let patchEncoder: PatchEncoder?
         let blocks: [TransformerBlock]
         let norm: RMSNorm
         /// The embedding itself in a model with tied embeddings.
         let head: Parameter
-        let patchDecoder: PatchDecoder
+        let patchDecoder: PatchDecoder?
 
         init(_ configuration: ModelConfiguration, in builder: ParameterBuilder) {
             let tableShape = [configuration.vocabulary, configuration.width]
@@ -38,13 +39,14 @@ public final class TransfusionModel {
             embedding = builder.parameter(
                 "model.embed_tokens.weight", tableShape, splitAlong: 0,
                 configuration.hasTiedEmbeddings ? deviation : .normal(standardDeviation: 1))
-            patchEncoder = PatchEncoder(configuration, in: builder)
+            let hasImages = configuration.images != .none
+            patchEncoder = hasImages ? PatchEncoder(configuration, in: builder) : nil
             blocks = (0..<configuration.layers).map { TransformerBlock($0, configuration, rotary: rotary, in: builder) }
             norm = RMSNorm("model.norm", width: configuration.width, epsilon: configuration.rmsNormEpsilon, in: builder)
             head =
                 configuration.hasTiedEmbeddings
                 ? embedding : builder.parameter("lm_head.weight", tableShape, splitAlong: 0, deviation)
-            patchDecoder = PatchDecoder(configuration, in: builder)
+            patchDecoder = hasImages ? PatchDecoder(configuration, in: builder) : nil
         }
     }
 
@@ -107,7 +109,7 @@ public final class TransfusionModel {
     public func hiddenStates(
         tokens: [Int32], images: NoisedImages?, imageStarts: [Int32], rows: AttentionRows, _ context: Context
     ) throws -> Tensor {
-        let patches = try images.map { try layers.patchEncoder($0, context) }
+        let patches = try images.map { try patchLayers.encoder($0, context) }
         var x = context.shareRows(
             try context.embed(tokens, embedding: layers.embedding, patches: patches, imageStarts: imageStarts))
         context.recomputesCheapTensors = recomputation == .selective
@@ -128,7 +130,7 @@ public final class TransfusionModel {
 
     /// The noise that the model finds in the images at `imageStarts`: `[images, channels, height, width]`.
     public func predictedNoise(_ hidden: Tensor, imageStarts: [Int32], _ context: Context) throws -> [Float] {
-        let prediction = try layers.patchDecoder(patchRows(hidden, imageStarts, context), context)
+        let prediction = try patchLayers.decoder(patchRows(hidden, imageStarts, context), context)
         let order = Patches(configuration)
         return [Float](unsafeUninitializedCapacity: prediction.count) { buffer, count in
             order.join(prediction.f32.baseAddress!, into: buffer.baseAddress!, count: imageStarts.count)
@@ -183,7 +185,7 @@ public final class TransfusionModel {
         var losses = Losses()
         if let images, let noise = images.noise {
             let elements = configuration.patchesPerImage * configuration.patchWidth
-            let prediction = try layers.patchDecoder(patchRows(hidden, layout.imageStarts, context), context)
+            let prediction = try patchLayers.decoder(patchRows(hidden, layout.imageStarts, context), context)
             let sums = context.squaredError(
                 prediction, target: noise, images: layout.imageCount, scale: Float(weights.image / Double(elements)))
             losses.image = sums.reduce(0) { $0 + $1 / Double(elements) }
@@ -194,6 +196,13 @@ public final class TransfusionModel {
             targets: due.map { layout.targets[$0] }, scale: Float(weights.text),
             completesWeight: !configuration.hasTiedEmbeddings)
         return losses
+    }
+
+    private var patchLayers: (encoder: PatchEncoder, decoder: PatchDecoder) {
+        guard let encoder = layers.patchEncoder, let decoder = layers.patchDecoder else {
+            preconditionFailure("a model without images was given some")
+        }
+        return (encoder, decoder)
     }
 
     private func patchRows(_ hidden: Tensor, _ imageStarts: [Int32], _ context: Context) -> Tensor {

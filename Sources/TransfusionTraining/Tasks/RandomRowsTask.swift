@@ -38,7 +38,8 @@ struct RandomRowsTask: TrainingTask {
 
     func counts(step: Int) -> BatchCounts {
         TransfusionObjective.counts(
-            targets: batch.layout.targetCount * sequences, images: batch.layout.imageCount * sequences)
+            targets: batch.layout.targetCount * sequences, images: batch.layout.imageCount * sequences,
+            of: model.configuration)
     }
 
     func losses(_ batch: PreparedBatch, _ counts: BatchCounts, player: Int, _ context: Context) throws -> [NamedSum] {

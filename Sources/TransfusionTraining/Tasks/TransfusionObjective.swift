@@ -17,12 +17,13 @@ struct TransfusionObjective {
     private static let text = "text"
     private static let image = "image"
 
-    static func counts(targets: Int, images: Int) -> BatchCounts {
-        BatchCounts(denominators: [text: targets, image: images], images: images)
+    static func counts(targets: Int, images: Int, of model: ModelConfiguration) -> BatchCounts {
+        guard model.images != .none else { return BatchCounts(denominators: [text: targets]) }
+        return BatchCounts(denominators: [text: targets, image: images], images: images)
     }
 
     static func counts(_ found: BatchSource.Counts, of source: BatchSource) -> BatchCounts {
-        var counts = counts(targets: found.targets, images: found.images)
+        var counts = counts(targets: found.targets, images: found.images, of: source.model)
         counts.tokens = found.tokens
         counts.patches = found.images * source.model.patchesPerImage
         counts.rows = source.settings.globalSequences * source.settings.sequenceLength
@@ -40,6 +41,8 @@ struct TransfusionObjective {
             targets: counts.denominators[Self.text] ?? 0, images: counts.denominators[Self.image] ?? 0,
             imageLossWeight: imageLossWeight)
         let sums = try model.losses(batch.layout, images: images, weights: weights, context)
-        return [counts.part(Self.text, sums.text), counts.part(Self.image, sums.image, weight: imageLossWeight)]
+        let text = counts.part(Self.text, sums.text)
+        guard model.configuration.images != .none else { return [text] }
+        return [text, counts.part(Self.image, sums.image, weight: imageLossWeight)]
     }
 }

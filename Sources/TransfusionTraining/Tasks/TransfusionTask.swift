@@ -75,10 +75,14 @@ struct TransfusionTask: RunTask {
 
     var description: [String] {
         let configuration = source.model
+        let images =
+            configuration.images == .none
+            ? "no images"
+            : "images \(configuration.imageHeight) × \(configuration.imageWidth) × "
+                + "\(configuration.imageChannels) in \(configuration.patchesPerImage) patches"
         return [
             "model: \(configuration.layers) layers, width \(configuration.width), \(configuration.heads) heads, "
-                + "\(model.parameters.globalCount) parameters; images \(configuration.imageHeight) × \(configuration.imageWidth) × "
-                + "\(configuration.imageChannels) in \(configuration.patchesPerImage) patches; "
+                + "\(model.parameters.globalCount) parameters; \(images); "
                 + "\(configuration.vocabulary) tokens",
             "data: \(dataset.path), digest \(dataset.manifest.digest.prefix(12)); \(source.shares)",
         ]
