@@ -18,7 +18,8 @@ func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target
 
 func command(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .executableTarget(
-        name: name, dependencies: dependencies + ["TransfusionSupport", "TransfusionConfig", argumentParser],
+        name: name,
+        dependencies: dependencies + ["TransfusionSupport", "TransfusionConfig", "RecordedCommit", argumentParser],
         swiftSettings: swiftSettings)
 }
 
@@ -81,8 +82,12 @@ let package = Package(
             cxxSettings: [.unsafeFlags(["-std=c++17"])],
             linkerSettings: [.linkedLibrary("sentencepiece"), .linkedLibrary("sentencepiece_train")]),
 
+        .plugin(name: "RecordCommit", capability: .buildTool()),
+        .target(name: "RecordedCommit", swiftSettings: swiftSettings, plugins: ["RecordCommit"]),
+        .target(name: "CVersion"),
+
         // Libraries, each importing only those above it.
-        library("TransfusionSupport", [.product(name: "SystemPackage", package: "swift-system")]),
+        library("TransfusionSupport", ["CVersion", .product(name: "SystemPackage", package: "swift-system")]),
         library("TransfusionCore", ["CKernels", "COpenBLAS", "COneDNN", "COpenSSL"]),
         library("TransfusionModels", ["TransfusionCore"]),
         library(
@@ -204,8 +209,8 @@ let package = Package(
             dependencies: [
                 "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionTelemetry",
                 "TransfusionCheckpoint",
-                "TransfusionCoordinator", "_TestUtilities", "tf-worker", "tf-coord", "tf-data", "tf-sample", "tf-eval",
-                "tf-ckpt", "tf-bench",
+                "TransfusionCoordinator", "_TestUtilities", "Yams", "tf-worker", "tf-coord", "tf-data", "tf-sample",
+                "tf-eval", "tf-ckpt", "tf-bench",
             ],
             swiftSettings: swiftSettings),
     ],

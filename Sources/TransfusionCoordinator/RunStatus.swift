@@ -57,6 +57,8 @@ public struct RunStatus: Codable, Sendable, Equatable {
     public var percent: Double
     /// Seconds until the run is complete at the present speed; nil before there is one, and when nothing runs.
     public var etaSeconds: Double?
+    /// The transfusion that the ranks are of; nil before their first heartbeats.
+    public var version: String?
     public var layout: Layout?
     public var losses: Losses?
     public var tokensPerSecond: Double?

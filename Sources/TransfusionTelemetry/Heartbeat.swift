@@ -7,6 +7,8 @@ public struct Heartbeat: Sendable, Codable, Equatable {
     public var rank: Int
     public var host: String
     public var pid: Int32
+    /// The transfusion that the rank is of; nil when that is older than 0.3.
+    public var version: String? = ProductVersion.full
     /// Steps done.
     public var step: Int
     public var phase: Phase
@@ -65,7 +67,7 @@ public struct Heartbeat: Sendable, Codable, Equatable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case rank, host, pid, step, phase, time, mark, collective, failure
+        case rank, host, pid, version, step, phase, time, mark, collective, failure
         case phaseSeconds = "phase_seconds"
         case collectiveGroup = "collective_group"
         case collectiveSeconds = "collective_seconds"

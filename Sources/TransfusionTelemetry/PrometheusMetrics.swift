@@ -36,6 +36,7 @@ public struct PrometheusMetrics: Sendable {
     /// The text format 0.0.4.
     public var text: String {
         var text = PrometheusText()
+        text.family("build_info", "gauge", "1; the label has the version.", [(["version": ProductVersion.full], 1)])
         if let record = latest {
             text.family("train_step", "gauge", "Steps done.", Double(record.step))
             text.family(

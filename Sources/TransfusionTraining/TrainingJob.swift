@@ -3,6 +3,7 @@ internal import TransfusionCheckpoint
 public import TransfusionConfig
 internal import TransfusionCore
 public import TransfusionParallel
+internal import TransfusionSupport
 internal import TransfusionTelemetry
 
 /// Training as a process is asked for it.
@@ -21,6 +22,7 @@ public enum TrainingJob {
         hostName: String, transport: String, watch: CollectiveWatch? = nil, options: TrainingOptions,
         log: @escaping (String) -> Void
     ) throws -> TrainingOutcome {
+        let hosts = try hostsOfOneBuild(hostName, group)
         var configuration: RunConfiguration?
         try group.agree("reading the configuration") {
             configuration = try RunConfiguration.loadWithInitialWeights(configurationFile, overrides: overrides)
@@ -28,13 +30,34 @@ public enum TrainingJob {
         guard let configuration else { preconditionFailure("all ranks agreed on a configuration that is not there") }
         let claim = RunClaim(directory)
         try refuseSecondJob(claim, group)
-        let hosts = try group.allGather(Array(hostName.utf8), site: "host names")
         let loop = try TrainingLoop(
             configuration, directory: directory, group: group,
-            ranksOnHost: hosts.filter { $0 == Array(hostName.utf8) }.count, watch: watch, options: options,
+            ranksOnHost: hosts.count { $0 == hostName }, watch: watch, options: options,
             claim: claim, log: log)
         loop.reporter.log("ranks: \(group.size) on \(Set(hosts).count) hosts, by \(transport)")
         return try loop.run()
+    }
+
+    /// The hosts of all ranks, in their order. Refuses ranks of different builds before they say anything else to each other:
+    /// they could wait for each other for ever, or compute different things.
+    private static func hostsOfOneBuild(_ hostName: String, _ group: any Communicator) throws -> [String] {
+        // Linux shows the program here also when its file was replaced.
+        let program = (try? HostReport.digest(ofProgram: "/proc/self/exe")) ?? "unknown"
+        let own = HostReport.name(ofVersion: ProductVersion.full, program: program)
+        let ranks = try group.allGather(Array("\(own)\n\(hostName)".utf8), site: "builds").map {
+            String(decoding: $0, as: UTF8.self).split(separator: "\n", maxSplits: 1).map(String.init)
+        }
+        let builds = Dictionary(grouping: ranks) { $0[0] }
+        guard builds.count == 1 else {
+            let parts = builds.sorted { $0.key < $1.key }.map { build, ranks in
+                "\(build) on \(Set(ranks.map { $0[1] }).sorted().joined(separator: ", "))"
+            }
+            throw SharedFailure(
+                failure: CommandFailure(
+                    "the ranks are of different builds of transfusion: \(parts.joined(separator: "; ")); install the same on "
+                        + "all hosts", .wrongUse))
+        }
+        return ranks.map { $0[1] }
     }
 
     /// Refuses to train beside another job, as far as that can be known before the run's directory is made.

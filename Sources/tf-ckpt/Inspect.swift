@@ -27,6 +27,7 @@ struct Inspect: ParsableCommand {
             ["checkpoint", summary.path],
             ["step", "\(summary.step)"],
             ["saved", age(summary.created)],
+            ["saved by", summary.program.map { "transfusion \($0)" } ?? "transfusion 0.2 or earlier"],
             ["format version", "\(summary.formatVersion)"],
             ["tensors", "\(summary.tensors.count), \(bytes(summary.tensorBytes))"],
             ["optimizer state", summary.hasOptimizerState ? "yes" : "no, weights only"],

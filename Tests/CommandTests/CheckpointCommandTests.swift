@@ -2,6 +2,7 @@ import Foundation
 import Testing
 import TransfusionCheckpoint
 import TransfusionCore
+import TransfusionSupport
 import _TestUtilities
 
 @Suite struct CheckpointCommandTests {
@@ -48,6 +49,7 @@ import _TestUtilities
         let summary = try JSONDecoder().decode(CheckpointSummary.self, from: Data(inspected.output.utf8))
         #expect(summary.step == 30)
         #expect(summary.tensors.count == 31)
+        #expect(summary.program == ProductVersion.full)
         #expect(summary.storedBytes == entries[2].storedBytes)
         #expect(
             try command.run("inspect", checkpoints + "/step-00000010", "--tensors").output.contains("lm_head.weight"))

@@ -93,6 +93,20 @@ import _TestUtilities
         #expect(zip(together, alone).allSatisfy { abs($0 - $1) <= 1e-5 * abs($1) }, "\(together) is not \(alone)")
     }
 
+    @Test func ranksOfDifferentBuildsAreRefused() throws {
+        // The same program to all but its digest, as another compiler might have made it.
+        let other = directory.file("tf-worker")
+        try FileManager.default.copyItem(atPath: worker.path, toPath: other)
+        let file = try #require(FileHandle(forWritingAtPath: other))
+        try file.seekToEnd()
+        try file.write(contentsOf: Data([0]))
+        try file.close()
+        let ranks = Self.launch + ["-n", "1", worker.path] + arguments("mixed") + [":", "-n", "1", other]
+        let result = try Command.onPath("mpirun").run(ranks + arguments("mixed"), environment: Self.environment)
+        #expect(result.status == 2 && result.errors.contains("the ranks are of different builds"), "\(result)")
+        #expect(!exists("mixed"))
+    }
+
     /// Two hosts that share nothing but the disk: their ranks reach each other over TCP.
     @Test(.enabled(if: NetworkHosts.obstacle == nil, "\(NetworkHosts.obstacle ?? "")"))
     func trainsOnTwoHosts() throws {

@@ -72,7 +72,7 @@ import TransfusionTelemetry
         ]
         let reasons = health.take(answers, of: ["node02", "node03"])
         #expect(reasons.map(\.name) == ["node02", "node03"])
-        #expect(reasons[0].reason.contains("b2 on node02") && reasons[1].reason.contains("do not end"))
+        #expect(reasons[0].reason.contains("(b2) on node02") && reasons[1].reason.contains("do not end"))
         #expect(health.usable.map(\.name) == ["localhost"])
         _ = health.take(["node02": HostHealth.Answer(processesLeft: 0, report: nil)], of: ["node02"])
         #expect(health.missing == ["node02", "node03"])

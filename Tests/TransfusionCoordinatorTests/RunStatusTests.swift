@@ -2,6 +2,7 @@ import Foundation
 import Testing
 import TransfusionCheckpoint
 import TransfusionConfig
+import TransfusionSupport
 import TransfusionTelemetry
 import _TestUtilities
 
@@ -88,6 +89,8 @@ import _TestUtilities
     @Test func filesTellWhetherARunHasEnded() throws {
         let done = try statusFromFiles(step: 5000, .finished, heartbeatAge: 3, isSaved: true)
         #expect(done.state == .done && done.step == 5000 && done.percent == 100 && done.warnings.isEmpty)
+        #expect(done.version == ProductVersion.full)
+        #expect(StatusText(done).table.contains("\ntransfusion \(ProductVersion.full)\n"))
         // The last checkpoint may still be written.
         #expect(try statusFromFiles(step: 5000, .checkpoint, heartbeatAge: 3, isSaved: true).state == .running)
         for step in [10, 5000] {

@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import TransfusionSupport
 import _TestUtilities
 
 @testable import TransfusionTelemetry
@@ -7,7 +8,8 @@ import _TestUtilities
 struct PrometheusMetricsTests {
     @Test func theTextHasTheDocumentedNames() throws {
         var metrics = PrometheusMetrics()
-        #expect(metrics.text.isEmpty)
+        let build = "transfusion_build_info{version=\"\(ProductVersion.full)\"} 1"
+        #expect(metrics.text.split(separator: "\n").filter { !$0.hasPrefix("#") } == [build[...]])
         metrics.observe(record(3))
         var slow = record(4, loss: .nan)
         slow.stepSeconds = 1000

@@ -74,6 +74,8 @@ struct Manifest: Codable, Sendable, Equatable {
     var step: Int
     /// Seconds since 1970 when the save began.
     var created: Int
+    /// The transfusion that wrote it; nil before 0.3. For people: what readers need is the format version.
+    var program: String? = ProductVersion.full
     /// Bytes of a box in each chunk but its last.
     var chunkBytes: Int
     var encryption: Encryption?
@@ -83,7 +85,7 @@ struct Manifest: Codable, Sendable, Equatable {
     var tensors: [String: StoredTensor]
 
     enum CodingKeys: String, CodingKey {
-        case format, version, step, created, encryption, metadata, files, tensors
+        case format, version, step, created, program, encryption, metadata, files, tensors
         case chunkBytes = "chunk_bytes"
     }
 

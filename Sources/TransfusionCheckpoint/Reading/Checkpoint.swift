@@ -34,6 +34,8 @@ public struct Checkpoint: Sendable {
     public var metadata: CheckpointMetadata { manifest.metadata }
     /// Seconds since 1970 when its save began.
     public var created: Int { manifest.created }
+    /// The transfusion that wrote it; nil before 0.3.
+    public var program: String? { manifest.program }
     /// The format version of its manifest.
     public var formatVersion: Int { manifest.version }
     /// Bytes of all shard files.

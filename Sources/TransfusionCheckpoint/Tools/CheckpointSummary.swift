@@ -5,6 +5,7 @@ public struct CheckpointSummary: Codable, Sendable {
     public let path: String
     public let step: Int
     public let created: Int
+    public let program: String?
     public let formatVersion: Int
     public let storedBytes: Int
     public let tensorBytes: Int
@@ -29,6 +30,7 @@ public struct CheckpointSummary: Codable, Sendable {
         path = checkpoint.path
         step = checkpoint.step
         created = checkpoint.created
+        program = checkpoint.program
         formatVersion = checkpoint.formatVersion
         storedBytes = checkpoint.storedBytes
         tensorBytes = checkpoint.tensorBytes

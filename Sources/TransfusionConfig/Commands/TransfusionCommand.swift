@@ -45,8 +45,9 @@ extension TransfusionCommand {
     private static func leave(_ error: any Error) -> Never {
         switch exitCode(for: error) {
         case .success:
-            // A request for help or for the version.
-            print(fullMessage(for: error))
+            // A request for help, or for the version, which has more to say than is worth finding out at each start.
+            let text = fullMessage(for: error)
+            print(text == configuration.version ? VersionReport.text : text)
             Foundation.exit(0)
         case .validationFailure:
             // The parser adds usage lines; of them, only the one that says where to read on is kept.

@@ -113,6 +113,7 @@ extension RunFiles {
         // The last step may be newer than the last record.
         if let step = checkpoints.step { status.advance(to: step) }
         let heartbeats = Heartbeat.readAll(in: directory.heartbeats)
+        status.version = heartbeats.lazy.compactMap(\.version).first ?? status.version
         status.ranks = heartbeats.map { heartbeat in
             let age = heartbeat.mark?.seconds(until: .now) ?? max(0, now - heartbeat.time)
             let isFinished = heartbeat.phase == .finished

@@ -25,7 +25,7 @@ struct HostComparison: Equatable {
                 "\(what): " + parts.map { "\($0.key) on \($0.value.joined(separator: ", "))" }.joined(separator: "; ")
             ]
         }
-        conflicts += compare("transfusion", \.program)
+        conflicts += compare("transfusion") { HostReport.name(ofVersion: $0.version, program: $0.program) }
         conflicts += compare("Open MPI", \.openMPI)
         differences += compare("processors") { "\($0.processors)" }
         differences += compare("kernels", \.kernels)

@@ -34,6 +34,7 @@ extension RunSupervisor {
         status.restartsLeft = state.budget.left(of: configuration.supervision.restarts)
         status.recoveries = state.recoveries
         if let detector {
+            status.version = detector.heartbeats(at: clock).lazy.compactMap(\.heartbeat.version).first
             status.ranks = detector.heartbeats(at: clock).map { heartbeat, age in
                 RunStatus.RankStatus(heartbeat, age: age, condition: detector.condition(of: heartbeat.rank, at: clock))
             }
@@ -67,6 +68,12 @@ extension RunSupervisor {
                     + "themselves; after checkpoint.wait_to_save the step is lost")
         }
         if let detector {
+            // Ranks outlive a coordinator; the next one may be newer.
+            if let version = detector.heartbeats(at: clock).first?.heartbeat.version, version != ProductVersion.full {
+                warnings.append(
+                    "the ranks are of transfusion \(version), this coordinator is of \(ProductVersion.full); 'tf-coord stop' and "
+                        + "'tf-coord resume' bring them together")
+            }
             warnings += detector.stragglers.map { rank, ratio in
                 "rank \(rank) on \(host(of: rank) ?? "?") computes \(String(format: "%.1f", ratio)) times as long as the median; "
                     + "the others wait for it"
