@@ -1,9 +1,13 @@
 internal import Foundation
+internal import TransfusionCore
+public import TransfusionSupport
 
 /// What ranks on a host compute with: what should be the same on all hosts of a run.
 public struct HostReport: Codable, Sendable, Equatable {
     /// Names the build of transfusion: the beginning of the SHA-256 of tf-worker.
     public var program: String
+    /// The version of it, for people; nil when it is older than 0.3.
+    public var version: String? = ProductVersion.full
     /// The version of the message-passing library.
     public var openMPI: String
     public var processors: Int
@@ -25,6 +29,19 @@ public struct HostReport: Codable, Sendable, Equatable {
         self.kernels = kernels
         self.openBLAS = openBLAS
         self.oneDNN = oneDNN
+    }
+
+    /// The beginning of the SHA-256 of a program.
+    public static func digest(ofProgram path: String) throws(FileFailure) -> String {
+        guard let contents = try? Data(contentsOf: URL(filePath: path), options: .mappedIfSafe) else {
+            throw FileFailure(path, because: "cannot be read")
+        }
+        return String(contents.withUnsafeBytes { SHA256.hexDigest($0) }.prefix(12))
+    }
+
+    /// Names a build of transfusion to people: versions of sources that were modified may be the same.
+    public static func name(ofVersion version: String?, program: String) -> String {
+        version.map { "\($0) (\(program))" } ?? program
     }
 
     public static var memoryNodesOfThisHost: Int {

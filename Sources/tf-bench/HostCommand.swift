@@ -17,22 +17,33 @@ struct HostCommand: ParsableCommand {
     @Flag(help: "Print one JSON object.")
     var json = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Answer in a directory that 'tf-coord hosts --check' made, and measure.", visibility: .hidden))
+    var probe: String?
+
+    @Option(help: ArgumentHelp("What the host is called there.", visibility: .hidden))
+    var name = ""
+
     func run() throws {
+        CPUReport.reexecuteIfSlowKernels()
         let worker = InstalledProgram.beside("tf-worker")
-        guard let contents = try? Data(contentsOf: URL(filePath: worker), options: .mappedIfSafe) else {
+        guard let program = try? HostReport.digest(ofProgram: worker) else {
             throw CommandFailure("\(worker): is missing; install tf-worker beside tf-bench", .wrongUse)
         }
         let processor = CPUReport()
         let report = HostReport(
-            program: String(contents.withUnsafeBytes { SHA256.hexDigest($0) }.prefix(12)),
-            openMPI: MPIEnvironment.version, processors: processor.cpuCount,
+            program: program, openMPI: MPIEnvironment.version, processors: processor.cpuCount,
             memoryNodes: HostReport.memoryNodesOfThisHost, kernels: processor.instructionSet,
             openBLAS: processor.openBLASCore, oneDNN: processor.oneDNNInstructionSet)
-        if json {
+        if let probe {
+            let measured = HostProbe.measure(report, directory: probe, as: name)
+            print(String(decoding: try JSONEncoder().encode(measured), as: UTF8.self))
+        } else if json {
             print(String(decoding: try JSONEncoder().encode(report), as: UTF8.self))
         } else {
             print(
-                "transfusion: build \(report.program)\nmessages: \(report.openMPI)\nprocessor: \(processor.summary), memory nodes: \(report.memoryNodes)"
+                "transfusion: \(HostReport.name(ofVersion: report.version, program: report.program))\nmessages: \(report.openMPI)\nprocessor: \(processor.summary), memory nodes: \(report.memoryNodes)"
             )
         }
     }

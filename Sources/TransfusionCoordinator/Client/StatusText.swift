@@ -53,6 +53,7 @@ public struct StatusText: Sendable {
                 "\(layout.ranks) ranks: data \(layout.data) × tensor \(layout.tensor) on \(hosts.joined(separator: ", "))"
             )
         }
+        if let version = status.version { lines.append("transfusion \(version)") }
         if !status.restarts.isEmpty {
             lines.append("restarts: \(status.restarts.count), \(status.restartsLeft ?? 0) left without progress")
             lines += status.recoveries.suffix(5).map(recovery)
@@ -101,7 +102,7 @@ public struct StatusText: Sendable {
         return columns([header] + rows).map(printable).joined(separator: "\n")
     }
 
-    private static func columns(_ rows: [[String]]) -> [String] {
+    static func columns(_ rows: [[String]]) -> [String] {
         let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
         return rows.map { row in
             zip(row, widths).map { $0.padding(toLength: max($1, $0.count), withPad: " ", startingAt: 0) }

@@ -42,10 +42,15 @@ struct RemoteShell: Sendable {
     /// Runs a command line of a shell; on this host without a way over the network.
     /// - Returns: What the command printed; nil when the host does not answer or the command fails.
     func run(_ script: String, on host: String, within seconds: Double) async -> String? {
+        await result(of: script, on: host, within: seconds).flatMap { $0.isSuccess ? $0.output : nil }
+    }
+
+    /// The same, with what was wrong.
+    /// - Returns: nil when the time was not enough, or the program that reaches the host is missing.
+    func result(of script: String, on host: String, within seconds: Double) async -> ShortCommand.Result? {
         let command = command(script, on: host)
         guard let program = command.first else { return nil }
-        let result = await ShortCommand.run(program, Array(command.dropFirst()), within: seconds)
-        return result.flatMap { $0.isSuccess ? $0.output : nil }
+        return await ShortCommand.run(program, Array(command.dropFirst()), within: seconds)
     }
 
     /// Ends all processes of a run, waits a few seconds for their end, and prints how many are left.
