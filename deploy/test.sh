@@ -17,8 +17,8 @@ stage "Dependencies"
 deploy/install-dependencies.sh --with-browser || deploy/install-dependencies.sh
 
 stage "Formatting"
-swift format lint --strict --recursive Sources Tests Package.swift
-bash -n deploy/*.sh deploy/slurm/train.sbatch
+swift format lint --strict --recursive Sources Tests Plugins Package.swift
+bash -n deploy/*.sh deploy/container/setup.sh deploy/slurm/train.sbatch Plugins/*/*.sh
 
 stage "Build"
 # Release, as the numbers that the tests compare are those of the code that people run.
