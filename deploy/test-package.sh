@@ -9,7 +9,7 @@ Makes a minimal Debian 12 without Swift in a temporary directory, installs the p
 of a new user, as root and as an ordinary user: a data set, a run of two ranks, its status, samples, conversion. Then it
 removes the package, which must leave nothing, does the same with the tarball in a directory with a space in its name, and
 makes what deploy/container makes an image of. Needs root, a Debian mirror, 3 GB of disk and the packages mmdebstrap,
-lintian, man-db, mandoc, systemd, zsh and fish. Takes about ten minutes on two cores."
+lintian, man-db, mandoc, systemd, zsh and fish."
 case "${1:-}" in
     -h | --help) echo "$usage"; exit 0 ;;
     -*) echo "error: unknown option $1; see deploy/test-package.sh --help" >&2; exit 2 ;;
