@@ -103,7 +103,10 @@ let package = Package(
             ]),
         library(
             "TransfusionCheckpoint",
-            ["TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig", "COpenSSL", "CZstd"]),
+            [
+                "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig", "TransfusionData",
+                "COpenSSL", "CZstd",
+            ]),
         library(
             "TransfusionTraining",
             [

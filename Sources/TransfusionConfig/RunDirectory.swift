@@ -13,8 +13,6 @@ public struct RunDirectory: Sendable, Equatable {
 
     /// The resolved configuration.
     public var configuration: String { path + "/run.yaml" }
-    /// The tokenizer of the run's data set, so that who has the run can use its model.
-    public var tokenizer: String { path + "/tokenizer.model" }
     /// One JSON object per logged step.
     public var metrics: String { path + "/metrics.jsonl" }
     /// What the run tells Prometheus, for the textfile collector of a node exporter.
@@ -73,13 +71,15 @@ public struct RunDirectory: Sendable, Equatable {
         return false
     }
 
+    /// The names of the tokenizer of the run's data set, which is one of them.
+    private static let tokenizers = ["tokenizer.model", "tokenizer.json"]
+
     private var directories: [String] { [events, heartbeats, logs, samples, checkpoints] }
 
     private var knownNames: Set<String> {
         Set(
-            (directories + [
-                coordinator, metrics, prometheus, configuration, tokenizer, supervisionLock, trainingLock,
-            ]).map(Paths.name(of:)))
+            (directories + [coordinator, metrics, prometheus, configuration, supervisionLock, trainingLock])
+                .map(Paths.name(of:)) + Self.tokenizers)
     }
 
     /// What the system or a batch system puts into a directory before the run has it: `lost+found` of a file system of its own,

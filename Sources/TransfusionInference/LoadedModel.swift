@@ -24,7 +24,7 @@ public final class LoadedModel {
     }
 
     public let archive: ModelArchive
-    public let tokenizer: SentencePieceTokenizer
+    public let tokenizer: Tokenizer
     public let generator: Generator
     let type: ElementType
 
@@ -32,7 +32,7 @@ public final class LoadedModel {
     ///   - tokenizer: Takes the place of the file that `request` names or the model was trained with.
     ///   - warn: Gets a line for each damaged checkpoint that is passed over.
     public init(
-        _ request: Request, tokenizer: SentencePieceTokenizer? = nil, warn: (String) -> Void = { _ in }
+        _ request: Request, tokenizer: Tokenizer? = nil, warn: (String) -> Void = { _ in }
     ) throws {
         if let threads = request.threads, !(1...1024).contains(threads) {
             throw CommandFailure("--threads must lie between 1 and 1024, not \(threads)", .wrongUse)
@@ -69,17 +69,16 @@ public final class LoadedModel {
 
     private static func tokenizer(
         _ path: String?, for archive: ModelArchive, run: RunConfiguration?
-    ) throws -> SentencePieceTokenizer {
-        if let path { return try SentencePieceTokenizer(path: path) }
-        if let beside = archive.tokenizerPath { return try SentencePieceTokenizer(path: beside) }
+    ) throws -> Tokenizer {
+        if let path { return try Tokenizer(path: path) }
+        if let beside = archive.tokenizerPath { return try Tokenizer(path: beside) }
         // A run's data set holds the tokenizer that it was made with.
-        if let run, Files.exists(run.data.path + "/tokenizer.model") {
-            return try SentencePieceTokenizer(path: run.data.path + "/tokenizer.model")
-        }
-        throw CommandFailure("\(archive.path): has no tokenizer.model beside it; give one with --tokenizer", .wrongUse)
+        if let run, let path = Tokenizer.path(in: run.data.path) { return try Tokenizer(path: path) }
+        throw CommandFailure(
+            "\(archive.path): has no tokenizer.model or tokenizer.json beside it; give one with --tokenizer", .wrongUse)
     }
 
-    private static func check(_ tokenizer: SentencePieceTokenizer, against archive: ModelArchive) throws {
+    private static func check(_ tokenizer: Tokenizer, against archive: ModelArchive) throws {
         if let digest = archive.tokenizerDigest, digest != tokenizer.digest {
             throw CommandFailure(
                 "\(archive.path): was trained with the tokenizer \(digest.prefix(12))…, not \(tokenizer.digest.prefix(12))…; "

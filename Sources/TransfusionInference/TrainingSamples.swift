@@ -17,7 +17,7 @@ public struct TrainingSamples {
     private let seed: UInt64
 
     /// - Throws: When a prompt cannot be encoded.
-    public init(_ configuration: RunConfiguration, tokenizer: SentencePieceTokenizer) throws {
+    public init(_ configuration: RunConfiguration, tokenizer: Tokenizer) throws {
         prompts = try configuration.samples.prompts.map { try Prompt($0, tokenizer) }
         var settings = ImageSettings()
         settings.steps = configuration.samples.diffusionSteps

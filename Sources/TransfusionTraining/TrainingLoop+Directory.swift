@@ -1,6 +1,7 @@
 internal import Foundation
 internal import TransfusionConfig
 internal import TransfusionCore
+internal import TransfusionData
 internal import TransfusionParallel
 internal import TransfusionSupport
 internal import TransfusionTelemetry
@@ -23,10 +24,10 @@ extension TrainingLoop {
 
     private func enter(_ directory: RunDirectory) throws {
         try directory.enter(configuration)
-        guard let tokenizer = task.tokenizer, !FileManager.default.fileExists(atPath: directory.tokenizer) else {
-            return
-        }
-        try AtomicFile.write(tokenizer, to: directory.tokenizer)
+        guard let tokenizer = task.tokenizer else { return }
+        let path = directory.path + "/" + tokenizer.form.fileName
+        guard !FileManager.default.fileExists(atPath: path) else { return }
+        try AtomicFile.write(tokenizer.contents, to: path)
     }
 
     /// Ends the run on all ranks when its directory was removed or is another's. Nothing is written there any more; the

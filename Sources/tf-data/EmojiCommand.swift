@@ -35,7 +35,7 @@ extension DataCommand {
         @Option(help: "Pieces of the tokenizer to train (default: 1024 for shapes, else 4096).")
         var pieces: Int?
 
-        @Option(help: "A SentencePiece .model to use instead of training one.")
+        @Option(help: "A SentencePiece .model or a tokenizer.json to use instead of training one.")
         var tokenizer: String?
 
         @Option(help: "The font file with colour bitmaps.")

@@ -4,6 +4,7 @@ public import TransfusionData
 
 extension Picture.Fit: ExpressibleByArgument {}
 extension Picture.Filter: ExpressibleByArgument {}
+extension TextDocuments: ExpressibleByArgument {}
 
 extension DataCommand {
     struct Import: ParsableCommand {
@@ -12,8 +13,7 @@ extension DataCommand {
             discussion: """
                 A folder holds pictures (PNG, JPEG, WebP) and metadata.jsonl with lines
                 {"file_name": "a.png", "text": "its caption"}, or metadata.csv with these
-                columns, or a text file beside each picture (a.png, a.txt). A file of texts
-                has lines {"text": "…"}. --webdataset reads tar files, plain or packed (.gz,
+                columns, or a text file beside each picture (a.png, a.txt). --webdataset reads tar files, plain or packed (.gz,
                 .zst), of samples 000.jpg, 000.txt, 000.json as img2dataset writes them.
                 --coco reads MS-COCO's annotations of captions, or Karpathy's splits of them.
 
@@ -21,6 +21,11 @@ extension DataCommand {
                 their centred square (--fit crop) or shown whole on a white one
                 (--fit pad), and resized as Pillow does.
                 One that has several captions, on a line each or in a list, is stored once.
+
+                Texts are JSONL files with lines {"text": "…"}, plain text files, and
+                Parquet files with a column of texts; the first two may be compressed
+                by gzip or zstd. A folder of them stands for the files in it and below
+                it, in the order of their paths.
 
                 What cannot be used is named, all of it at once. --skip-bad leaves it out.
 
@@ -33,6 +38,10 @@ extension DataCommand {
                     --size 256 --out data/coco
                   tf-data import --jsonl corpus.jsonl --tokenizer tokenizer.model \\
                     --out data/text
+                  tf-data import --jsonl c4/ --tokenizer tokenizer.json --out data/c4
+                  tf-data import --parquet wikipedia/ --text-key text --out data/wiki
+                  tf-data import --text book.txt.gz --text-documents paragraph \\
+                    --out data/book
                 """)
 
         @Option(help: "A folder of pictures with their captions; may be given again.")
@@ -50,8 +59,20 @@ extension DataCommand {
         @Option(help: "What captions are called in metadata (default: text, caption or prompt).")
         var captionKey: String?
 
-        @Option(help: "A file of texts; may be given again.")
+        @Option(help: "A JSONL file of texts, or a folder of such files; may be given again.")
         var jsonl: [String] = []
+
+        @Option(help: "A plain text file, or a folder of such files; may be given again.")
+        var text: [String] = []
+
+        @Option(help: "What of a plain text file is one document: file, line or paragraph (up to a blank line).")
+        var textDocuments: TextDocuments?
+
+        @Option(help: "A Parquet file of texts, or a folder of such files; may be given again.")
+        var parquet: [String] = []
+
+        @Option(help: "The key, or the column, of the texts (default: text).")
+        var textKey: String?
 
         @Option(help: "The directory to make; it must not exist.")
         var out: String
@@ -68,7 +89,7 @@ extension DataCommand {
         @Option(help: "Pieces of the tokenizer to train (default: 4096).")
         var pieces: Int?
 
-        @Option(help: "A SentencePiece .model to use instead of training one.")
+        @Option(help: "A SentencePiece .model or a tokenizer.json to use instead of training one.")
         var tokenizer: String?
 
         @Option(help: "One picture and text in so many, 2 or more, goes to the split 'validation'; 0 for none.")
@@ -81,8 +102,15 @@ extension DataCommand {
         var json = false
 
         func validate() throws {
-            if (folder + webdataset + coco + jsonl).isEmpty {
-                throw ValidationError("--folder, --webdataset, --coco or --jsonl: name a source of pictures or texts")
+            if (folder + webdataset + coco + jsonl + text + parquet).isEmpty {
+                throw ValidationError(
+                    "--folder, --webdataset, --coco, --jsonl, --text or --parquet: name a source of pictures or texts")
+            }
+            if textDocuments != nil, text.isEmpty {
+                throw ValidationError("--text-documents: is for --text, which is not given")
+            }
+            if textKey != nil, jsonl.isEmpty, parquet.isEmpty {
+                throw ValidationError("--text-key: is for --jsonl and --parquet, which are not given")
             }
             guard pictures.count == coco.count || pictures.count == 1 && !coco.isEmpty else {
                 throw ValidationError(
@@ -97,6 +125,10 @@ extension DataCommand {
             var settings = DatasetImport()
             settings.folders = folder
             settings.texts = jsonl
+            settings.plainTexts = text
+            if let textDocuments { settings.textDocuments = textDocuments }
+            settings.parquets = parquet
+            if let textKey { settings.textKey = textKey }
             settings.webDatasets = webdataset
             settings.captionFiles = coco.indices.map { (coco[$0], pictures[pictures.count == 1 ? 0 : $0]) }
             settings.captionKey = captionKey

@@ -40,8 +40,8 @@ extension DataCommand {
                 for file in files { try corpus.addLines(of: file) }
                 let training = try TokenizerTraining(on: corpus, from: files.joined(separator: ", "), pieces: pieces)
                 let tokenizer = training.tokenizer
-                try Files.write(tokenizer.model, to: out)
-                print("\(out): \(tokenizer.pieceCount) pieces from \(corpus.textCount) lines, \(tokenizer.digest)")
+                try Files.write(tokenizer.contents, to: out)
+                print("\(out): \(training.pieceCount) pieces from \(corpus.textCount) lines, \(tokenizer.digest)")
                 for note in training.notes { print("  \(note)") }
             }
         }
@@ -52,13 +52,14 @@ extension DataCommand {
                 discussion: """
                     EXAMPLES
                       tf-data tokenizer encode --model tokenizer.model 'red circle'
+                      tf-data tokenizer encode --model tokenizer.json --pieces 'red circle'
                       tf-data tokenizer encode --model tokenizer.model --json < texts.txt
                     """)
 
-            @Option(help: "The .model file.")
+            @Option(help: "A SentencePiece .model or a tokenizer.json.")
             var model: String
 
-            @Flag(help: "Read <s>, </s>, <boi> and <eoi> as the special tokens.")
+            @Flag(help: "Read special tokens, as <s>, </s>, <boi> and <eoi>, as such.")
             var parseSpecials = false
 
             @Flag(help: "Print the pieces beside the ids.")
@@ -71,7 +72,7 @@ extension DataCommand {
             var text: String?
 
             func run() throws {
-                let tokenizer = try SentencePieceTokenizer(path: model)
+                let tokenizer = try TransfusionData.Tokenizer(path: model)
                 if let text {
                     try encode(text, tokenizer)
                 } else {
@@ -79,7 +80,7 @@ extension DataCommand {
                 }
             }
 
-            private func encode(_ text: String, _ tokenizer: SentencePieceTokenizer) throws {
+            private func encode(_ text: String, _ tokenizer: TransfusionData.Tokenizer) throws {
                 let ids = try tokenizer.encode(text, parseSpecials: parseSpecials)
                 let names = ids.map { tokenizer.piece($0) ?? "" }
                 if json {
@@ -105,14 +106,14 @@ extension DataCommand {
                       tf-data tokenizer decode --model tokenizer.model 325 297
                     """)
 
-            @Option(help: "The .model file.")
+            @Option(help: "A SentencePiece .model or a tokenizer.json.")
             var model: String
 
             @Argument(help: "The ids; without them, the lines of standard input.")
             var ids: [Int32] = []
 
             func run() throws {
-                let tokenizer = try SentencePieceTokenizer(path: model)
+                let tokenizer = try TransfusionData.Tokenizer(path: model)
                 if !ids.isEmpty {
                     print(try tokenizer.decode(ids))
                     return

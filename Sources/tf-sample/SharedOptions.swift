@@ -12,7 +12,7 @@ struct ModelOptions: ParsableArguments {
         help: "A run, its checkpoints, one checkpoint, or a directory with config.json and safetensors.")
     var checkpoint: String
 
-    @Option(help: "A SentencePiece .model file; by default the one that the model was trained with.")
+    @Option(help: "A SentencePiece .model or a tokenizer.json; by default the one that the model was trained with.")
     var tokenizer: String?
 
     @Option(help: "auto (bf16 where the processor multiplies it), f32 or bf16.")

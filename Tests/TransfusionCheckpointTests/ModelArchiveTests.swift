@@ -90,6 +90,30 @@ struct ModelArchiveTests {
         #expect(throws: CheckpointError.self) { try load(newest) }
     }
 
+    /// Of two forms of a tokenizer, the one that the model was trained with.
+    @Test func theTokenizerThatIsMeantIsFound() throws {
+        let run = directory.file("run")
+        try FileManager.default.createDirectory(atPath: run, withIntermediateDirectories: true)
+        try saveRun(run, steps: [1])
+        let path = run + "/checkpoints/step-00000001"
+        #expect(try ModelArchive(path).tokenizerPath == nil)
+        let json = Data("{}".utf8)
+        try json.write(to: URL(filePath: run + "/tokenizer.json"))
+        #expect(try ModelArchive(path).tokenizerPath == run + "/tokenizer.json")
+        try Data([1, 2]).write(to: URL(filePath: run + "/tokenizer.model"))
+        #expect(try ModelArchive(path).tokenizerPath == run + "/tokenizer.model")
+        let checkpoint = try Checkpoint(path)
+        var weights = try ModelWeights(checkpoint)
+        #expect(weights.tokenizerFiles.count == 2)
+        weights.tokenizer = SHA256.hexDigest([UInt8](json))
+        let other = directory.file("other/checkpoints")
+        try CheckpointStore(other).write(weights, step: 2)
+        for name in ["tokenizer.json", "tokenizer.model"] {
+            try FileManager.default.copyItem(atPath: run + "/" + name, toPath: directory.file("other/" + name))
+        }
+        #expect(try ModelArchive(other + "/step-00000002").tokenizerPath == directory.file("other/tokenizer.json"))
+    }
+
     private func problem(_ path: String) -> String {
         do {
             _ = try ModelArchive(path)

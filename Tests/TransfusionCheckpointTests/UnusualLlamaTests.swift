@@ -175,6 +175,46 @@ import _TestUtilities
         #expect(try WeightFormat(detectedAt: copy) == .metaLlama)
     }
 
+    /// A Llama whose `tokenizer.json` reserves tokens, and that has more rows than these.
+    @Test func reservedTokensBecomeThoseOfImages() throws {
+        let copy = try llama()
+        let json = """
+            {"added_tokens": [{"id": 1, "content": "<s>", "special": true}, {"id": 2, "content": "</s>", "special": true},
+              {"id": 4, "content": "<|reserved_special_token_0|>", "special": true},
+              {"id": 5, "content": "<|reserved_special_token_1|>", "special": true}],
+             "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "\u{2581}"},
+             "decoder": {"type": "Fuse"},
+             "model": {"type": "BPE", "unk_token": "a", "vocab": {"a": 0, "b": 3, "ab": 6}, "merges": ["a b"]}}
+            """
+        try Data(json.utf8).write(to: URL(filePath: copy + "/tokenizer.json"))
+        let plain = try WeightFormat.huggingFaceLlama.open(source, images: images)
+        let weights = try WeightFormat.huggingFaceLlama.open(copy, images: images)
+        #expect(weights.configuration.vocabulary == 7)
+        #expect([weights.configuration.beginOfImage, weights.configuration.endOfImage] == [4, 5])
+        #expect(weights.tokenizer == SHA256.hexDigest(Array(json.utf8)))
+        let padding = plain.configuration.vocabulary - 2 - 7
+        #expect(weights.passedOver.contains("\(padding) rows of embeddings behind the tokenizer's vocabulary"))
+        #expect(!weights.drawn.contains { $0.contains("BOI") } && plain.drawn.contains { $0.contains("BOI") })
+        // Back again it has all of its rows, and transformers finds the tokens.
+        let result = directory.file("result")
+        try WeightFormat.huggingFaceLlama.write(weights, to: result)
+        let file = try SafetensorsFile(result + "/model.safetensors")
+        let embeddings = try file.floats("model.embed_tokens.weight")
+        let all = try #require(plain.tensors["model.embed_tokens.weight"])
+        #expect(embeddings.count == 7 * all.shape[1])
+        #expect(
+            try String(contentsOfFile: result + "/tokenizer_config.json", encoding: .utf8) == """
+                {
+                  "bos_token" : "<s>",
+                  "clean_up_tokenization_spaces" : false,
+                  "eos_token" : "</s>",
+                  "model_max_length" : 64,
+                  "tokenizer_class" : "PreTrainedTokenizerFast"
+                }
+
+                """)
+    }
+
     @Test func transformersFindsWhatTheModelWasTrainedWith() throws {
         let copy = try llama(), tokenizer = copy + "/tokenizer.model"
         try FileManager.default.copyItem(atPath: Fixtures.path("tokenizer/small.model"), toPath: tokenizer)

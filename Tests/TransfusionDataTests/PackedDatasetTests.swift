@@ -75,7 +75,7 @@ import _TestUtilities
 
     @Test func anUnfinishedDatasetLeavesNothing() throws {
         let directory = try TemporaryDirectory()
-        let tokenizer = try SentencePieceTokenizer(path: TokenizerTests.fixtures + "/small.model")
+        let tokenizer = try Tokenizer(path: TokenizerTests.fixtures + "/small.model")
         do {
             let writer = try DatasetWriter(
                 try UnfinishedDirectory(directory.file("set")),

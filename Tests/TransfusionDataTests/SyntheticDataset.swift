@@ -21,7 +21,7 @@ struct SyntheticDataset {
         pairs: Int = 37, documents: Int = 60, element: DatasetManifest.PixelType = .u8, size: Int = 8
     ) throws {
         directory = try TemporaryDirectory()
-        let tokenizer = try SentencePieceTokenizer(path: TokenizerTests.fixtures + "/small.model")
+        let tokenizer = try Tokenizer(path: TokenizerTests.fixtures + "/small.model")
         captions = (0..<pairs + 3).map { index in
             ["red", "large blue", "green", "small dark yellow"][index % 4] + " circle \(index)"
         }

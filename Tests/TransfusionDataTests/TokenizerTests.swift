@@ -18,10 +18,10 @@ import Testing
         return (try? JSONDecoder().decode([Vector].self, from: data)) ?? []
     }()
 
-    let tokenizer: SentencePieceTokenizer
+    let tokenizer: Tokenizer
 
     init() throws {
-        tokenizer = try SentencePieceTokenizer(path: Self.fixtures + "/small.model")
+        tokenizer = try Tokenizer(path: Self.fixtures + "/small.model")
     }
 
     @Test func fixturesAreThere() {
@@ -34,7 +34,6 @@ import Testing
     }
 
     @Test func imageMarkersFollowThePieces() throws {
-        #expect(tokenizer.pieceCount == 400)
         #expect(tokenizer.vocabulary == 402)
         #expect([tokenizer.beginOfText, tokenizer.endOfText] == [1, 2])
         #expect([tokenizer.beginOfImage, tokenizer.endOfImage] == [400, 401])
@@ -57,19 +56,21 @@ import Testing
     }
 
     @Test func whatIsNoModelIsRefusedByName() throws {
-        for bytes in [[], [0xFF, 0xFF, 0xFF], Array(tokenizer.model.prefix(tokenizer.model.count / 2))] as [[UInt8]] {
+        for bytes in [[], [0xFF, 0xFF, 0xFF], Array(tokenizer.contents.prefix(tokenizer.contents.count / 2))]
+            as [[UInt8]]
+        {
             #expect {
-                try SentencePieceTokenizer(model: bytes, name: "some.model")
+                try Tokenizer(contents: bytes, name: "some.model")
             } throws: { "\($0)".hasPrefix("some.model: ") }
         }
         for (contents, problem) in [
-            ("{\"version\": \"1.0\"}", "is JSON, as a tokenizer.json is; give the SentencePiece model beside it"),
-            ("\u{8}\u{8}", "is not a SentencePiece model"), ("", "is empty; a SentencePiece model is expected"),
+            ("{\"version\": \"1.0\"}", "is no tokenizer.json: it has no \"model\""),
+            ("\u{8}\u{8}", "is neither a SentencePiece model"), ("", "is empty; a SentencePiece model"),
         ] {
             #expect {
-                try SentencePieceTokenizer(model: Array(contents.utf8), name: "some.model")
+                try Tokenizer(contents: Array(contents.utf8), name: "some.model")
             } throws: { "\($0)".hasPrefix("some.model: \(problem)") }
         }
-        #expect { try SentencePieceTokenizer(path: "/nowhere.model") } throws: { "\($0)".hasPrefix("/nowhere.model: ") }
+        #expect { try Tokenizer(path: "/nowhere.model") } throws: { "\($0)".hasPrefix("/nowhere.model: ") }
     }
 }

@@ -86,7 +86,7 @@ struct ImageRequestTests {
         let path = directory.file("shapes")
         let writer = try DatasetWriter(
             try UnfinishedDirectory(path), image: .init(channels: 3, height: 8, width: 8, element: .u8),
-            tokenizer: try SentencePieceTokenizer(path: model.file("tokenizer.model")), description: "test")
+            tokenizer: try Tokenizer(path: model.file("tokenizer.model")), description: "test")
         func add(_ caption: String, _ colour: [UInt8]) throws {
             let image = try writer.add(image: colour.flatMap { [UInt8](repeating: $0, count: 64) })
             try writer.addPair(key: caption, caption: caption, image: image)

@@ -75,7 +75,7 @@ struct TextRequestTests {
     }
 
     @Test func textGoesOnWhereThePromptEnds() throws {
-        let tokenizer = try SentencePieceTokenizer(path: model.file("tokenizer.model"))
+        let tokenizer = try Tokenizer(path: model.file("tokenizer.model"))
         let prompt = try Prompt("red circle", tokenizer)
         let more = try tokenizer.encode("of white")
         let parts = try TextRequest.readable([.text(more)], after: prompt, tokenizer) { _ in "" }
@@ -150,7 +150,7 @@ struct TextRequestTests {
         configuration.samples.prompts = ["re", "red circle"]
         configuration.samples.diffusionSteps = 2
         // The small model has fewer tokens than the tokenizer; letters have low ids.
-        let tokenizer = try SentencePieceTokenizer(path: model.file("tokenizer.model"))
+        let tokenizer = try Tokenizer(path: model.file("tokenizer.model"))
         let loaded = try LoadedModel(loaded)
         let samples = try TrainingSamples(configuration, tokenizer: tokenizer)
         let drawn = try samples.draw(

@@ -12,7 +12,7 @@ public struct SmallDataset {
     ///   - hasValidation: Adds other pictures and texts as the split "validation".
     public init(channels: Int = 3, shift: Int = 0, hasBrokenPicture: Bool = false, hasValidation: Bool = false) throws {
         directory = try TemporaryDirectory()
-        let tokenizer = try SentencePieceTokenizer(path: Fixtures.path("tokenizer/small.model"))
+        let tokenizer = try Tokenizer(path: Fixtures.path("tokenizer/small.model"))
         let writer = try DatasetWriter(
             try UnfinishedDirectory(path), image: .init(channels: channels, height: 8, width: 8, element: .f32),
             tokenizer: tokenizer,

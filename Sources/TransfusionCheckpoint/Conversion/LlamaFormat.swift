@@ -76,10 +76,19 @@ enum LlamaFormat {
             weights.contextLength = side.contextLength ?? description.contextLength
             weights.family = side.family
         } else {
-            let configuration = description.configuration(images)
-            let new = newTensors(configuration, seed: images.seed)
-            let llama = try withoutTiedHead(llama, configuration, directory)
+            var configuration = description.configuration(images)
+            let padding = configuration.takeMarkers(in: directory, rows: description.vocabulary)
+            var new = newTensors(configuration, seed: images.seed)
+            var llama = try withoutTiedHead(llama, configuration, directory)
+            for name in tables where padding != nil {
+                new[addedPrefix + name] = nil
+                guard let table = llama[name], table.shape.first == description.vocabulary else { continue }
+                llama[name] = table.rows(0..<configuration.vocabulary)
+            }
             weights = ModelWeights(configuration, try extended(llama, at: directory, by: new, directory))
+            if let padding, padding > 0 {
+                weights.passedOver = ["\(padding) rows of embeddings behind the tokenizer's vocabulary"]
+            }
             weights.contextLength = description.contextLength
             weights.family = description.family
             weights.drawn = new.keys.map {

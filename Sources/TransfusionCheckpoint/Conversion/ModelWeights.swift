@@ -23,9 +23,11 @@ public struct ModelWeights: Sendable {
     public var passedOver: [String] = []
 
     static let tokenizerModel = "tokenizer.model"
-    private static let tokenizerNames = [
-        tokenizerModel, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    ]
+    static let tokenizerJSON = "tokenizer.json"
+    /// The forms of a tokenizer that models are trained with. The first one that is there identifies it.
+    static let vocabularyNames = [tokenizerModel, tokenizerJSON]
+    private static let tokenizerNames =
+        vocabularyNames + ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"]
     /// The most bytes of one of the tokenizer's files.
     static let tokenizerLimit = 256 << 20
     static let optimizerPrefix = "optimizer."
@@ -73,7 +75,9 @@ public struct ModelWeights: Sendable {
     /// Takes along the tokenizer's files in `directory`, and the identity of what they describe.
     mutating func takeTokenizer(from directory: String) throws {
         tokenizerFiles = Self.tokenizerFiles(in: [directory])
-        guard let model = tokenizerFiles.first(where: { Paths.name(of: $0) == Self.tokenizerModel }) else { return }
+        guard let model = tokenizerFiles.first(where: { Self.vocabularyNames.contains(Paths.name(of: $0)) }) else {
+            return
+        }
         tokenizer = SHA256.hexDigest(try POSIXFileSystem().contents(model, limit: Self.tokenizerLimit))
     }
 

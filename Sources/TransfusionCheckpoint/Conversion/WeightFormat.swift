@@ -76,7 +76,7 @@ extension WeightFormat {
             weights = try ModelWeights(description.configuration, files.tensors).validated(from: path)
             weights.contextLength = description.contextLength
             weights.family = description.family
-            weights.passedOver = files.passedOver
+            weights.passedOver += files.passedOver
         case .huggingFaceLlama:
             let description = try LlamaDescription(huggingFace: Paths.join(directory, Self.configurationName))
             let files = try SafetensorsDirectory(path)
@@ -85,7 +85,7 @@ extension WeightFormat {
             // A table that old versions stored and that follows from the sizes.
             tensors = tensors.filter { !$0.key.hasSuffix(".rotary_emb.inv_freq") }
             weights = try LlamaFormat.join(tensors, description, directory: directory, images: images)
-            weights.passedOver = files.passedOver
+            weights.passedOver += files.passedOver
         case .metaLlama:
             let files = try SafetensorsDirectory(path, single: Self.metaFileName), tensors = files.tensors
             guard let gate = tensors["layers.0.feed_forward.w1.weight"]?.shape.first,
@@ -98,7 +98,7 @@ extension WeightFormat {
                 try MetaLlamaNames.fromMeta(
                     tensors, layers: description.layers, headWidth: description.headWidth, path: path),
                 description, directory: directory, images: images)
-            weights.passedOver = files.passedOver
+            weights.passedOver += files.passedOver
         }
         try weights.takeTokenizer(from: directory)
         return weights

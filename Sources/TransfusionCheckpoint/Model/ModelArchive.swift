@@ -20,7 +20,6 @@ public struct ModelArchive: Sendable {
     private let weights: any WeightSource
 
     private static let configurationName = "config.json"
-    private static let tokenizerName = "tokenizer.model"
 
     /// - Parameters:
     ///   - path: A run directory or a directory of checkpoints (the newest one that verifies is taken), one step
@@ -104,7 +103,21 @@ public struct ModelArchive: Sendable {
         let parent = Paths.parent(of: path)
         let places = step == nil ? [path] : [path, parent, Paths.parent(of: parent)]
         let fileSystem = POSIXFileSystem()
-        return places.first { fileSystem.exists(Self.tokenizerName, in: $0) }.map { Paths.join($0, Self.tokenizerName) }
+        for place in places {
+            let found = ModelWeights.vocabularyNames.filter { fileSystem.exists($0, in: place) }.map {
+                Paths.join(place, $0)
+            }
+            guard found.count > 1, let tokenizerDigest else {
+                if let file = found.first { return file }
+                continue
+            }
+            // Many models have their tokenizer in both forms; one of them was used.
+            return found.first { file in
+                let contents = try? fileSystem.contents(file, limit: ModelWeights.tokenizerLimit)
+                return contents.map { SHA256.hexDigest($0) } == tokenizerDigest
+            } ?? found[0]
+        }
+        return nil
     }
 
     /// The directory of the run, when the model comes from one.

@@ -49,7 +49,7 @@ public struct DatasetManifest: Codable, Equatable, Sendable {
         public var endOfText: Int32
         public var beginOfImage: Int32
         public var endOfImage: Int32
-        /// SHA-256 of the file `tokenizer.model`.
+        /// SHA-256 of the tokenizer's file.
         public var tokenizer: String
 
         enum CodingKeys: String, CodingKey {

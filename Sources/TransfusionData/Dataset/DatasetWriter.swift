@@ -3,7 +3,7 @@ internal import TransfusionCore
 /// Builds a packed data set.
 public final class DatasetWriter {
     private let directory: UnfinishedDirectory
-    private let tokenizer: SentencePieceTokenizer
+    private let tokenizer: Tokenizer
     private var manifest: DatasetManifest
     private var sinks: [String: FileSink] = [:]
     private var captionTokens = 0
@@ -13,7 +13,7 @@ public final class DatasetWriter {
 
     /// - Parameter directory: Where it is built; an empty one.
     public init(
-        _ directory: UnfinishedDirectory, image: DatasetManifest.ImageShape, tokenizer: SentencePieceTokenizer,
+        _ directory: UnfinishedDirectory, image: DatasetManifest.ImageShape, tokenizer: Tokenizer,
         description: String
     ) throws(DataError) {
         self.directory = directory
@@ -24,7 +24,9 @@ public final class DatasetWriter {
                 bytes: tokenizer.vocabulary <= 65536 ? 2 : 4, vocabulary: tokenizer.vocabulary,
                 beginOfText: tokenizer.beginOfText, endOfText: tokenizer.endOfText,
                 beginOfImage: tokenizer.beginOfImage, endOfImage: tokenizer.endOfImage, tokenizer: tokenizer.digest))
-        for name in PackedDataset.FileName.all { sinks[name] = try FileSink(directory.file(name)) }
+        for name in PackedDataset.FileName.all + [tokenizer.form.fileName] {
+            sinks[name] = try FileSink(directory.file(name))
+        }
         try sink(PackedDataset.FileName.documents).write(UInt64(0))
     }
 
@@ -79,7 +81,7 @@ public final class DatasetWriter {
         guard ids.count < UInt32.max, manifest.pairs < PackedDataset.noLink else {
             throw DataError(directory.place, "too many pairs or too long a caption for the format")
         }
-        try write(ids, to: sink(PackedDataset.FileName.captions))
+        try sink(PackedDataset.FileName.captions).write(stored(ids))
         let index = sink(PackedDataset.FileName.pairs)
         try index.write(UInt64(captionTokens))
         try index.write(UInt64(image))
@@ -98,14 +100,19 @@ public final class DatasetWriter {
     }
 
     public func addDocument(_ text: String) throws(DataError) {
-        let ids = try tokenizer.encode(text)
-        guard !ids.isEmpty else { return }
-        try write(ids, to: sink(PackedDataset.FileName.text))
-        textTokens += ids.count
+        try addDocument(stored: stored(try tokenizer.encode(text)))
+    }
+
+    /// - Parameter tokens: As `stored` gives them.
+    func addDocument(stored tokens: [UInt8]) throws(DataError) {
+        let count = tokens.count / manifest.tokens.bytes
+        guard count > 0 else { return }
+        try sink(PackedDataset.FileName.text).write(tokens)
+        textTokens += count
         try sink(PackedDataset.FileName.documents).write(UInt64(textTokens))
         updateSplit { split in
             split.documents += 1
-            split.textTokens += ids.count
+            split.textTokens += count
         }
         manifest.documents += 1
     }
@@ -114,7 +121,7 @@ public final class DatasetWriter {
     public func finish(
         progress: (_ phase: String, _ done: Int, _ total: Int) -> Void = { _, _, _ in }
     ) throws(DataError) -> DatasetManifest {
-        try sink(PackedDataset.FileName.tokenizer).write(tokenizer.model)
+        try sink(tokenizer.form.fileName).write(tokenizer.contents)
         let total = sinks.values.reduce(0) { $0 + $1.count } >> 20
         var done = 0
         for (name, sink) in sinks {
@@ -144,9 +151,19 @@ public final class DatasetWriter {
         change(&manifest.splits[manifest.splits.count - 1])
     }
 
-    private func write(_ ids: [Int32], to sink: FileSink) throws(DataError) {
-        for id in ids {
-            if manifest.tokens.bytes == 2 { try sink.write(UInt16(id)) } else { try sink.write(UInt32(id)) }
+    /// Ids as they lie in the files.
+    func stored(_ ids: [Int32]) -> [UInt8] {
+        func bytes<Integer: FixedWidthInteger>(_ type: Integer.Type) -> [UInt8] {
+            let size = MemoryLayout<Integer>.size
+            return [UInt8](unsafeUninitializedCapacity: size * ids.count) { buffer, count in
+                let bytes = UnsafeMutableRawBufferPointer(buffer)
+                for (place, id) in ids.enumerated() {
+                    bytes.storeBytes(
+                        of: Integer(truncatingIfNeeded: id).littleEndian, toByteOffset: size * place, as: Integer.self)
+                }
+                count = size * ids.count
+            }
         }
+        return manifest.tokens.bytes == 2 ? bytes(UInt16.self) : bytes(UInt32.self)
     }
 }

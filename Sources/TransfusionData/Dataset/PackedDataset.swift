@@ -5,7 +5,7 @@
 public final class PackedDataset: Sendable {
     public let path: String
     public let manifest: DatasetManifest
-    public let tokenizer: SentencePieceTokenizer
+    public let tokenizer: Tokenizer
     private let captions: MappedFile
     private let text: MappedFile
     private let pairs: MappedFile
@@ -21,8 +21,8 @@ public final class PackedDataset: Sendable {
         static let documents = "documents.index"
         static let images = "images.bin"
         static let keys = "keys.txt"
-        static let tokenizer = "tokenizer.model"
-        static let all = [captions, text, pairs, documents, images, keys, tokenizer]
+        /// All but the tokenizer's, whose name depends on its form.
+        static let all = [captions, text, pairs, documents, images, keys]
         /// Pictures for people to look at, which some data sets have.
         static let sheet = "sheet.png"
     }
@@ -75,7 +75,10 @@ public final class PackedDataset: Sendable {
             FileName.images, elements: manifest.images,
             bytesEach: manifest.image.elements * manifest.image.element.bytes)
         keyLines = try unstructured(FileName.keys)
-        tokenizer = try SentencePieceTokenizer(path: path + "/" + FileName.tokenizer)
+        guard let file = Tokenizer.Form.allCases.map(\.fileName).first(where: { manifest.files[$0] != nil }) else {
+            throw DataError(path, "the manifest names no tokenizer; the data set is damaged, build it again")
+        }
+        tokenizer = try Tokenizer(path: path + "/" + file)
         try checkTokenizer(tokenizer)
     }
 
@@ -95,12 +98,12 @@ public final class PackedDataset: Sendable {
     }
 
     /// Refuses a tokenizer that is not the one the data set was made with.
-    public func checkTokenizer(_ tokenizer: SentencePieceTokenizer) throws(DataError) {
+    public func checkTokenizer(_ tokenizer: Tokenizer) throws(DataError) {
         guard tokenizer.digest == manifest.tokens.tokenizer else {
             throw DataError(
                 path,
                 "was made with the tokenizer \(manifest.tokens.tokenizer.prefix(12))…, not \(tokenizer.digest.prefix(12))…;"
-                    + " use the data set's own \(FileName.tokenizer) or import the data again")
+                    + " use the data set's own \(self.tokenizer.form.fileName) or import the data again")
         }
         guard tokenizer.vocabulary == manifest.tokens.vocabulary else {
             throw DataError(

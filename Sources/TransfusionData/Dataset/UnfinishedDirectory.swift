@@ -63,7 +63,8 @@ public final class UnfinishedDirectory {
 
     private static let infix = ".tmp-"
     private static let names = Set(
-        PackedDataset.FileName.all + [PackedDataset.FileName.sheet, DatasetManifest.fileName, keySpool, captionSpool])
+        PackedDataset.FileName.all + Tokenizer.Form.allCases.map(\.fileName)
+            + [PackedDataset.FileName.sheet, DatasetManifest.fileName, keySpool, captionSpool])
     /// What an import needs until it is finished.
     static let keySpool = "keys.tmp"
     static let captionSpool = "captions.tmp"

@@ -129,8 +129,8 @@ public struct EmojiDataset {
 
     private func tokenizer(
         names: [String], _ texts: [String]
-    ) throws(DataError) -> (tokenizer: SentencePieceTokenizer, notes: [String]) {
-        if let tokenizerPath { return (try SentencePieceTokenizer(path: tokenizerPath), []) }
+    ) throws(DataError) -> (tokenizer: Tokenizer, notes: [String]) {
+        if let tokenizerPath { return (try Tokenizer(path: tokenizerPath), []) }
         // Captions are few beside the definitions; repeated until they weigh as much, their words become pieces.
         let sample = texts.prefix(20_000)
         let repeats = max(1, sample.count / names.count)

@@ -11,6 +11,9 @@ struct BadInput {
         self.allowed = allowed
     }
 
+    /// Whether there is more of it than may be left out.
+    var isOver: Bool { count > allowed }
+
     mutating func add(_ problem: DataError) {
         count += 1
         if named.count < max(allowed, Self.mostNamed) { named.append(problem) }
@@ -18,7 +21,7 @@ struct BadInput {
 
     /// Ends the import when there is more of it than may be left out.
     func check() throws(BadInputError) {
-        guard count > allowed else { return }
+        guard isOver else { return }
         var lines = named.prefix(Self.mostNamed).map(\.description)
         if count > lines.count { lines.append("… and \(count - lines.count) more") }
         let what = count == 1 ? "1 picture or line" : "\(count) pictures or lines"

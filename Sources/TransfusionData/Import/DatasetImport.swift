@@ -9,8 +9,16 @@ public struct DatasetImport {
     public var webDatasets: [String] = []
     /// Files of captions as COCO or Karpathy have them, and the folder of the pictures that each names.
     public var captionFiles: [(file: String, pictures: String)] = []
-    /// JSONL files with lines `{"text": "…"}`.
+    /// JSONL files with lines `{"text": "…"}`, or folders with some. They and plain text may be compressed by gzip or zstd.
     public var texts: [String] = []
+    /// Plain text files, or folders with some.
+    public var plainTexts: [String] = []
+    /// What of a plain text file is one document.
+    public var textDocuments = TextDocuments.file
+    /// Parquet files with texts, or folders with some.
+    public var parquets: [String] = []
+    /// The key or the column of the texts.
+    public var textKey = "text"
     /// Where captions lie in metadata; nil for the first of `text`, `caption` and `prompt`.
     public var captionKey: String?
     /// Pixels on a side.
@@ -19,7 +27,7 @@ public struct DatasetImport {
     public var filter = Picture.Filter.bicubic
     /// Pieces of the tokenizer to train.
     public var pieces = 4096
-    /// A `.model` file to use instead of training a tokenizer.
+    /// A tokenizer's file to use instead of training one.
     public var tokenizerPath: String?
     /// One picture, with all of its captions, and one document in so many goes to the split `validation`; 0 for none.
     public var validationEvery = 50
@@ -62,17 +70,15 @@ public struct DatasetImport {
         let pictures = try PictureList(in: directory)
         for source in sources { try source.list(to: pictures, bad: &bad, progress: progress) }
         try pictures.close()
-        let texts = try TextList(texts, bad: &bad, progress: progress)
-        try bad.check()
-        progress("training the tokenizer", 0, 0)
-        let (tokenizer, tokenizerNotes) = try tokenizer(pictures)
+        let texts = TextList(try textFiles())
+        let (tokenizer, tokenizerNotes) = try tokenizer(pictures, texts, bad: &bad, progress)
 
         let writer = try DatasetWriter(
             directory, image: .init(channels: 3, height: size, width: size, element: .u8), tokenizer: tokenizer,
             description: "imported from " + sourceNames.map { Paths.name(of: $0) }.joined(separator: ", "))
         let images = try write(sources, of: pictures, to: writer, bad: &bad, progress)
         try bad.check()
-        try write(pictures, texts, images, to: writer, progress)
+        try write(pictures, texts, images, to: writer, tokenizer, bad: &bad, progress)
         let manifest = try writer.finish(progress: progress)
         return Report(
             path: directory.place, digest: manifest.digest,
@@ -89,7 +95,9 @@ public struct DatasetImport {
     private func checkSettings() throws(DataError) {
         guard !sourceNames.isEmpty else {
             throw DataError(
-                wrongUse: "import: neither pictures (--folder, --webdataset, --coco) nor texts (--jsonl) were given")
+                wrongUse:
+                    "import: neither pictures (--folder, --webdataset, --coco) nor texts (--jsonl, --text, --parquet)"
+                    + " were given")
         }
         guard (1...4096).contains(size) else { throw DataError(wrongUse: "--size: \(size) is outside 1 … 4096") }
         guard validationEvery >= 0 else {
@@ -135,8 +143,8 @@ public struct DatasetImport {
     /// Writes the captions and texts, split by split.
     private func write(
         _ pictures: PictureList, _ texts: TextList, _ images: [UInt32?], to writer: DatasetWriter,
-        _ progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
-    ) throws(DataError) {
+        _ tokenizer: Tokenizer, bad: inout BadInput, _ progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
+    ) throws {
         let splits = splits(of: images, pictures)
         for (number, split) in PictureList.splitNames.enumerated() {
             writer.beginSplit(split)
@@ -147,11 +155,12 @@ public struct DatasetImport {
                     key: pictures.key(of: picture), caption: pictures.caption(at: place), image: Int(image))
                 progress("encoding \(split) captions", place, pictures.captionCount)
             }
-            if split == "held_out" { continue }
-            try texts.forEach(where: { self.split(of: $0) == split }) { (text, file, line) throws(DataError) in
-                try writer.addDocument(text)
-                progress("encoding \(split) text of \(file), line", line, 0)
-            }
+            if split == "held_out" || (split == "validation" && validationEvery == 0) { continue }
+            try texts.forEach(
+                "encoding \(split) text", bad: &bad, progress: progress, where: { self.split(of: $0) == split },
+                { (text) throws(DataError) in writer.stored(try tokenizer.encode(text)) },
+                { (tokens, _, _) throws(DataError) in try writer.addDocument(stored: tokens) })
+            try bad.check()
             guard split != "train" || !writer.isCurrentSplitEmpty else {
                 throw DataError(
                     sourceNames.joined(separator: ", "), "no text in it to train on; give a file with texts")
@@ -176,17 +185,43 @@ public struct DatasetImport {
     }
 
     private func tokenizer(
-        _ pictures: PictureList
-    ) throws(DataError) -> (tokenizer: SentencePieceTokenizer, notes: [String]) {
-        if let tokenizerPath { return (try SentencePieceTokenizer(path: tokenizerPath), []) }
+        _ pictures: PictureList, _ texts: TextList, bad: inout BadInput,
+        _ progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
+    ) throws -> (tokenizer: Tokenizer, notes: [String]) {
+        if let tokenizerPath {
+            let tokenizer = try Tokenizer(path: tokenizerPath)
+            // Else texts are checked while they are encoded. One error names what is bad in pictures and in texts.
+            if pictures.count + bad.count > 0 {
+                try texts.forEach(
+                    "checking text", bad: &bad, progress: progress, where: { _ in false },
+                    { (_) throws(DataError) in }, { (_, _, _) throws(DataError) in })
+            }
+            try bad.check()
+            return (tokenizer, [])
+        }
         var corpus = TokenizerCorpus()
         pictures.addCaptions(to: &corpus)
-        for file in texts { try corpus.addJSONLines(of: file) }
+        try texts.forEach(
+            "reading text", bad: &bad, progress: progress,
+            { (text) throws(DataError) in
+                // The beginning of a long text is read, and one character tells that there was more.
+                String(decoding: text.prefix(TokenizerCorpus.longestText + 4), as: UTF8.self)
+            },
+            { (text, file, number) throws(DataError) in corpus.add(text, source: file, number: number) })
+        try bad.check()
+        progress("training the tokenizer", 0, 0)
         let training = try TokenizerTraining(on: corpus, from: sourceNames.joined(separator: ", "), pieces: pieces)
         return (training.tokenizer, training.notes)
     }
 
-    private var sourceNames: [String] { folders + webDatasets + captionFiles.map(\.file) + texts }
+    private func textFiles() throws(DataError) -> [TextFile] {
+        try TextFile.list(texts, .jsonLines(key: textKey)) + TextFile.list(plainTexts, .plain(textDocuments))
+            + TextFile.list(parquets, .parquet(column: textKey))
+    }
+
+    private var sourceNames: [String] {
+        folders + webDatasets + captionFiles.map(\.file) + texts + plainTexts + parquets
+    }
 
     private func sources() throws(DataError) -> [any PictureSource] {
         let folders = folders.map { Paths.withoutTrailingSlash($0) }

@@ -1,44 +1,151 @@
-/// The texts of JSONL files with lines `{"text": "…"}`, in the order of the files.
-struct TextList {
-    let files: [String]
-    /// Lines whose text is empty.
+internal import TransfusionCore
+
+/// The texts of some files, in the order of the files. They are read anew each time, in batches, and worked on by all cores.
+final class TextList {
+    /// A task works on so many bytes of text.
+    private static let taskBytes = 1 << 18
+
+    let files: [TextFile]
+    /// Texts without a letter of any kind.
     private(set) var emptyTexts = 0
+    private let pool = ThreadPool()
+    /// Whether all texts were read once, so that what is bad or empty is counted.
+    private var isChecked = false
 
-    /// Reads all lines once. Those that cannot be used are added to `bad`.
-    init(
-        _ files: [String], bad: inout BadInput, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
-    ) throws(DataError) {
+    init(_ files: [TextFile]) {
         self.files = files
-        for file in files {
-            try JSONLines.forEach(file) { (line, contents) throws(DataError) in
-                do throws(DataError) {
-                    if try Self.text(of: line, in: contents).isEmpty { emptyTexts += 1 }
-                } catch {
-                    bad.add(error)
-                }
-                progress("checking \(file), line", line.number, 0)
-            }
-        }
     }
 
-    /// Gives the texts that are not empty.
-    /// - Parameter isWanted: Whether the line is wanted that has this number among all lines, from 0.
-    func forEach(
+    /// Makes something of each text that is not empty, on all cores, and takes what was made in the order of the texts.
+    ///
+    /// The first time, texts that cannot be used are added to `bad`. When there are more than may be left out, the others are
+    /// only read, so that one error names all.
+    /// - Parameters:
+    ///   - phase: What is being done, for people.
+    ///   - isWanted: Whether the text is wanted that has this number among all, from 0.
+    ///   - make: Called on several threads at once.
+    func forEach<Item>(
+        _ phase: String, bad: inout BadInput, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void,
         where isWanted: (Int) -> Bool = { _ in true },
-        _ body: (_ text: String, _ file: String, _ line: Int) throws(DataError) -> Void
+        _ make: (UnsafeBufferPointer<UInt8>) throws(DataError) -> Item,
+        _ take: (Item, _ file: Int, _ number: Int) throws(DataError) -> Void
     ) throws(DataError) {
-        var index = 0
-        for file in files {
-            try JSONLines.forEach(file) { (line, contents) throws(DataError) in
-                defer { index += 1 }
-                // Lines that cannot be used were counted before.
-                guard isWanted(index), let text = try? Self.text(of: line, in: contents), !text.isEmpty else { return }
-                try body(text, file, line.number)
+        var reader = DocumentReader(files)
+        var next = try reader.next()
+        while let batch = next {
+            let tasks = Self.tasks(of: batch)
+            let isOver = bad.isOver
+            var results = [TaskResult<Item>](repeating: TaskResult(), count: tasks.count)
+            var read = Result<DocumentBatch?, DataError>.success(nil)
+            results.withUnsafeMutableBufferPointer { results in
+                withUnsafeMutablePointer(to: &read) { read in
+                    withUnsafeMutablePointer(to: &reader) { reader in
+                        // The first task reads what comes next.
+                        pool.tasks(tasks.count + 1) { task, _ in
+                            guard task > 0 else {
+                                read.pointee = Result { () throws(DataError) in try reader.pointee.next() }
+                                return
+                            }
+                            results[task - 1] = work(on: batch, tasks[task - 1], isOver: isOver, isWanted, make)
+                        }
+                    }
+                }
             }
+            for result in results {
+                if !isChecked {
+                    emptyTexts += result.empty
+                    for problem in result.problems { bad.add(problem) }
+                }
+                if let failure = result.failure { throw failure }
+                for (item, entry) in result.items {
+                    try take(item, batch.entries[entry].file, batch.first + entry)
+                }
+            }
+            if let last = batch.entries.last { progress("\(phase) of \(files[last.file].path), line", last.line, 0) }
+            next = try read.get()
         }
+        isChecked = true
     }
 
-    private static func text(of line: TextLines.Line, in file: MappedFile) throws(DataError) -> String {
-        try JSONLines.texts(["text"], of: line, in: file)[0]
+    private struct TaskResult<Item> {
+        var items: [(item: Item, entry: Int)] = []
+        var problems: [DataError] = []
+        var empty = 0
+        /// Why nothing could be made of a text that is good.
+        var failure: DataError?
+    }
+
+    /// The entries of a batch, cut into parts.
+    private static func tasks(of batch: DocumentBatch) -> [Range<Int>] {
+        var tasks: [Range<Int>] = []
+        var first = 0
+        for (index, entry) in batch.entries.enumerated()
+        where entry.range.upperBound - batch.entries[first].range.lowerBound >= taskBytes {
+            tasks.append(first..<index + 1)
+            first = index + 1
+            if first == batch.entries.count { return tasks }
+        }
+        return first < batch.entries.count ? tasks + [first..<batch.entries.count] : tasks
+    }
+
+    private func work<Item>(
+        on batch: DocumentBatch, _ entries: Range<Int>, isOver: Bool, _ isWanted: (Int) -> Bool,
+        _ make: (UnsafeBufferPointer<UInt8>) throws(DataError) -> Item
+    ) -> TaskResult<Item> {
+        var result = TaskResult<Item>()
+        var text: [UInt8] = []
+        batch.bytes.withUnsafeBufferPointer { bytes in
+            for index in entries {
+                let isWanted = isWanted(batch.first + index)
+                if isChecked && !isWanted { continue }
+                let entry = batch.entries[index]
+                do throws(DataError) {
+                    try read(entry, UnsafeBufferPointer(rebasing: bytes[entry.range]), into: &text)
+                } catch {
+                    result.problems.append(error)
+                    continue
+                }
+                if text.isEmpty { result.empty += 1 }
+                guard isWanted, !isOver, !text.isEmpty else { continue }
+                let made = text.withUnsafeBufferPointer { text in
+                    Result { () throws(DataError) in try make(text) }
+                }
+                switch made {
+                case .success(let item): result.items.append((item, index))
+                case .failure(let error):
+                    result.failure = error
+                    return
+                }
+            }
+        }
+        return result
+    }
+
+    /// Puts the text of an entry into `text`.
+    /// - Throws: `DataError` that names file and line when it is none.
+    private func read(
+        _ entry: DocumentBatch.Entry, _ bytes: UnsafeBufferPointer<UInt8>, into text: inout [UInt8]
+    ) throws(DataError) {
+        let file = files[entry.file]
+        switch file.form {
+        case .jsonLines(let key):
+            do throws(JSONLine.Problem) {
+                try JSONLine.text(key, in: UnsafeRawBufferPointer(bytes), into: &text)
+            } catch {
+                throw DataError("\(file.path):\(entry.line)", error.description)
+            }
+        case .plain:
+            if let line = UTF8Text.firstBadLine(bytes) {
+                throw DataError("\(file.path):\(entry.line + line)", "is not UTF-8 text")
+            }
+            text.removeAll(keepingCapacity: true)
+            text.append(contentsOf: bytes)
+        case .parquet(let column):
+            guard UTF8Text.isValid(bytes) else {
+                throw DataError("\(file.path)", "column \(column), row \(entry.line): is not UTF-8 text")
+            }
+            text.removeAll(keepingCapacity: true)
+            text.append(contentsOf: bytes)
+        }
     }
 }

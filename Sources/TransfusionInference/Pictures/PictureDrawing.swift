@@ -9,7 +9,7 @@ struct Prompt {
     /// Whether it was kept out of training, when that is known.
     var heldOut: Bool?
 
-    init(_ text: String, _ tokenizer: SentencePieceTokenizer) throws {
+    init(_ text: String, _ tokenizer: Tokenizer) throws {
         self.text = text
         tokens = try tokenizer.encode(text)
     }

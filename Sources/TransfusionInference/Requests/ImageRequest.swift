@@ -132,7 +132,7 @@ public struct ImageRequest: Sendable {
         }
     }
 
-    private func readPrompts(_ tokenizer: SentencePieceTokenizer) throws -> [Prompt] {
+    private func readPrompts(_ tokenizer: Tokenizer) throws -> [Prompt] {
         switch prompts {
         case .one(let text): return [try Prompt(text, tokenizer)]
         case .file(let path): return try PromptFile.lines(path).map { try Prompt($0, tokenizer) }

@@ -155,7 +155,7 @@ public struct TextRequest: Sendable {
 
     /// The parts as text and names of files.
     static func readable(
-        _ parts: [SequencePart], after prompt: Prompt, _ tokenizer: SentencePieceTokenizer,
+        _ parts: [SequencePart], after prompt: Prompt, _ tokenizer: Tokenizer,
         nameImage: ([Float]) -> String
     ) throws -> [Continuation.Part] {
         var isFirst = true

@@ -1,6 +1,7 @@
 internal import TransfusionCheckpoint
 internal import TransfusionConfig
 internal import TransfusionCore
+internal import TransfusionData
 internal import TransfusionInference
 internal import TransfusionModels
 
@@ -57,7 +58,7 @@ protocol RunTask: TrainingTask {
     func memoryPlan(programBytes: Int, ownedElements: Int) throws -> MemoryPlan?
 
     /// The tokenizer that the run directory keeps, so that the run can be used without its data.
-    var tokenizer: [UInt8]? { get }
+    var tokenizer: Tokenizer? { get }
     /// Shows what the players can do by now. Called on the ranks that hold one copy of the model together.
     /// - Parameter run: Where the pictures go; nil on a rank that only lends its part.
     func drawSamples(step: Int, into run: RunDirectory?, _ context: Context) throws -> [TrainingSamples.Sample]
@@ -68,6 +69,6 @@ extension RunTask {
     func checkInitialWeights(_ path: String, options: CheckpointOptions) throws {}
     func heldOutBatches() throws -> HeldOutBatches<Batch>? { nil }
     func memoryPlan(programBytes: Int, ownedElements: Int) throws -> MemoryPlan? { nil }
-    var tokenizer: [UInt8]? { nil }
+    var tokenizer: Tokenizer? { nil }
     func drawSamples(step: Int, into run: RunDirectory?, _ context: Context) throws -> [TrainingSamples.Sample] { [] }
 }

@@ -121,7 +121,7 @@ struct TransfusionTask: RunTask {
         }
     }
 
-    var tokenizer: [UInt8]? { dataset.tokenizer.model }
+    var tokenizer: Tokenizer? { dataset.tokenizer }
 
     func drawSamples(step: Int, into run: RunDirectory?, _ context: Context) throws -> [TrainingSamples.Sample] {
         try samples.draw(model, context, contextLength: source.settings.sequenceLength, step: step, into: run)

@@ -18,11 +18,6 @@ public struct TokenizerCorpus {
         }
     }
 
-    private struct Source {
-        let file: MappedFile
-        let isJSON: Bool
-    }
-
     /// Of one text no more bytes than these are read, so that a long one leaves room for others.
     static let longestText = 1 << 20
     /// What a text costs beside its bytes, so that many short ones stay bounded too.
@@ -38,7 +33,7 @@ public struct TokenizerCorpus {
     /// How many texts, or parts of long ones, were offered to the choice.
     private var partCount = 0
     private var choice: BoundedChoice<Place>
-    private var files: [Source] = []
+    private var files: [MappedFile] = []
     private var sourceCount = 0
 
     /// - Parameter byteLimit: How many bytes of text are read.
@@ -62,7 +57,7 @@ public struct TokenizerCorpus {
 
     /// Adds the texts that lie at some places of a file.
     mutating func add(_ file: MappedFile, parts: some Sequence<Range<Int>>) {
-        files.append(Source(file: file, isJSON: false))
+        files.append(file)
         for (number, part) in parts.enumerated() where file.bytes[part].contains(where: { $0 > 32 }) {
             textCount += 1
             let line = TextLines.Line(number: number + 1, range: part)
@@ -71,19 +66,24 @@ public struct TokenizerCorpus {
         sourceCount += 1
     }
 
+    /// Adds a text.
+    /// - Parameters:
+    ///   - text: Beyond `longestText` bytes, no more than the next character is of interest.
+    ///   - source: The number of its file among those whose texts are added in this way.
+    ///   - number: Its place in the source.
+    mutating func add(_ text: String, source: Int, number: Int) {
+        guard text.utf8.contains(where: { $0 > 32 }) else { return }
+        textCount += 1
+        partCount += 1
+        choice.offer(
+            .memory(text), cost: min(text.utf8.count, Self.longestText) + Self.overhead, source: 1 + source,
+            number: number)
+    }
+
     /// Adds the lines of a text file.
     public mutating func addLines(of path: String) throws(DataError) {
-        try add(path, isJSON: false)
-    }
-
-    /// Adds the texts of a file with lines `{"text": "…"}`.
-    mutating func addJSONLines(of path: String) throws(DataError) {
-        try add(path, isJSON: true)
-    }
-
-    private mutating func add(_ path: String, isJSON: Bool) throws(DataError) {
         let file = try MappedFile(path)
-        files.append(Source(file: file, isJSON: isJSON))
+        files.append(file)
         var number = 0
         var forgotten = 0
         for line in TextLines(file.bytes) where file.bytes[line.range].contains(where: { $0 > 32 }) {
@@ -93,8 +93,8 @@ public struct TokenizerCorpus {
                 forgotten = line.range.lowerBound
             }
             var rest = line.range
-            // A JSON line is read as a whole; a plain one can be chosen in parts.
-            while !isJSON, rest.count > Self.longestText {
+            // A long line can be chosen in parts.
+            while rest.count > Self.longestText {
                 var end = rest.lowerBound + Self.longestText
                 while end > rest.lowerBound + Self.longestText - 4, file.bytes[end] & 0xC0 == 0x80 { end -= 1 }
                 let part = TextLines.Line(number: line.number, range: rest.lowerBound..<end)
@@ -134,7 +134,7 @@ public struct TokenizerCorpus {
                             failures[index] = error
                         }
                     }
-                    for source in files where task % 16 == 0 { source.file.forgetPages() }
+                    for file in files where task % 16 == 0 { file.forgetPages() }
                 }
             }
         }
@@ -148,13 +148,9 @@ public struct TokenizerCorpus {
         switch place {
         case .memory(let text): return text
         case .line(let line, let index):
-            let source = files[index]
-            if source.isJSON {
-                // Lines that cannot be used were counted before.
-                return (try? JSONLines.texts(["text"], of: line, in: source.file)[0]) ?? ""
-            }
-            guard let text = String(validating: source.file.bytes[line.range], as: UTF8.self) else {
-                throw DataError("\(source.file.path):\(line.number)", "is not UTF-8 text")
+            let file = files[index]
+            guard let text = String(validating: file.bytes[line.range], as: UTF8.self) else {
+                throw DataError("\(file.path):\(line.number)", "is not UTF-8 text")
             }
             return text
         }

@@ -2,7 +2,9 @@ internal import CSentencePiece
 
 /// A tokenizer that was trained, and what it learned from.
 public struct TokenizerTraining {
-    public let tokenizer: SentencePieceTokenizer
+    public let tokenizer: Tokenizer
+    /// How many pieces it has, the fixed ones included.
+    public let pieceCount: Int
     /// What the person should know: a line each, for what was left out, cut or is smaller than asked for.
     public let notes: [String]
 
@@ -30,15 +32,17 @@ public struct TokenizerTraining {
             throw DataError(source, "no text in it to train on; give a file with texts")
         }
         var trained = try Self.train(on: words, pieces: pieces)
-        if trained.pieceCount < pieces, words.spelled > 0 {
-            words = TrainingWords(counts, characters: half + pieces - trained.pieceCount)
+        if trained.vocabulary - 2 < pieces, words.spelled > 0 {
+            words = TrainingWords(counts, characters: half + pieces - (trained.vocabulary - 2))
             trained = try Self.train(on: words, pieces: pieces)
         }
         tokenizer = trained
-        notes = Self.notes(corpus, counts, words) + Self.notes(pieces: tokenizer.pieceCount, of: pieces)
+        // Without BOI and EOI.
+        pieceCount = trained.vocabulary - 2
+        notes = Self.notes(corpus, counts, words) + Self.notes(pieces: pieceCount, of: pieces)
     }
 
-    private static func train(on words: TrainingWords, pieces: Int) throws(DataError) -> SentencePieceTokenizer {
+    private static func train(on words: TrainingWords, pieces: Int) throws(DataError) -> Tokenizer {
         let options = [
             ("model_type", "bpe"), ("vocab_size", String(pieces)), ("hard_vocab_limit", "false"),
             // Letters without a piece were taken out of the words.
@@ -62,7 +66,7 @@ public struct TokenizerTraining {
         }
         defer { tf_sp_release(model) }
         let bytes = [UInt8](UnsafeRawBufferPointer(start: model, count: count))
-        return try SentencePieceTokenizer(model: bytes, name: "trained tokenizer")
+        return try Tokenizer(contents: bytes, name: "trained tokenizer")
     }
 
     private static func notes(_ corpus: TokenizerCorpus, _ counts: WordCounts, _ words: TrainingWords) -> [String] {

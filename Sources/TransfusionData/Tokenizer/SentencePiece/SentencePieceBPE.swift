@@ -31,7 +31,7 @@ struct SentencePieceBPE: Sendable {
                 guard vocabulary.add(piece.text), !Self.hasSpaceInside(piece.text) else { return nil }
             case .userDefined, .unused: return nil
             case .byte:
-                guard let byte = Self.byte(of: piece.text) else { return nil }
+                guard let byte = ByteAlphabet.byte(named: piece.text) else { return nil }
                 bytes[Int(byte)] = Int32(id)
                 vocabulary.skip()
             case .unknown, .control:
@@ -69,17 +69,10 @@ struct SentencePieceBPE: Sendable {
     }
 
     /// Whether a space stands behind another letter.
-    private static func hasSpaceInside(_ text: ArraySlice<UInt8>) -> Bool {
+    static func hasSpaceInside(_ text: ArraySlice<UInt8>) -> Bool {
         var rest = text
         while rest.starts(with: spaceSign) { rest = rest.dropFirst(spaceSign.count) }
         return rest.indices.contains { rest[$0...].starts(with: spaceSign) }
-    }
-
-    /// The byte that a piece such as `<0x0A>` stands for.
-    private static func byte(of text: ArraySlice<UInt8>) -> UInt8? {
-        let text = String(decoding: text, as: UTF8.self)
-        guard text.count == 6, text.hasPrefix("<0x"), text.hasSuffix(">") else { return nil }
-        return UInt8(text.dropFirst(3).dropLast(), radix: 16)
     }
 
     func encode(_ text: UnsafeBufferPointer<UInt8>) -> [Int32] {
