@@ -47,6 +47,10 @@ struct SampleCommandTests {
             "text", "--checkpoint", model.path, "--prompt", "a plant", "--max-tokens", "4", "--temperature", "0.7")
         #expect(text.status == 0, "\(text.errors)")
         #expect(text.output.hasPrefix("a plant"))
+        #expect(text.errors.contains(" tokens in ") && text.errors.hasSuffix(" tokens/s\n"), "\(text.errors)")
+        let quiet = try command.run(
+            "text", "--checkpoint", model.path, "--prompt", "a plant", "--max-tokens", "4", "--min-p", "0.1", "--json")
+        #expect(quiet.status == 0 && quiet.errors.isEmpty, "\(quiet.errors)")
     }
 
     @Test func aSeedBelowZeroIsChosenAndReported() throws {
