@@ -19,7 +19,7 @@ extension RunConfiguration {
         func require(_ holds: Bool, _ key: String, _ message: @autoclosure () -> String) {
             if !holds { problems.append(ConfigurationProblem(key, message())) }
         }
-        problems += headProblems
+        if task == .transfusion { problems += headProblems }
         let scaling = model.ropeScaling
         require(
             scaling.lowFrequencyFactor < scaling.highFrequencyFactor, "model.rope_scaling.high_frequency_factor",
@@ -38,7 +38,8 @@ extension RunConfiguration {
             "\(batch.microSequences) does not divide the \(batch.globalSequences) global_sequences; "
                 + "use \(nearest(to: batch.microSequences, in: 1...batch.globalSequences, where: microDivides))")
         require(
-            batch.microSequences * batch.sequenceLength <= Self.mostRows, "batch.micro_sequences",
+            task == .autoencoder || batch.microSequences * batch.sequenceLength <= Self.mostRows,
+            "batch.micro_sequences",
             "\(batch.microSequences) sequences of \(batch.sequenceLength) rows are more than the \(Self.mostRows) rows that "
                 + "can pass through the model at once; use at most \(Self.mostRows / batch.sequenceLength)")
         let keyHeads = model.keyValueHeads ?? model.heads
@@ -48,7 +49,10 @@ extension RunConfiguration {
             "\(parallel.tensor) ranks do not divide the \(keyHeads) \(keyHeads == model.heads ? "" : "key-value ")heads of "
                 + "the model; use \(nearest(to: parallel.tensor, in: 1...max(1, keyHeads), where: tensorDivides))")
         require(
-            samples.everySteps == nil || !samples.prompts.isEmpty, "samples.prompts",
+            task == .transfusion || parallel.recompute != .selective, "parallel.recompute",
+            "selective is for transformers; use none or full")
+        require(
+            task == .autoencoder || samples.everySteps == nil || !samples.prompts.isEmpty, "samples.prompts",
             "is empty; give prompts, or turn samples.every_steps off")
         require(
             samples.everySteps == nil || (imageChannels ?? 3) == 3, "samples.every_steps",
@@ -57,7 +61,9 @@ extension RunConfiguration {
             samples.everySteps == nil || model.images != .none || imageChannels == nil, "samples.every_steps",
             "a model without images (model.images: none) draws no pictures; turn it off")
         if let ranks { problems += rankProblems(ranks) }
-        if let imageHeight, let imageWidth, model.images != .none { problems += imageProblems(imageHeight, imageWidth) }
+        if task == .transfusion, let imageHeight, let imageWidth, model.images != .none {
+            problems += imageProblems(imageHeight, imageWidth)
+        }
         return problems
     }
 

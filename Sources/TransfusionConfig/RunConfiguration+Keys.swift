@@ -4,7 +4,7 @@ internal import TransfusionModels
 extension ConfigurationKey {
     /// All keys, in the order in which they are read, written and documented.
     public static let all: [ConfigurationKey] =
-        runKeys + modelKeys + dataKeys + optimizationKeys + executionKeys + outputKeys
+        runKeys + modelKeys + autoencoderKeys + dataKeys + optimizationKeys + executionKeys + outputKeys
         + supervisionKeys
 
     private static let runKeys: [ConfigurationKey] = [
@@ -16,6 +16,9 @@ extension ConfigurationKey {
         ConfigurationKey(
             "seed", \.seed, .integer(0...Int.max),
             "Decides initial weights, sample order, noise and dropout. The same seed gives the same run."),
+        ConfigurationKey(
+            "task", \.task, .choice,
+            "What is trained: the Transfusion model, or an autoencoder of pictures. Keys of the other one are refused."),
         ConfigurationKey(
             "precision", \.precision, .choice,
             "Type of products and activations. Weights, moments and sums are f32 always. "
@@ -56,8 +59,9 @@ extension ConfigurationKey {
         ConfigurationKey(
             "model.initial_weights", \.model.initialWeights, .either("none", or: path),
             "A model to start from: a run, a checkpoint, a directory with safetensors, or a Llama as Hugging Face or Meta "
-                + "keep it, whose missing weights for images are drawn from the seed. A file without preset, layers, width and heads takes "
-                + "the model's sizes and options. With none, all weights are drawn."
+                + "keep it, whose missing weights for images are drawn from the seed; of an autoencoder, also one of diffusers. "
+                + "A file without preset, layers, width and heads takes the model's sizes and options. "
+                + "With none, all weights are drawn."
         ),
         ConfigurationKey(
             "model.norm_epsilon", \.model.normEpsilon, .positiveNumber(to: 1),
@@ -104,6 +108,15 @@ extension ConfigurationKey {
             "Trains the last patch of an image to predict the end-of-image token."),
     ]
 
+    private static let autoencoderKeys: [ConfigurationKey] = [
+        ConfigurationKey(
+            "autoencoder.preset", \.autoencoder.preset, .choice,
+            "Sizes of the autoencoder that task: autoencoder trains: the paper's, Stable Diffusion's, or a laptop's."),
+        ConfigurationKey(
+            "autoencoder.kind", \.autoencoder.kind, .choice,
+            "Whether its latents are drawn from a normal distribution (kl) or are vectors of a codebook (vq)."),
+    ]
+
     private static let dataKeys: [ConfigurationKey] = [
         ConfigurationKey(
             "data.path", \.data.path, path, default: .none, mayChange: true,
@@ -126,6 +139,13 @@ extension ConfigurationKey {
         ConfigurationKey(
             "objective.image_loss_weight", \.objective.imageLossWeight, .number(0...1e6),
             "Weight λ of the diffusion loss beside the text loss."),
+        ConfigurationKey(
+            "objective.kl_weight", \.objective.divergenceWeight, .number(0...1e6),
+            "With kl, the weight of the divergence from the unit normal, summed over a picture's latents, beside the mean "
+                + "absolute error of its pixels."),
+        ConfigurationKey(
+            "objective.codebook_weight", \.objective.codebookWeight, .number(0...1e6),
+            "With vq, the weight of the codebook's loss beside the mean absolute error of the pixels."),
     ]
 
     private static let optimizationKeys: [ConfigurationKey] = [
@@ -187,7 +207,7 @@ extension ConfigurationKey {
         ConfigurationKey(
             "parallel.recompute", \.parallel.recompute, .choice, mayChange: true,
             "What the backward pass computes again instead of keeping it: nothing, attention and "
-                + "SwiGLU (selective), or every block (full)."),
+                + "SwiGLU (selective, not of an autoencoder), or every block (full)."),
     ]
 
     private static let outputKeys: [ConfigurationKey] = [
@@ -225,7 +245,8 @@ extension ConfigurationKey {
         ConfigurationKey(
             "samples.every_steps", \.samples.everySteps, .either("off", or: .integer(1...1_000_000_000)),
             mayChange: true,
-            "Steps between drawings of the fixed prompts into the run's samples directory; for RGB pictures."),
+            "Steps between drawings of the fixed prompts, or reconstructions of the same pictures, into the run's samples "
+                + "directory; for RGB pictures."),
         ConfigurationKey("samples.prompts", \.samples.prompts, .texts(atMost: 64), mayChange: true, "The prompts."),
         ConfigurationKey(
             "samples.diffusion_steps", \.samples.diffusionSteps, .integer(1...1000), mayChange: true,
@@ -282,6 +303,20 @@ extension ConfigurationKey {
             "supervision.free_disk", \.supervision.freeDisk, .number(0...1e6), mayChange: true,
             "Gigabytes free for checkpoints, below which tf-coord warns."),
     ]
+
+    /// The only task that the key is for; nil for a key of every run.
+    var task: RunConfiguration.Task? {
+        if path.hasPrefix("autoencoder.") || ["objective.kl_weight", "objective.codebook_weight"].contains(path) {
+            return .autoencoder
+        }
+        let sections = ["model.", "data.", "objective.", "evaluation."]
+        let others = [
+            "batch.sequence_length", "parallel.tensor", "parallel.sequence_parallel", "samples.prompts",
+            "samples.diffusion_steps", "samples.cfg_scale",
+        ]
+        guard sections.contains(where: path.hasPrefix) || others.contains(path) else { return nil }
+        return ["data.path", "model.initial_weights"].contains(path) ? nil : .transfusion
+    }
 
     private static var path: ValueForm<String> { .text("a path", where: { !$0.contains("\0") }) }
 

@@ -122,7 +122,9 @@ private struct ConfigurationReader {
     /// Takes what no key says of the model from the one that the run starts from, if the file names no size at all.
     mutating func takeSizes(_ describe: (RunConfiguration) throws -> DescribedModel?) {
         let sizes = ["model.preset", "model.layers", "model.width", "model.heads"]
-        guard keysRead.isDisjoint(with: sizes), configuration.model.initialWeights != nil else { return }
+        guard configuration.task == .transfusion, keysRead.isDisjoint(with: sizes),
+            configuration.model.initialWeights != nil
+        else { return }
         do {
             guard let model = try describe(configuration) else { return }
             configuration.model.take(model) { [keysRead] in !keysRead.contains("model." + $0) }
@@ -135,8 +137,14 @@ private struct ConfigurationReader {
         for key in ConfigurationKey.all where key.defaultValue == nil && !keysRead.contains(key.path) {
             problems.append(ConfigurationProblem(key.path, "is needed: \(key.summary)", at: file))
         }
+        let task = configuration.task
+        for key in ConfigurationKey.all where keysRead.contains(key.path) && (key.task ?? task) != task {
+            problems.append(
+                ConfigurationProblem(key.path, "is no key of task: \(task.rawValue); leave it away", at: file))
+        }
         let model = configuration.model
-        for (name, size) in [("layers", model.layers), ("width", model.width), ("heads", model.heads)] where size == 0 {
+        for (name, size) in [("layers", model.layers), ("width", model.width), ("heads", model.heads)]
+        where size == 0 && task == .transfusion {
             problems.append(
                 ConfigurationProblem(
                     "model.\(name)",

@@ -4,7 +4,7 @@ extension RunConfiguration {
         var text = ""
         var openSections: [Substring] = []
         for key in ConfigurationKey.all {
-            guard let value = key.write(self) else { continue }
+            guard (key.task ?? task) == task, let value = key.write(self) else { continue }
             let names = key.path.split(separator: ".")
             let sections = Array(names.dropLast())
             let shared = zip(sections, openSections).prefix { $0 == $1 }.count

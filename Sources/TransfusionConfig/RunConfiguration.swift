@@ -9,7 +9,9 @@ public struct RunConfiguration: Sendable, Equatable {
     /// Names the run, its directory and its rows in status tables.
     public var name = ""
     public var seed = 0
+    public var task = Task.transfusion
     public var model = Model()
+    public var autoencoder = Autoencoder()
     public var data = DataSet()
     public var objective = Objective()
     public var optimizer = Optimizer()
@@ -25,6 +27,20 @@ public struct RunConfiguration: Sendable, Equatable {
 
     /// Incomplete until the required keys are set; hence not public.
     init() {}
+
+    /// What a run trains.
+    public enum Task: String, Sendable, CaseIterable {
+        /// One transformer for text and images.
+        case transfusion
+        /// What makes latents of pictures.
+        case autoencoder
+    }
+
+    /// The autoencoder that a run trains. The size of the pictures comes from the data set.
+    public struct Autoencoder: Sendable, Equatable {
+        public var preset = AutoencoderPreset.paper
+        public var kind = AutoencoderConfiguration.Kind.kl
+    }
 
     /// The sizes of the model. The vocabulary and the image size come from the data set.
     public struct Model: Sendable, Equatable {
@@ -85,6 +101,10 @@ public struct RunConfiguration: Sendable, Equatable {
         /// λ of the paper, for whoever has no run to ask.
         public static let paperImageLossWeight = 5.0
         public var imageLossWeight = paperImageLossWeight
+        /// Of an autoencoder's divergence from the unit normal, summed over a picture's latents.
+        public var divergenceWeight = 1e-6
+        /// Of an autoencoder's codebook loss.
+        public var codebookWeight = 1.0
     }
 
     /// AdamW; decay applies to matrices only.

@@ -10,6 +10,12 @@ public struct TrainingSamples {
         public let png: [UInt8]
         public let width: Int
         public let height: Int
+
+        init(_ picture: Picture) throws {
+            png = try PNG.encode(rgb: picture.rgb, width: picture.width, height: picture.height)
+            width = picture.width
+            height = picture.height
+        }
     }
 
     private let prompts: [Prompt]
@@ -43,15 +49,40 @@ public struct TrainingSamples {
         let drawn = try Generator(model, context, contextLength: contextLength)
             .pictures(of: prompts, seed: seed, settings)
         guard let run else { return [] }
-        let digits = String(step)
-        let name = "step-" + String(repeating: "0", count: max(0, 8 - digits.count)) + digits
-        let directory = try PictureDirectory(run.samples + "/" + name)
+        let directory = try PictureDirectory(Self.path(step, in: run))
         try directory.write(drawn, PictureMetadata(model: "step \(step)", settings: settings))
         try PictureDirectory.write(Self.grid(drawn), to: directory.path + "/grid.png")
-        return try drawn.map { record, picture in
-            let png = try PNG.encode(rgb: picture.rgb, width: picture.width, height: picture.height)
-            return Sample(png: png, width: picture.width, height: picture.height)
+        return try drawn.map { try Sample($0.picture) }
+    }
+
+    /// Writes pictures beside what an autoencoder makes of them, into
+    /// `samples/step-NNNNNNNN/{000000.png …, grid.png}`.
+    ///
+    /// - Returns: The pairs as one picture each, the original on the left.
+    public static func writeReconstructions(
+        _ pairs: [(original: Picture, reconstruction: Picture)], step: Int, into run: RunDirectory
+    ) throws -> [Sample] {
+        let directory = try PictureDirectory(path(step, in: run))
+        var samples: [Sample] = []
+        for (number, pair) in pairs.enumerated() {
+            var picture = Picture(width: 2 * pair.original.width, height: pair.original.height)
+            picture.draw(pair.original, x: 0, y: 0)
+            picture.draw(pair.reconstruction, x: pair.original.width, y: 0)
+            try PictureDirectory.write(picture, to: directory.path + "/" + PictureDirectory.name(number))
+            samples.append(try Sample(picture))
         }
+        let entries = pairs.enumerated().map { number, pair in
+            ContactSheet.Entry(label: "picture \(number)", pictures: [pair.original, pair.reconstruction])
+        }
+        try PictureDirectory.write(
+            try ContactSheet(entries: entries, columns: 4).render(), to: directory.path + "/grid.png")
+        return samples
+    }
+
+    /// Where the samples of a step go.
+    private static func path(_ step: Int, in run: RunDirectory) -> String {
+        let digits = String(step)
+        return run.samples + "/step-" + String(repeating: "0", count: max(0, 8 - digits.count)) + digits
     }
 
     private static func grid(_ drawn: [(record: PictureRecord, picture: Picture)]) throws -> Picture {

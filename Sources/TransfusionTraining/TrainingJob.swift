@@ -30,12 +30,25 @@ public enum TrainingJob {
         guard let configuration else { preconditionFailure("all ranks agreed on a configuration that is not there") }
         let claim = RunClaim(directory)
         try refuseSecondJob(claim, group)
-        let loop = try TrainingLoop(
-            configuration, directory: directory, group: group,
-            ranksOnHost: hosts.count { $0 == hostName }, watch: watch, options: options,
-            claim: claim, log: log)
-        loop.reporter.log("ranks: \(group.size) on \(Set(hosts).count) hosts, by \(transport)")
-        return try loop.run()
+        let ranksOnHost = hosts.count { $0 == hostName }
+        let ranks = "ranks: \(group.size) on \(Set(hosts).count) hosts, by \(transport)"
+        switch configuration.task {
+        case .transfusion:
+            let loop = try TrainingLoop<TransfusionTask>(
+                configuration, directory: directory, group: group, ranksOnHost: ranksOnHost, watch: watch,
+                options: options, claim: claim, log: log)
+            loop.reporter.log(ranks)
+            return try loop.run()
+        case .autoencoder:
+            let loop = try TrainingLoop<AutoencoderTask>(
+                configuration, directory: directory, group: group, watch: watch, options: options, claim: claim,
+                log: log
+            ) {
+                try TrainingSetup(configuration, group: group, ranksOnHost: ranksOnHost)
+            }
+            loop.reporter.log(ranks)
+            return try loop.run()
+        }
     }
 
     /// The hosts of all ranks, in their order. Refuses ranks of different builds before they say anything else to each other:

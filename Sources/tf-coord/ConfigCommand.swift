@@ -23,7 +23,7 @@ struct ConfigCommand: ParsableCommand {
         let configuration = try RunConfiguration.loadWithInitialWeights(config, overrides: overrides)
         if configuration.hasDataset {
             // Standard output is the configuration and nothing else.
-            StandardStream.error.write("\(configuration.data.path): \(try configuration.batchShares())\n")
+            StandardStream.error.write("\(configuration.data.path): \(try configuration.batchSummary())\n")
         } else {
             StandardStream.error.write(
                 "\(configuration.data.path): is not here; what needs the data set was not checked\n")

@@ -95,6 +95,10 @@ struct PlanCommand: ParsableCommand {
 
     func run() throws {
         let configuration = try RunConfiguration.loadWithInitialWeights(config, overrides: overrides)
+        guard configuration.task == .transfusion else {
+            throw CommandFailure(
+                "\(config): task: \(configuration.task.rawValue) cannot be planned; only transfusion can", .wrongUse)
+        }
         let data = try dataset(configuration)
         let problems = configuration.problems(imageHeight: data.image.height, imageWidth: data.image.width)
         guard problems.isEmpty else { throw ConfigurationError(problems: problems) }

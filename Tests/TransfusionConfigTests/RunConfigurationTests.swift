@@ -91,13 +91,39 @@ struct RunConfigurationTests {
         #expect(configuration.schedule.steps == 250_000)
         #expect(configuration.checkpoint.everySteps == nil && configuration.checkpoint.keepEvery == 500)
         let base = try RunConfiguration(yaml: minimal)
+        let other = try RunConfiguration(
+            yaml: """
+                task: autoencoder
+                autoencoder: {preset: small, kind: vq}
+                objective: {kl_weight: 0.5, codebook_weight: 0}
+                data: {path: data/emoji}
+                schedule: {steps: 2000, warmup_steps: 100}
+                batch: {global_sequences: 16}
+                """)
+        let differences = configuration.differences(from: base) + other.differences(from: base)
         let untouched = ConfigurationKey.all.map(\.path).filter { path in
-            path != "model.preset" && !configuration.differences(from: base).contains { $0.key == path }
+            path != "model.preset" && !differences.contains { $0.key == path }
         }
         #expect(untouched.isEmpty, "the file above must set every key to something else than the default")
 
         #expect(try RunConfiguration(yaml: configuration.resolved) == configuration)
         #expect(try RunConfiguration(yaml: base.resolved) == base)
+        #expect(try RunConfiguration(yaml: other.resolved) == other)
+        #expect(!other.resolved.contains("heads") && !base.resolved.contains("kl_weight"))
+    }
+
+    @Test func keysOfAnotherTaskAreRefused() {
+        let autoencoder = minimal.replacing("model: {preset: tiny}", with: "task: autoencoder")
+        #expect(problems(in: autoencoder).isEmpty)
+        #expect(
+            problems(in: autoencoder, overrides: ["model.heads=4", "parallel.recompute=full"])
+                == ["run.yaml: model.heads: is no key of task: autoencoder; leave it away"])
+        #expect(
+            problems(in: autoencoder, overrides: ["parallel.recompute=selective"])
+                == ["run.yaml: parallel.recompute: selective is for transformers; use none or full"])
+        #expect(
+            problems(in: minimal, overrides: ["autoencoder.kind=vq"])
+                == ["run.yaml: autoencoder.kind: is no key of task: transfusion; leave it away"])
     }
 
     /// A reader of YAML 1.1 takes 2e-05 for a text, as it has no point, and off for false.

@@ -107,7 +107,7 @@ import _TestUtilities
         let set = ["checkpoint.every_steps=1", "checkpoint.keep.last=99", "checkpoint.asynchronous=true"]
         let configuration = try run.configuration([])
         let edges = try ThreadGroup.run(ranks: 1) { group in
-            let source = try TrainingSetup(configuration, group: group, ranksOnHost: 1).task.source
+            let source = try TrainingSetup<TransfusionTask>(configuration, group: group, ranksOnHost: 1).task.source
             return try (1..<20).filter { step in
                 try source.epochs(before: step - 1).pairs.rounded(.down)
                     < source.epochs(before: step).pairs.rounded(.down)

@@ -23,15 +23,16 @@ public struct AutoencoderWeights: Sendable {
     /// - Parameter path: A run, its checkpoints, one checkpoint, a directory as diffusers saves it, or a file of weights,
     ///   safetensors or of PyTorch, which may have the names of Latent Diffusion. A `config.json` beside a file describes it; without one it is
     ///   described by the shapes of its tensors.
+    /// - Parameter options: How checkpoints are read.
     /// - Throws: `CheckpointError` or `FileSystemError`, which name the file and what is wrong with it.
-    public init(_ path: String) throws {
+    public init(_ path: String, options: CheckpointOptions = CheckpointOptions()) throws {
         if WeightFile.isNamed(path) {
             try self.init(file: path, directory: Paths.parent(of: path))
             return
         }
         let names = Set(try POSIXFileSystem().list(path))
         if CheckpointLocation.isLocation(names) {
-            try self.init(CheckpointLocation(path).newest())
+            try self.init(CheckpointLocation(path, options: options).newest())
         } else if names.contains(Self.configurationName) {
             try self.init(diffusers: path)
         } else {
@@ -187,9 +188,13 @@ extension AutoencoderWeights {
 
 extension CheckpointMetadata {
     /// The metadata of an autoencoder's checkpoint.
-    public init(autoencoder: AutoencoderConfiguration, data: String? = nil, scalars: [String: JSONValue] = [:]) throws {
+    public init(
+        autoencoder: AutoencoderConfiguration, data: String? = nil, layout: [String: Int] = [:],
+        scalars: [String: JSONValue] = [:]
+    ) throws {
         let json = try JSONEncoder().encode(autoencoder)
-        self.init(model: try JSONDecoder().decode(JSONValue.self, from: json), data: data, scalars: scalars)
+        self.init(
+            model: try JSONDecoder().decode(JSONValue.self, from: json), data: data, layout: layout, scalars: scalars)
     }
 }
 

@@ -128,7 +128,7 @@ public final class Context {
     /// - Parameter body: Forward code with one tensor in and one out; it may read any parameter.
     /// ### References
     /// Chen, Xu, Zhang and Guestrin 2016, "Training deep nets with sublinear memory cost".
-    public func checkpointed(_ x: Tensor, _ body: @escaping (Tensor) throws -> Tensor) throws -> Tensor {
+    public func checkpointed(_ x: Tensor, _ body: @escaping (Tensor) throws -> Tensor) rethrows -> Tensor {
         guard isRecording else { return try body(x) }
         isRecording = false
         defer { isRecording = true }

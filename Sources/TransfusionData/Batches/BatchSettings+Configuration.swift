@@ -21,6 +21,10 @@ extension BatchSource {
     /// - Parameter ranks: The processes that will train; nil when not known yet.
     /// - Throws: `ConfigurationError` and `DataError`, which say what does not fit and what would.
     public convenience init(_ configuration: RunConfiguration, dataset: PackedDataset, ranks: Int? = nil) throws {
+        guard configuration.task == .transfusion else {
+            throw DataError(
+                wrongUse: "task: \(configuration.task.rawValue) has pictures alone in its batches, and no rows")
+        }
         let image = dataset.manifest.image, tokens = dataset.manifest.tokens
         let problems = configuration.problems(
             ranks: ranks, imageChannels: image.channels, imageHeight: image.height, imageWidth: image.width)

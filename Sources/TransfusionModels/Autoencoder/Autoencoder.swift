@@ -11,6 +11,7 @@ public final class Autoencoder {
     public let configuration: AutoencoderConfiguration
     public let parameters: ParameterStore
     private let layers: Layers
+    private let recomputes: Bool
 
     private struct Layers {
         let encoder: PictureEncoder
@@ -59,11 +60,14 @@ public final class Autoencoder {
     ///
     /// - Parameters:
     ///   - configuration: One without `problems()`.
+    ///   - recomputes: Whether the backward pass computes the insides of all blocks again instead of keeping them.
     ///   - gradients: Makes the buffer for the gradients, given its length; nil for a model that is not trained.
     public init(
-        _ configuration: AutoencoderConfiguration, _ context: Context, gradients: ((Int) throws -> Tensor)? = nil
+        _ configuration: AutoencoderConfiguration, _ context: Context, recomputes: Bool = false,
+        gradients: ((Int) throws -> Tensor)? = nil
     ) rethrows {
         self.configuration = configuration
+        self.recomputes = recomputes
         let builder = ParameterBuilder()
         layers = Layers(configuration, in: builder)
         parameters = try ParameterStore(
@@ -77,13 +81,24 @@ public final class Autoencoder {
         precondition(
             pictures.shape[1].isMultiple(of: side) && pictures.shape[2].isMultiple(of: side),
             "pictures of \(pictures.shape) are not divided by \(side)")
-        let features = layers.encoder(pictures, context)
+        let features = layers.encoder(pictures, recomputes: recomputes, context)
         return layers.toLatents.map { $0(features, context) } ?? features
+    }
+
+    /// The latents of pictures, `[images, height, width, latent channels]`: the means of their distribution, or the vectors of
+    /// their codes.
+    public func latents(of pictures: Tensor, _ context: Context) -> Tensor {
+        let features = features(of: pictures, context), images = pictures.shape[0]
+        guard let codebook = layers.codebook else {
+            return context.gaussianLatents(features, noise: nil, images: images, scale: 0).latents
+        }
+        return context.quantized(features, codebook: codebook, images: images, commitment: 0, scale: 0).vectors
     }
 
     /// Pictures of latents `[images, height, width, latent channels]`.
     public func pictures(of latents: Tensor, _ context: Context) -> Tensor {
-        layers.decoder(layers.fromLatents.map { $0(latents, context) } ?? latents, context)
+        layers.decoder(
+            layers.fromLatents.map { $0(latents, context) } ?? latents, recomputes: recomputes, context)
     }
 
     /// What pictures went through.

@@ -48,10 +48,10 @@ struct PictureEncoder {
             padding: ConvolutionPadding(1), in: builder)
     }
 
-    func callAsFunction(_ pictures: Tensor, _ context: Context) -> Tensor {
+    func callAsFunction(_ pictures: Tensor, recomputes: Bool, _ context: Context) -> Tensor {
         var x = input(pictures, context)
         for level in levels {
-            for block in level.blocks { x = block(x, context) }
+            for block in level.blocks { x = block.run(x, recomputes: recomputes, context) }
             if let down = level.down { x = down(x, context) }
         }
         return output(norm(middle(x, context), context, silu: true), context)
@@ -102,10 +102,10 @@ struct PictureDecoder {
             padding: ConvolutionPadding(1), in: builder)
     }
 
-    func callAsFunction(_ features: Tensor, _ context: Context) -> Tensor {
+    func callAsFunction(_ features: Tensor, recomputes: Bool, _ context: Context) -> Tensor {
         var x = middle(input(features, context), context)
         for level in levels {
-            for block in level.blocks { x = block(x, context) }
+            for block in level.blocks { x = block.run(x, recomputes: recomputes, context) }
             if let up = level.up { x = up(context.upsample(x), context) }
         }
         return output(norm(x, context, silu: true), context)

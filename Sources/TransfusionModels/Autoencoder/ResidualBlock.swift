@@ -26,6 +26,12 @@ struct ResidualBlock {
             : Convolution(name + ".conv_shortcut", inputs: inputs, outputs: outputs, kernel: 1, in: builder)
     }
 
+    /// - Parameter recomputes: Whether what is inside is forgotten, and made again in the backward pass.
+    func run(_ x: Tensor, recomputes: Bool, _ context: Context) -> Tensor {
+        guard recomputes else { return self(x, context) }
+        return context.checkpointed(x) { self($0, context) }
+    }
+
     func callAsFunction(_ x: Tensor, _ context: Context) -> Tensor {
         let past = shortcut.map { $0(x, context) } ?? x
         let hidden = conv1(norm1(x, context, silu: true), context)

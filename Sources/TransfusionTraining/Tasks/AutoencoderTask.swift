@@ -1,0 +1,209 @@
+internal import Foundation
+internal import TransfusionCheckpoint
+internal import TransfusionConfig
+internal import TransfusionCore
+internal import TransfusionData
+internal import TransfusionInference
+internal import TransfusionModels
+internal import TransfusionParallel
+
+/// An autoencoder that learns to give pictures back: the mean absolute error of the pixels, and what keeps the latents near
+/// the unit normal, or near the codes of a codebook.
+///
+/// The adversarial and perceptual losses of the paper are not among them.
+struct AutoencoderTask: RunTask {
+    /// Pictures, and the noise that their latents are drawn with.
+    struct Batch: Sendable {
+        let pictures: [Float]  // [pictures, channels, height, width]
+        let noise: [Float]  // [pictures, latent channels, height, width]; empty with a codebook
+        let count: Int
+    }
+
+    let configuration: RunConfiguration
+    let source: PictureStream
+    let model: Autoencoder
+    let players: [Player]
+
+    private static let reconstruction = "reconstruction"
+    private static let divergence = "kl"
+    private static let codebook = "codebook"
+    /// Pictures that samples show.
+    private static let sampleCount = 8
+
+    /// - Throws: `SharedFailure` when the model does not fit into the memory of a host.
+    init(_ configuration: RunConfiguration, _ source: PictureStream, _ resources: TrainingResources) throws {
+        try resources.group.agree("planning the memory") {
+            try Self.checkMemory(configuration, source, resources)
+        }
+        self.configuration = configuration
+        self.source = source
+        model = try Autoencoder(
+            try PictureStream.autoencoder(configuration, of: source.dataset), resources.context,
+            recomputes: configuration.parallel.recompute == .full, gradients: resources.makeGradients)
+        players = [Player("autoencoder", model.parameters, configuration)]
+    }
+
+    var dataset: PackedDataset { source.dataset }
+    private var image: DatasetManifest.ImageShape { dataset.manifest.image }
+    /// Channels, height and width of a latent.
+    private var latentShape: [Int] {
+        let side = model.configuration.downsampling
+        return [model.configuration.latentChannels, image.height / side, image.width / side]
+    }
+
+    var description: [String] {
+        let sizes = model.configuration
+        return [
+            "autoencoder: \(configuration.autoencoder.preset.rawValue), \(sizes.kind.rawValue), \(model.parameters.globalCount) "
+                + "parameters; pictures of \(image.height) × \(image.width) × \(image.channels) become latents of "
+                + "\(latentShape[1]) × \(latentShape[2]) × \(latentShape[0])"
+                + (sizes.kind == .vq ? " out of \(sizes.codes) codes" : ""),
+            "data: \(dataset.path), digest \(dataset.manifest.digest.prefix(12)); \(source.count) pictures",
+        ]
+    }
+
+    var makeBatch: @Sendable (BatchAddress) throws -> Batch {
+        let latents = model.configuration.kind == .kl ? latentShape.reduce(1, *) : 0
+        return { [source, seed = UInt64(configuration.seed), global = configuration.batch.globalSequences] address in
+            var pictures: [Float] = []
+            var noise = [Float](repeating: 0, count: latents * address.sequences.count)
+            for (place, sequence) in address.sequences.enumerated() {
+                pictures += try source.picture(at: address.step * global + sequence)
+                // The noise of a picture depends on (seed, step, its place in the global batch) only.
+                noise.withUnsafeMutableBufferPointer { all in
+                    let part = UnsafeMutableBufferPointer(rebasing: all[place * latents..<(place + 1) * latents])
+                    Philox(seed: seed, purpose: .noise, step: address.step, index: sequence).fillNormal(part)
+                }
+            }
+            return Batch(pictures: pictures, noise: noise, count: address.sequences.count)
+        }
+    }
+
+    func counts(step: Int) -> BatchCounts {
+        let pictures = configuration.batch.globalSequences, cells = latentShape[1] * latentShape[2]
+        let names = [Self.reconstruction, model.configuration.kind == .kl ? Self.divergence : Self.codebook]
+        return BatchCounts(
+            denominators: Dictionary(uniqueKeysWithValues: names.map { ($0, pictures) }), tokens: pictures * cells,
+            images: pictures, patches: pictures * cells, rows: pictures * cells)
+    }
+
+    func losses(_ batch: Batch, _ counts: BatchCounts, player: Int, _ context: Context) -> [NamedSum] {
+        let isGaussian = model.configuration.kind == .kl, objective = configuration.objective
+        // A picture's error is the mean of its pixels, its codebook's loss that of its vectors' numbers, its divergence a sum.
+        let pixels = Double(image.elements), numbers = isGaussian ? 1 : Double(latentShape.reduce(1, *))
+        let weight = isGaussian ? objective.divergenceWeight : objective.codebookWeight
+        let shape = [batch.count, image.channels, image.height, image.width]
+        let noiseShape = [batch.count] + latentShape
+        let target = context.pictures(batch.pictures, shape, .f32)
+        let pass = model.reconstruct(
+            context.converted(target, to: context.type), target: target,
+            noise: isGaussian ? context.pictures(batch.noise, noiseShape, .f32) : nil,
+            scales: Autoencoder.LossScales(
+                absoluteError: Float(1 / (pixels * Double(counts.images))),
+                latentError: Float(weight / (numbers * Double(counts.images)))), context)
+        let latentSum = pass.latentErrors.reduce(0, +)
+        return [
+            counts.part(Self.reconstruction, pass.absoluteErrors.reduce(0, +) / pixels),
+            isGaussian
+                ? counts.part(Self.divergence, latentSum, weight: weight)
+                : counts.part(
+                    Self.codebook, (1 + Double(AutoencoderConfiguration.commitment)) * latentSum / numbers,
+                    weight: weight),
+        ]
+    }
+}
+
+extension AutoencoderTask {
+    var initialWeights: String? { configuration.model.initialWeights }
+
+    func checkInitialWeights(_ path: String, options: CheckpointOptions) throws {
+        _ = try openInitialWeights(path, options)
+    }
+
+    func begin(from path: String?, options: CheckpointOptions) throws -> String? {
+        guard let path else {
+            model.parameters.initialize(seed: UInt64(configuration.seed))
+            return nil
+        }
+        let weights = try openInitialWeights(path, options)
+        try weights.load(into: model.parameters)
+        return "initial weights: \(weights.path)" + (weights.step.map { ", step \($0)" } ?? "")
+    }
+
+    private func openInitialWeights(_ path: String, _ options: CheckpointOptions) throws -> AutoencoderWeights {
+        let weights = try AutoencoderWeights(path, options: options)
+        guard Self.isSame(weights.configuration, model.configuration) else {
+            throw CommandFailure(
+                "model.initial_weights: \(weights.path) is another autoencoder than autoencoder.preset "
+                    + "\(configuration.autoencoder.preset.rawValue) with kind \(configuration.autoencoder.kind.rawValue)",
+                .wrongUse)
+        }
+        return weights
+    }
+
+    /// Whether two describe the same tensors with the same use. How latents are scaled, and the size of pictures, does not
+    /// matter to training.
+    private static func isSame(_ first: AutoencoderConfiguration, _ second: AutoencoderConfiguration) -> Bool {
+        func tensorsOnly(_ configuration: AutoencoderConfiguration) -> AutoencoderConfiguration {
+            var configuration = configuration
+            configuration.pictureSize = nil
+            configuration.latentScale = 1
+            configuration.latentShift = 0
+            return configuration
+        }
+        return tensorsOnly(first) == tensorsOnly(second)
+    }
+
+    func metadata(layout: [String: Int], counters: [String: JSONValue]) throws -> CheckpointMetadata {
+        try CheckpointMetadata(
+            autoencoder: model.configuration, data: dataset.manifest.digest, layout: layout, scalars: counters)
+    }
+
+    func check(_ checkpoint: Checkpoint, isOfRun: Bool) throws {
+        let saved = try AutoencoderWeights(checkpoint).configuration
+        guard Self.isSame(saved, model.configuration) else {
+            throw CommandFailure(
+                "\(checkpoint.path): holds another autoencoder than the configuration and its data set describe; "
+                    + "compare with 'tf-ckpt inspect'", .wrongUse)
+        }
+        let digest = dataset.manifest.digest
+        if isOfRun, let data = checkpoint.metadata.data, data != digest {
+            throw CommandFailure(
+                "\(dataset.path): digest \(digest.prefix(12)) is not the \(data.prefix(12)) that the run "
+                    + "was trained on until step \(checkpoint.step); give data.path that data set, or begin a new run",
+                .wrongUse)
+        }
+    }
+
+    /// Some pictures of the data set with what the model makes of them, always the same ones, without noise.
+    func drawSamples(step: Int, into run: RunDirectory?, _ context: Context) throws -> [TrainingSamples.Sample] {
+        guard image.channels == 3, let run else { return [] }
+        let count = min(Self.sampleCount, source.count)
+        let originals = try (0..<count).flatMap { try source.fixedPicture($0) }
+        let pictures = context.pictures(originals, [count, image.channels, image.height, image.width])
+        let made = context.channelsFirst(
+            model.pictures(of: model.latents(of: pictures, context), context))
+        func picture(_ values: [Float], _ index: Int) -> Picture {
+            Picture(
+                width: image.width, height: image.height,
+                planes: values[index * image.elements..<(index + 1) * image.elements])
+        }
+        return try TrainingSamples.writeReconstructions(
+            (0..<count).map { (original: picture(originals, $0), reconstruction: picture(made, $0)) }, step: step,
+            into: run)
+    }
+}
+
+extension TrainingSetup where Task == AutoencoderTask {
+    /// - Throws: `SharedFailure` with one line for each problem of the configuration.
+    init(_ configuration: RunConfiguration, group: any Communicator, ranksOnHost: Int) throws {
+        var source: PictureStream?
+        try group.agree("opening the data set") {
+            source = try PictureStream(
+                configuration, dataset: try PackedDataset(configuration.data.path), ranks: group.size)
+        }
+        guard let source else { preconditionFailure("all ranks agreed on a data set that is not there") }
+        let resources = try TrainingResources(configuration, group: group, ranksOnHost: ranksOnHost)
+        try self.init(configuration, resources, try AutoencoderTask(configuration, source, resources))
+    }
+}

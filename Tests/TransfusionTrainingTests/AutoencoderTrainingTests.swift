@@ -1,0 +1,141 @@
+import Foundation
+import Testing
+import TransfusionCheckpoint
+import TransfusionConfig
+import TransfusionCore
+import TransfusionData
+import TransfusionModels
+import TransfusionParallel
+import TransfusionTelemetry
+import _TestUtilities
+
+@testable import TransfusionTraining
+
+/// An autoencoder learns, and is the same whatever ranks train it and however often it is interrupted.
+@Suite struct AutoencoderTrainingTests {
+    private let run: TrainingRun
+
+    init() throws { run = try TrainingRun() }
+
+    private func configuration(_ overrides: [String]) throws -> RunConfiguration {
+        try RunConfiguration(
+            yaml: """
+                task: autoencoder
+                autoencoder: {preset: small}
+                data: {path: \(run.dataset.path)}
+                schedule: {steps: 6, learning_rate: 1e-3, minimum_learning_rate: 1e-4, warmup_steps: 2}
+                optimizer: {weight_decay: 0}
+                batch: {global_sequences: 8, micro_sequences: 2}
+                parallel: {threads: 1, reduction: elastic}
+                precision: f32
+                checkpoint: {every_steps: 100, asynchronous: false}
+                telemetry: {tensorboard: false}
+                """, overrides: overrides)
+    }
+
+    private func train(_ name: String, ranks: Int = 1, lastStep: Int? = nil, set overrides: [String] = []) throws {
+        let configuration = try configuration(overrides), directory = run.path(name)
+        _ = try ThreadGroup.run(ranks: ranks) { group in
+            var options = TrainingOptions()
+            options.lastStep = lastStep
+            return try TrainingLoop<AutoencoderTask>(
+                configuration, directory: directory, group: group, options: options, log: { _ in }
+            ) {
+                try TrainingSetup(configuration, group: group, ranksOnHost: ranks)
+            }.run()
+        }
+    }
+
+    @Test(.timeLimit(.minutes(5)), arguments: ["kl", "vq"])
+    func aRunGivesTheSameBitsOnAnyRanksAndAfterResuming(_ kind: String) throws {
+        let set = ["autoencoder.kind=\(kind)"]
+        try train("whole", set: set)
+        try train("two", ranks: 2, set: set)
+        try train("parts", lastStep: 2, set: set)
+        try train("parts", ranks: 2, lastStep: 3, set: set)
+        try train("parts", set: set)
+        try train("recomputed", set: set + ["parallel.recompute=full"])
+        let whole = try run.tensors("whole", step: 6)
+        for other in ["two", "parts", "recomputed"] {
+            #expect(try run.tensors(other, step: 6) == whole, "\(other)")
+            #expect(try run.losses(other) == run.losses("whole"), "\(other)")
+        }
+        let record = try #require(run.records("whole").last)
+        #expect(
+            record.losses.keys.sorted() == (kind == "kl" ? ["kl", "reconstruction"] : ["codebook", "reconstruction"]))
+        #expect(record.images == 48)
+        let weights = try AutoencoderWeights(run.path("whole").path)
+        #expect(weights.step == 6 && weights.configuration.kind.rawValue == kind)
+        #expect(weights.configuration.pictureSize == 8)
+    }
+
+    @Test(.timeLimit(.minutes(5))) func picturesComeBackEverBetterAndAreShown() throws {
+        try train(
+            "run",
+            set: ["schedule.steps=60", "schedule.learning_rate=2e-3", "samples.every_steps=30", "precision=bf16"])
+        let losses = try run.records("run").compactMap { $0.losses["reconstruction"] }
+        #expect(losses.count == 60 && losses.allSatisfy(\.isFinite))
+        #expect(losses[55...].reduce(0, +) < 0.6 * losses[..<5].reduce(0, +), "\(losses)")
+        let names = try FileManager.default.contentsOfDirectory(atPath: run.path("run").samples + "/step-00000060")
+        #expect(names.sorted() == (0..<8).map { "00000\($0).png" } + ["grid.png"])
+    }
+
+    /// The loss of a step is what `Autoencoder` says of all its pictures at once.
+    @Test(.timeLimit(.minutes(5))) func theLossIsThatOfTheWholeBatch() throws {
+        try train("run", lastStep: 1, set: ["objective.kl_weight=0.01"])
+        let configuration = try configuration(["objective.kl_weight=0.01"])
+        let loss = try ThreadGroup.run(ranks: 1) { group in
+            let setup = try TrainingSetup<AutoencoderTask>(configuration, group: group, ranksOnHost: 1)
+            let task = setup.task, context = setup.resources.context
+            _ = try task.begin(from: nil, options: CheckpointOptions())
+            let batch = try task.makeBatch(BatchAddress(step: 0, sequences: 0..<8))
+            let target = context.pictures(batch.pictures, [8, 3, 8, 8], .f32)
+            let pass = task.model.reconstruct(
+                target, target: target, noise: context.pictures(batch.noise, [8, 4, 2, 2], .f32),
+                scales: .init(absoluteError: 0, latentError: 0), context)
+            let pixels = pass.absoluteErrors.reduce(0, +) / Double(8 * 192)
+            let divergence = pass.latentErrors.reduce(0, +) / Double(8)
+            return pixels + 0.01 * divergence
+        }[0]
+        #expect(abs(try run.losses("run")[0] / loss - 1) < 1e-5)
+    }
+
+    @Test func weightsOfAnotherAutoencoderAreRefused() throws {
+        let other = Fixtures.path("autoencoder/kl")
+        let error = #expect(throws: SharedFailure.self) { try train("run", set: ["model.initial_weights=\(other)"]) }
+        #expect(
+            error?.failure.description.contains(
+                "is another autoencoder than autoencoder.preset small with kind kl") == true)
+    }
+
+    /// The paper's autoencoder on pictures of 8 × 8: 86M weights of 16 bytes with gradient and moments, and little beside them.
+    @Test func whatDoesNotFitIsRefusedBeforeItIsMade() throws {
+        func problem(_ limit: Int, _ overrides: [String]) throws -> String? {
+            let configuration = try configuration(overrides)
+            let path = run.dataset.path
+            return try ThreadGroup.run(ranks: 1) { group in
+                let resources = try TrainingResources(configuration, group: group, ranksOnHost: 2)
+                let source = try PictureStream(configuration, dataset: PackedDataset(path))
+                do {
+                    try AutoencoderTask.checkMemory(configuration, source, resources, limit: limit)
+                    return nil
+                } catch { return "\(error)" }
+            }[0]
+        }
+        let paper = ["autoencoder.preset=paper"]
+        #expect(try problem(2 * 86_000_000 * 16, paper) != nil)
+        #expect(try problem(2 * 86_000_000 * 24, paper) == nil)
+        let expected = try #require(try problem(1 << 20, []))
+        #expect(
+            expected.hasPrefix("memory: 2 ranks of this host would need ")
+                && expected.hasSuffix(
+                    "take a smaller batch.micro_sequences, parallel.recompute: full, or a smaller autoencoder.preset")
+        )
+    }
+
+    @Test(.timeLimit(.minutes(5))) func aRunStartsFromTheWeightsOfAnother() throws {
+        try train("first")
+        try train("second", lastStep: 1, set: ["model.initial_weights=\(run.path("first").path)"])
+        #expect(try run.losses("second")[0] < run.losses("first")[0])
+    }
+}
