@@ -154,7 +154,7 @@ let package = Package(
         // Commands: argument parsing and printing only.
         command(
             "tf-worker", ["TransfusionTelemetry", "TransfusionTraining", "TransfusionParallel"]),
-        command("tf-data", ["TransfusionData"]),
+        command("tf-data", ["TransfusionData", "TransfusionCore", "TransfusionInference"]),
         command("tf-sample", ["TransfusionInference", "TransfusionData"]),
         command("tf-eval", ["TransfusionEvaluation"]),
         command("tf-ckpt", ["TransfusionCore", "TransfusionModels", "TransfusionCheckpoint"]),

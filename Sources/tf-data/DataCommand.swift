@@ -12,9 +12,10 @@ struct DataCommand: TransfusionCommand {
               tf-data emoji --out data/shapes
               tf-data emoji --subset all --size 64 --out data/emoji
               tf-data import --folder pictures --jsonl corpus.jsonl --out data/mine
+              tf-data encode data/mine --autoencoder vae --out data/latents
               tf-data inspect data/shapes
               tf-data verify data/shapes
             """,
         version: ProductVersion.number,
-        subcommands: [Emoji.self, Import.self, Tokenizer.self, Inspect.self, Verify.self])
+        subcommands: [Emoji.self, Import.self, Encode.self, Tokenizer.self, Inspect.self, Verify.self])
 }

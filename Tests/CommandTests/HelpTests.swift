@@ -20,7 +20,7 @@ import _TestUtilities
         (
             "tf-data",
             [
-                "emoji", "import", "inspect", "verify", "tokenizer", "tokenizer train", "tokenizer encode",
+                "emoji", "import", "encode", "inspect", "verify", "tokenizer", "tokenizer train", "tokenizer encode",
                 "tokenizer decode",
             ]
         ),
