@@ -65,7 +65,7 @@ import _TestUtilities
         let broken = try SmallDataset(hasBrokenPicture: true)
         wrong.dataset = broken.path
         #expect(
-            #expect(throws: DataError.self) { try wrong.run() }?.description.contains("image 7 has the latent nan")
+            #expect(throws: DataError.self) { try wrong.run() }?.description.contains(": image 7 has the latent ")
                 == true)
         #expect(try POSIXFileSystem().list(directory.path).isEmpty)
     }

@@ -75,7 +75,7 @@ import _TestUtilities
             set: ["schedule.steps=60", "schedule.learning_rate=2e-3", "samples.every_steps=30", "precision=bf16"])
         let losses = try run.records("run").compactMap { $0.losses["reconstruction"] }
         #expect(losses.count == 60 && losses.allSatisfy(\.isFinite))
-        #expect(losses[55...].reduce(0, +) < 0.6 * losses[..<5].reduce(0, +), "\(losses)")
+        #expect(losses[55...].reduce(0, +) < 0.7 * losses[..<5].reduce(0, +), "\(losses)")
         let names = try FileManager.default.contentsOfDirectory(atPath: run.path("run").samples + "/step-00000060")
         #expect(names.sorted() == (0..<8).map { "00000\($0).png" } + ["grid.png"])
     }
