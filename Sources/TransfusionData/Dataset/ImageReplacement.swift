@@ -41,7 +41,7 @@ public final class ImageReplacement {
     public func finish() throws(DataError) -> DatasetManifest {
         precondition(written == manifest.images, "\(written) of \(manifest.images) images were replaced")
         try images.close()
-        for name in PackedDataset.FileName.all {
+        for name in source.manifest.files.keys.sorted() where name != PackedDataset.FileName.sheet {
             if name != PackedDataset.FileName.images { try copy(name) }
             let file = try MappedFile(directory.file(name))
             defer { withExtendedLifetime(file) {} }
