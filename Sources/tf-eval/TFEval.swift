@@ -6,5 +6,7 @@ import TransfusionSupport
 struct TFEval: TransfusionCommand {
     static let configuration = CommandConfiguration(
         commandName: "tf-eval", abstract: "Measures a model.", version: ProductVersion.number,
-        subcommands: [ForwardCommand.self, AutoencodeCommand.self, ScalingCommand.self])
+        subcommands: [
+            ForwardCommand.self, AutoencodeCommand.self, ScalingCommand.self, CiderCommand.self,
+        ])
 }

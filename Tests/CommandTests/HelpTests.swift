@@ -15,7 +15,7 @@ import _TestUtilities
             ]
         ),
         ("tf-ckpt", ["list", "inspect", "verify", "diff", "reshard", "convert", "prune", "export-weights"]),
-        ("tf-sample", ["image", "text", "caption"]), ("tf-eval", ["forward", "autoencode", "scaling"]),
+        ("tf-sample", ["image", "text", "caption"]), ("tf-eval", ["forward", "autoencode", "scaling", "cider"]),
         ("tf-worker", []),
         (
             "tf-data",
