@@ -124,7 +124,7 @@ let package = Package(
             "TransfusionEvaluation",
             [
                 "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig", "TransfusionData",
-                "TransfusionCheckpoint",
+                "TransfusionCheckpoint", "CZlib",
             ]),
         .target(
             name: "TransfusionCoordinator",

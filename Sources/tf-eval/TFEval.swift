@@ -7,6 +7,6 @@ struct TFEval: TransfusionCommand {
     static let configuration = CommandConfiguration(
         commandName: "tf-eval", abstract: "Measures a model.", version: ProductVersion.number,
         subcommands: [
-            ForwardCommand.self, AutoencodeCommand.self, ScalingCommand.self, CiderCommand.self,
+            ForwardCommand.self, AutoencodeCommand.self, ScalingCommand.self, CiderCommand.self, FrechetCommand.self,
         ])
 }

@@ -15,7 +15,8 @@ import _TestUtilities
             ]
         ),
         ("tf-ckpt", ["list", "inspect", "verify", "diff", "reshard", "convert", "prune", "export-weights"]),
-        ("tf-sample", ["image", "text", "caption"]), ("tf-eval", ["forward", "autoencode", "scaling", "cider"]),
+        ("tf-sample", ["image", "text", "caption"]),
+        ("tf-eval", ["forward", "autoencode", "scaling", "cider", "frechet"]),
         ("tf-worker", []),
         (
             "tf-data",

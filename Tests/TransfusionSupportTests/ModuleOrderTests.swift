@@ -18,7 +18,7 @@ import Testing
         (["CPNG", "CJPEG", "CWebP"], ["TransfusionData"]),
         (["COpenBLAS", "COneDNN"], ["TransfusionCore"]),
         (["CZstd"], ["TransfusionCheckpoint", "TransfusionData"]),
-        (["CZlib"], ["TransfusionData"]),
+        (["CZlib"], ["TransfusionData", "TransfusionEvaluation"]),
         (["GRDB", "Subprocess", "Hummingbird", "HummingbirdTLS", "AsyncHTTPClient"], ["TransfusionCoordinator"]),
         (["Yams"], ["TransfusionConfig"]),
     ]

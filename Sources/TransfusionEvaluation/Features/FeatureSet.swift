@@ -1,0 +1,77 @@
+import TransfusionConfig
+import TransfusionCore
+import TransfusionData
+import TransfusionSupport
+
+/// What is known of a set of pictures: their features, or only how these are distributed.
+struct FeatureSet {
+    let path: String
+    let mean: [Double]
+    let covariance: SquareMatrix
+    /// `[count, width]`; nil when only the distribution is known.
+    let features: [Double]?
+    let count: Int?
+
+    var width: Int { mean.count }
+
+    private static let largestFile = 4 << 30
+    private static let widest = 16384
+
+    /// - Parameter path: An `.npz` with `mu` and `sigma`, or with an array of features, or both; or features as `.npy`.
+    /// - Throws: `CommandFailure` or `DataError` that names the file, and the array that is missing or wrong.
+    init(_ path: String) throws {
+        self.path = path
+        func fail(_ problem: String) -> CommandFailure { CommandFailure("\(path): \(problem)") }
+        if Directories.exists(path) {
+            throw CommandFailure(
+                "\(path): is a directory; the network that finds features in pictures is not part of this program: give an "
+                    + ".npz with mu and sigma, as 'python -m pytorch_fid --save-stats' writes, or with features",
+                .wrongUse)
+        }
+        var arrays: [String: NumpyArray] = [:]
+        if Paths.fileExtension(of: path) == "npy" {
+            arrays["features"] = try NumpyArray(try Files.read(path, limit: Self.largestFile), name: path)
+        } else {
+            let archive = try ZipArchive(path, limit: Self.largestFile)
+            for entry in archive.entries where entry.name.hasSuffix(".npy") {
+                let name = String(entry.name.dropLast(4))
+                arrays[name] = try NumpyArray(try archive.contents(entry), name: "\(path): \(name)")
+            }
+        }
+        for (name, array) in arrays where !array.values.allSatisfy(\.isFinite) {
+            throw fail("\(name) holds numbers that are not finite")
+        }
+        let matrices = arrays.filter { !["mu", "sigma"].contains($0.key) && $0.value.shape.count == 2 }
+        let features = arrays["features"] ?? (matrices.count == 1 ? matrices.first?.value : nil)
+        if let features,
+            features.shape.count != 2 || features.shape[0] < 2 || !(1...Self.widest).contains(features.shape[1])
+        {
+            throw fail(
+                "the features have the shape \(features.shape); they must be [pictures, width] of two pictures or more")
+        }
+        if let mu = arrays["mu"], let sigma = arrays["sigma"] {
+            guard mu.shape.count == 1, (1...Self.widest).contains(mu.shape[0]),
+                sigma.shape == [mu.shape[0], mu.shape[0]]
+            else {
+                throw fail(
+                    "mu has the shape \(mu.shape) and sigma \(sigma.shape); they must be [width] and [width, width]")
+            }
+            mean = mu.values
+            covariance = SquareMatrix(size: mu.shape[0], values: sigma.values)
+        } else if let features {
+            let (count, width) = (features.shape[0], features.shape[1])
+            var sums = [Double](repeating: 0, count: width)
+            for row in 0..<count { for column in 0..<width { sums[column] += features.values[row * width + column] } }
+            mean = sums.map { $0 / Double(count) }
+            covariance = .covariance(features.values, rows: count, mean: mean)
+        } else {
+            let names = arrays.keys.sorted().joined(separator: ", ")
+            throw fail("has neither mu and sigma nor features; its arrays are: \(names.isEmpty ? "none" : names)")
+        }
+        self.features = features?.values
+        count = features?.shape[0]
+        if let features, features.shape[1] != mean.count {
+            throw fail("mu has \(mean.count) numbers, but the features are \(features.shape[1]) wide")
+        }
+    }
+}
