@@ -123,8 +123,10 @@ let package = Package(
         library(
             "TransfusionEvaluation",
             [
-                "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig", "TransfusionData",
-                "TransfusionCheckpoint", "CZlib",
+                "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig",
+                "TransfusionParallel",
+                "TransfusionData",
+                "TransfusionCheckpoint", "TransfusionInference", "CZlib",
             ]),
         .target(
             name: "TransfusionCoordinator",
@@ -156,7 +158,7 @@ let package = Package(
             "tf-worker", ["TransfusionTelemetry", "TransfusionTraining", "TransfusionParallel"]),
         command("tf-data", ["TransfusionData", "TransfusionCore", "TransfusionInference"]),
         command("tf-sample", ["TransfusionInference", "TransfusionData"]),
-        command("tf-eval", ["TransfusionEvaluation"]),
+        command("tf-eval", ["TransfusionEvaluation", "TransfusionParallel"]),
         command("tf-ckpt", ["TransfusionCore", "TransfusionModels", "TransfusionCheckpoint"]),
         command(
             "tf-coord",
@@ -199,7 +201,10 @@ let package = Package(
             "TransfusionInference", ["TransfusionCore", "TransfusionModels", "TransfusionConfig", "TransfusionData"]),
         tests(
             "TransfusionEvaluation",
-            ["TransfusionCore", "TransfusionModels", "TransfusionConfig", "TransfusionCheckpoint"]),
+            [
+                "TransfusionCore", "TransfusionModels", "TransfusionConfig", "TransfusionCheckpoint",
+                "TransfusionInference",
+            ]),
         tests(
             "TransfusionCoordinator",
             [

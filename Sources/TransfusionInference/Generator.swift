@@ -15,7 +15,7 @@ public enum SequencePart: Sendable, Equatable {
 /// The layout is that of training (decision D1): `[BOS] text [BOI] patches [EOI] text [EOS]`.
 public final class Generator {
     public let model: TransfusionModel
-    private let context: Context
+    let context: Context
     /// Rows of the longest sequence.
     public let contextLength: Int
     /// Bytes of cache and activations that images drawn together may take.

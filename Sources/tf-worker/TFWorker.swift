@@ -64,19 +64,15 @@ struct TFWorker: TransfusionCommand {
         CPUReport.reexecuteIfSlowKernels()
         ProcessHeap.shareBetweenThreads()
         StopSignal.install(isSupervised: HeartbeatEndpoint.fileOfThisProcess != nil)
-        let job: MPIEnvironment
+        let outcome: TrainingOutcome
         do {
-            job = try MPIEnvironment.start(expectedRanks: expectRanks)
+            outcome = try MPIEnvironment.run(expectedRanks: expectRanks, train) { error, job in
+                let said = CommandFailure.say(error, rank: job.world.rank, of: job.world.size)
+                return .init(exitCode: said.failure.code.rawValue, isShared: said.isShared)
+            }
         } catch {
             throw CommandFailure("\(error)", .wrongUse)
         }
-        let outcome: TrainingOutcome
-        do {
-            outcome = try train(job)
-        } catch {
-            leave(job, error)
-        }
-        job.finish()
         if outcome == .stoppedOnRequest {
             throw ExitCode(CommandFailure.Code.checkpointedAndStopped.rawValue)
         }
@@ -97,22 +93,5 @@ struct TFWorker: TransfusionCommand {
         ) { line in
             StandardStream.output.write(line + "\n")
         }
-    }
-
-    /// Ends the whole job. A failure that all ranks share is said once, by rank 0.
-    private func leave(_ job: MPIEnvironment, _ error: any Error) -> Never {
-        let shared = (error as? SharedFailure)?.failure
-        let failure = shared ?? CommandFailure(reporting: error)
-        let speaks = shared == nil || job.world.rank == 0
-        let place = shared == nil && job.world.size > 1 ? "rank \(job.world.rank): " : ""
-        if speaks {
-            for line in failure.lines { StandardStream.error.write("error: \(place)\(line)\n") }
-        }
-        // The others know as well, and leave by themselves, so that mpirun has nothing to add.
-        if shared != nil {
-            job.finish()
-            Foundation.exit(failure.code.rawValue)
-        }
-        job.abort(exitCode: failure.code.rawValue)
     }
 }

@@ -1,11 +1,14 @@
 internal import Foundation
-public import TransfusionConfig
 public import TransfusionCore
 internal import TransfusionSupport
 
 /// A failure that every rank of the job knows of: one of them says it, and all leave.
 public struct SharedFailure: Error, CustomStringConvertible {
     public let failure: CommandFailure
+
+    public init(failure: CommandFailure) {
+        self.failure = failure
+    }
 
     public var description: String { failure.description }
 }
@@ -35,5 +38,19 @@ extension Collectives {
         var failure = try JSONDecoder().decode(CommandFailure.self, from: Data(messages[index]))
         if messages.contains(where: \.isEmpty), failure.record?.rank == nil { failure.record?.rank = index }
         return Array(try JSONEncoder().encode(failure))
+    }
+}
+
+extension CommandFailure {
+    /// Says on standard error why a rank ends: once for a failure that all ranks share, else with the rank.
+    /// - Returns: The failure, and whether all ranks share it.
+    public static func say(_ error: any Error, rank: Int, of ranks: Int) -> (failure: CommandFailure, isShared: Bool) {
+        let shared = (error as? SharedFailure)?.failure
+        let failure = shared ?? CommandFailure(reporting: error)
+        if shared == nil || rank == 0 {
+            let place = shared == nil && ranks > 1 ? "rank \(rank): " : ""
+            for line in failure.lines { StandardStream.error.write("error: \(place)\(line)\n") }
+        }
+        return (failure, shared != nil)
     }
 }

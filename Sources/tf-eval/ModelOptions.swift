@@ -1,0 +1,58 @@
+import ArgumentParser
+import TransfusionConfig
+import TransfusionCore
+import TransfusionInference
+import TransfusionParallel
+
+/// Which model, and how it computes.
+struct ModelOptions: ParsableArguments {
+    @Option(
+        name: [.customLong("checkpoint"), .customShort("m")],
+        help: "A run, its checkpoints, one checkpoint, or a directory with config.json and safetensors.")
+    var checkpoint: String
+
+    @Option(help: "A SentencePiece .model file; by default the one that the model was trained with.")
+    var tokenizer: String?
+
+    @Option(help: "auto (bf16 where the processor multiplies it), f32 or bf16.")
+    var precision = RunConfiguration.Precision.f32
+
+    @Option(
+        name: .shortAndLong, help: "Threads of each rank; by default its share of the processors that may be used.")
+    var threads: Int?
+
+    func validate() throws {
+        if let threads, !(1...1024).contains(threads) {
+            throw ValidationError("--threads must lie between 1 and 1024, not \(threads)")
+        }
+    }
+
+    var request: LoadedModel.Request {
+        var request = LoadedModel.Request(checkpoint: checkpoint)
+        request.tokenizer = tokenizer
+        request.precision = precision
+        request.threads = threads
+        return request
+    }
+
+    /// Measures alone, or as one of the ranks of an MPI job. Only rank 0 gets the report.
+    func measure<Report>(
+        _ work: (any Collectives, _ ranksOnHost: Int, _ warn: (String) -> Void) throws -> Report
+    ) throws -> Report? {
+        CPUReport.reexecuteIfSlowKernels()
+        do {
+            return try MPIEnvironment.run { job -> Report? in
+                let hosts = job.world.hosts
+                let report = try work(job.world, hosts.count { $0 == hosts[job.world.rank] }) {
+                    StandardStream.error.write("warning: \($0)\n")
+                }
+                return job.world.rank == 0 ? report : nil
+            } failed: { error, job in
+                let said = CommandFailure.say(error, rank: job.world.rank, of: job.world.size)
+                return .init(exitCode: said.failure.code.rawValue, isShared: said.isShared)
+            }
+        } catch {
+            throw CommandFailure("\(error)", .wrongUse)
+        }
+    }
+}
