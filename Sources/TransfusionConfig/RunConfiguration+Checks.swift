@@ -60,6 +60,10 @@ extension RunConfiguration {
         require(
             samples.everySteps == nil || model.images != .none || imageChannels == nil, "samples.every_steps",
             "a model without images (model.images: none) draws no pictures; turn it off")
+        require(
+            task == .transfusion || data.sources.isEmpty, "data.sources",
+            "an autoencoder trains on one data set; give its path as data.path")
+        problems += sourceProblems
         if let ranks { problems += rankProblems(ranks) }
         if task == .transfusion, let imageHeight, let imageWidth, model.images != .none {
             problems += imageProblems(imageHeight, imageWidth)

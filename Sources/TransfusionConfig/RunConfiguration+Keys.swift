@@ -119,8 +119,14 @@ extension ConfigurationKey {
 
     private static let dataKeys: [ConfigurationKey] = [
         ConfigurationKey(
-            "data.path", \.data.path, path, default: .none, mayChange: true,
-            "Directory of the data set, as made by tf-data. Its digest, not its path, identifies it."),
+            "data.path", \.data.pathIfGiven, .either("none", or: path),
+            default: .inWords("needed without data.sources"),
+            mayChange: true, RunConfiguration.pathSummary),
+        ConfigurationKey(
+            "data.sources", \.data.sources, .sources(path: path), mayChange: true,
+            "Several data sets instead of one, with one tokenizer and images of one form: each has a share of the pairs, and of "
+                + "the text, that goes with its weight (1 unless given) from from_step (0) on. Digests and weights identify "
+                + "the mixture."),
         ConfigurationKey(
             "data.caption_first", \.data.captionFirst, .number(0...1),
             "Share of pairs whose caption stands before the image; the others train captioning."),

@@ -152,6 +152,11 @@ private struct ConfigurationReader {
                         + (model.initialWeights == nil ? "" : ", and model.initial_weights gives all sizes or none"),
                     at: file))
         }
+        let data = configuration.data
+        if data.path.isEmpty, data.sources.isEmpty {
+            problems.append(
+                ConfigurationProblem("data.path", "is needed: \(RunConfiguration.pathSummary)", at: file))
+        }
         if problems.isEmpty { problems = configuration.problems().map { add(file, to: $0) } }
     }
 

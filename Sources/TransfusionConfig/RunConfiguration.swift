@@ -83,8 +83,10 @@ public struct RunConfiguration: Sendable, Equatable {
     }
 
     public struct DataSet: Sendable, Equatable {
-        /// A directory made by `tf-data`.
+        /// A directory made by `tf-data`; empty where `sources` takes its place.
         public var path = ""
+        /// Several data sets, of which the run is a mixture.
+        public var sources: [Source] = []
         /// How often the caption stands before its image.
         public var captionFirst = 0.8
         /// How often a caption before its image is left out, for classifier-free guidance.

@@ -72,8 +72,8 @@ public final class LoadedModel {
     ) throws -> Tokenizer {
         if let path { return try Tokenizer(path: path) }
         if let beside = archive.tokenizerPath { return try Tokenizer(path: beside) }
-        // A run's data set holds the tokenizer that it was made with.
-        if let run, let path = Tokenizer.path(in: run.data.path) { return try Tokenizer(path: path) }
+        // A run's data sets hold the tokenizer that they were made with.
+        if let path = run?.data.paths.lazy.compactMap(Tokenizer.path(in:)).first { return try Tokenizer(path: path) }
         throw CommandFailure(
             "\(archive.path): has no tokenizer.model or tokenizer.json beside it; give one with --tokenizer", .wrongUse)
     }

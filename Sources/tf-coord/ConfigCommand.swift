@@ -1,13 +1,14 @@
 import ArgumentParser
 import TransfusionCheckpoint
 import TransfusionConfig
+import TransfusionData
 
 struct ConfigCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "config", abstract: "Checks a configuration and prints it with every key.",
         discussion: """
-            Where the data set is at hand, it says on standard error what the batches
-            will hold.
+            Where the data sets are at hand, it says on standard error what the batches
+            will hold, and how often the run will see each data set.
 
             EXAMPLE
               tf-coord config configs/train/quickstart.yaml --set seed=1
@@ -21,12 +22,13 @@ struct ConfigCommand: ParsableCommand {
 
     func run() throws {
         let configuration = try RunConfiguration.loadWithInitialWeights(config, overrides: overrides)
-        if configuration.hasDataset {
-            // Standard output is the configuration and nothing else.
-            StandardStream.error.write("\(configuration.data.path): \(try configuration.batchSummary())\n")
-        } else {
-            StandardStream.error.write(
-                "\(configuration.data.path): is not here; what needs the data set was not checked\n")
+        // Standard output is the configuration and nothing else.
+        let missing = configuration.missingDatasets
+        for path in missing {
+            StandardStream.error.write("\(path): is not here; what needs the data set was not checked\n")
+        }
+        if missing.isEmpty {
+            StandardStream.error.write("\(try configuration.batchSummary())\n")
         }
         print(configuration.resolved, terminator: "")
     }

@@ -113,15 +113,16 @@ struct PlanCommand: ParsableCommand {
             hostHoursBetweenFailures: mtbf,
             checkpointBytesPerSecond: checkpointRate.map { $0 * 1e9 } ?? machine.diskBytesPerSecond)
         // Time and memory go with the images that there are, not with those that were asked for.
-        let shares = configuration.hasDataset ? try configuration.batchShares() : nil
+        let batches = configuration.missingDatasets.isEmpty ? try configuration.batchSource() : nil
+        let mixture = try batches.map { try MixtureReport($0, steps: configuration.schedule.steps) }
         var planned = configuration
-        if let shares { planned.data.textImageRatio = shares.textToImageRatio ?? 1000 }
+        if let batches { planned.data.textImageRatio = batches.shares.textToImageRatio ?? 1000 }
         let report = try PlanReport(planned, model, on: cluster, machine, only: layouts?.layouts)
         if json {
             print(String(decoding: try CoordinatorJSON.encode(report, pretty: true), as: UTF8.self))
         } else {
             print("\(data.source); \(rates.map { "rates from \($0)" } ?? "rates measured on this host now")")
-            if let shares { print("batches: \(shares)") }
+            for line in mixture?.lines ?? [] { print("data: \(line)") }
             print(PlanText(report, rows: rows).text)
         }
     }
@@ -130,19 +131,17 @@ struct PlanCommand: ParsableCommand {
     private func dataset(
         _ configuration: RunConfiguration
     ) throws -> (vocabulary: Int, image: ImageShape, source: String) {
-        let path = configuration.data.path
-        guard configuration.hasDataset else {
+        if let missing = configuration.missingDatasets.first {
             return (
                 vocabulary, image,
-                "data set \(path) is not here: \(vocabulary) tokens and images of \(image) are assumed"
+                "data set \(missing) is not here: \(vocabulary) tokens and images of \(image) are assumed"
             )
         }
-        let manifest = try PackedDataset(path).manifest
-        let shape = ImageShape(
-            channels: manifest.image.channels, height: manifest.image.height, width: manifest.image.width)
+        let data = try DataMixture(configuration.data)
+        let shape = ImageShape(channels: data.image.channels, height: data.image.height, width: data.image.width)
         return (
-            manifest.tokens.vocabulary, shape,
-            "data set \(path): \(manifest.tokens.vocabulary) tokens, images of \(shape)"
+            data.tokens.vocabulary, shape,
+            "data set \(data.path): \(data.tokens.vocabulary) tokens, images of \(shape)"
         )
     }
 

@@ -7,7 +7,7 @@ extension RunConfiguration {
     /// would be launched again, as its file system may come back.
     func requireDataset() throws {
         switch task {
-        case .transfusion: _ = try batchShares()
+        case .transfusion: _ = try batchSource()
         case .autoencoder: _ = try pictureSource()
         }
     }
@@ -16,29 +16,32 @@ extension RunConfiguration {
     /// - Throws: What does not fit, and what would.
     func batchSummary() throws -> String {
         switch task {
-        case .transfusion: return "\(try batchShares())"
+        case .transfusion: return "\(try MixtureReport(try batchSource(), steps: schedule.steps))"
         case .autoencoder:
             let source = try pictureSource()
-            return "\(source.count) pictures, \(batch.globalSequences) of them a step"
+            return "\(data.path): \(source.count) pictures, \(batch.globalSequences) of them a step"
         }
     }
 
-    private func pictureSource() throws -> PictureStream { try PictureStream(self, dataset: try openDataset()) }
+    private func pictureSource() throws -> PictureStream {
+        try PictureStream(self, dataset: try openData().datasets[0])
+    }
 
-    /// What the batches of the run will hold on average.
+    /// The batches of the run.
     /// - Throws: What does not fit, and what would.
-    func batchShares() throws -> BatchShares {
-        try BatchSource(self, dataset: try openDataset()).shares
+    func batchSource() throws -> BatchSource {
+        try BatchSource(self, data: try openData())
     }
 
-    private func openDataset() throws -> PackedDataset {
+    private func openData() throws -> DataMixture {
         do {
-            return try PackedDataset(data.path)
+            return try DataMixture(data)
         } catch {
-            throw CommandFailure("data.path: \(error)", .wrongUse)
+            let key = data.pathsKey + ": "
+            throw CommandFailure(error.isWrongUse ? "\(error)" : "\(key)\(error)", .wrongUse)
         }
     }
 
-    /// Whether something lies where the data set is to be: a configuration may be checked and planned without it.
-    var hasDataset: Bool { FileManager.default.fileExists(atPath: data.path) }
+    /// Those of the data sets at whose place nothing lies: a configuration may be checked and planned without them.
+    var missingDatasets: [String] { data.paths.filter { !FileManager.default.fileExists(atPath: $0) } }
 }

@@ -7,14 +7,18 @@ extension DataCommand {
         static let configuration = CommandConfiguration(
             abstract: "Shows what a data set holds: counts, splits, and some samples.",
             discussion: """
+                Of a run's configuration it shows what the run takes from each of its data
+                sets, and how often it sees them.
+
                 EXAMPLES
                   tf-data inspect data/shapes
                   tf-data inspect data/shapes --split held_out --samples 10
                   tf-data inspect data/shapes --json
                   tf-data inspect data/shapes --config configs/train/quickstart.yaml
+                  tf-data inspect configs/train/quickstart.yaml
                 """)
 
-        @Argument(help: "The data set's directory.")
+        @Argument(help: "The data set's directory, or the configuration of a run, a YAML file.")
         var dataset: String
 
         @Option(help: "The split to show samples of.")
@@ -34,14 +38,26 @@ extension DataCommand {
         var json = false
 
         func validate() throws {
-            if config == nil && !overrides.isEmpty { throw ValidationError("--set: needs --config") }
+            if config != nil, isConfiguration {
+                throw ValidationError("--config: \(dataset) is a configuration already; name one of the two")
+            }
+            if config == nil, !isConfiguration, !overrides.isEmpty { throw ValidationError("--set: needs --config") }
             if samples < 0 { throw ValidationError("--samples: \(samples) is negative") }
         }
 
+        private var isConfiguration: Bool { [".yaml", ".yml"].contains(where: dataset.hasSuffix) }
+
         func run() throws {
+            if isConfiguration {
+                let configuration = try RunConfiguration.load(dataset, overrides: overrides)
+                let batches = try BatchSource(configuration, data: try DataMixture(configuration.data))
+                let report = try MixtureReport(batches, steps: configuration.schedule.steps)
+                if json { try printJSON(report) } else { print(report) }
+                return
+            }
             let set = try PackedDataset(dataset)
             let batches = try config.map {
-                try BatchSource(try RunConfiguration.load($0, overrides: overrides), dataset: set).shares
+                try BatchSource(try RunConfiguration.load($0, overrides: overrides), data: DataMixture(set)).shares
             }
             let inspection = try DatasetInspection(of: set, split: split, samples: samples, batches: batches)
             if json { try printJSON(inspection) } else { print(inspection) }

@@ -26,6 +26,10 @@ import _TestUtilities
         try coordinator.run(["plan", config ?? directory.file("run.yaml")] + arguments)
     }
 
+    private func plan(arguments: [String]) throws -> Command.Result {
+        try coordinator.run(["plan", directory.file("run.yaml")] + arguments)
+    }
+
     @Test func jsonHoldsEveryLayoutByClassAndPart() throws {
         let result = try plan(
             "--hosts", "2", "--cores", "4", "--memory", "32", "--rates", directory.file("rates.json"), "--json")
@@ -50,6 +54,34 @@ import _TestUtilities
         #expect(lines[0].contains("data set \(dataset.path): ") && lines[0].contains("rates from"))
         #expect(!lines[0].contains("32002"))
         #expect(lines.contains { $0.hasPrefix("data × tensor") && $0.contains("tokens/day") })
+    }
+
+    @Test func allThatReadAConfigurationSayTheEpochsOfEachSource() throws {
+        let sets = try [SmallDataset(), SmallDataset(shift: 1)]
+        let sources = "[{path: \(sets[0].path)}, {path: \(sets[1].path), weight: 3, from_step: 100}]"
+        let set = ["--set", "data.path=none", "--set", "data.sources=\(sources)", "--set", "schedule.warmup_steps=10"]
+        let run = directory.file("run.yaml")
+        let plan = try plan(
+            arguments: set + ["--hosts", "1", "--cores", "2", "--memory", "8", "--rates", directory.file("rates.json")])
+        let config = try coordinator.run(["config", run] + set)
+        let inspected = try Command("tf-data").run(["inspect", run] + set)
+        for (result, text) in [(plan, plan.output), (config, config.errors), (inspected, inspected.output)] {
+            #expect(result.status == 0, "\(result.errors)")
+            for set in sets {
+                let line = text.split(separator: "\n").first { $0.contains("\(set.path), digest ") }
+                #expect(
+                    line?.contains(/: \S+ epochs of its 24 pairs, \S+ epochs of its text in 5000 steps$/) == true,
+                    "\(text)")
+            }
+            #expect(
+                text.contains("from step 100 on: ") && text.contains("75 % of the pairs and 75 % of the text"),
+                "\(text)")
+        }
+        let json = try Command("tf-data").run(["inspect", run, "--json"] + set)
+        let report = try JSONSerialization.jsonObject(with: Data(json.output.utf8)) as? [String: Any]
+        #expect((report?["sources"] as? [[String: Any]])?.count == 2 && (report?["phases"] as? [Any])?.count == 2)
+        let missing = try coordinator.run(["config", run])
+        #expect(missing.status == 0 && missing.errors.contains("is not here"))
     }
 
     /// The largest model and run that a configuration can name, on the slowest and on the fastest cluster.

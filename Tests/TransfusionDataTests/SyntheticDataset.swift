@@ -15,14 +15,15 @@ struct SyntheticDataset {
     var path: String { dataset.path }
 
     /// - Parameters:
-    ///   - pairs: Pairs of the split "train"; three more lie in "held_out".
+    ///   - pairs: Pairs of the split "train"; `heldOut` more lie in "held_out".
     ///   - documents: Text documents of "train".
     init(
-        pairs: Int = 37, documents: Int = 60, element: DatasetManifest.PixelType = .u8, size: Int = 8
+        pairs: Int = 37, documents: Int = 60, element: DatasetManifest.PixelType = .u8, size: Int = 8, heldOut: Int = 3,
+        tokenizer: Tokenizer? = nil
     ) throws {
         directory = try TemporaryDirectory()
-        let tokenizer = try Tokenizer(path: TokenizerTests.fixtures + "/small.model")
-        captions = (0..<pairs + 3).map { index in
+        let tokenizer = try tokenizer ?? Tokenizer(path: TokenizerTests.fixtures + "/small.model")
+        captions = (0..<pairs + heldOut).map { index in
             ["red", "large blue", "green", "small dark yellow"][index % 4] + " circle \(index)"
         }
         texts = (0..<documents).map { index in
@@ -36,7 +37,9 @@ struct SyntheticDataset {
         for index in 0..<pairs { try Self.add(index, captions[index], element, size, to: writer) }
         for text in texts { try writer.addDocument(text) }
         writer.beginSplit("held_out")
-        for index in pairs..<pairs + 3 { try Self.add(index, captions[index], element, size, to: writer, variantOf: 0) }
+        for index in pairs..<pairs + heldOut {
+            try Self.add(index, captions[index], element, size, to: writer, variantOf: 0)
+        }
         _ = try writer.finish()
         dataset = try PackedDataset(directory.path + "/set")
     }
@@ -70,4 +73,11 @@ struct SyntheticDataset {
             beginOfText: tokens.beginOfText, endOfText: tokens.endOfText, beginOfImage: tokens.beginOfImage,
             endOfImage: tokens.endOfImage)
     }
+}
+
+extension BatchSource {
+    /// The shape of all blocks of a source whose weights never change.
+    var shape: BlockShape { phases[0].shape }
+
+    func block(_ number: Int) throws -> PackedBlock { try block(of: number * shape.steps) }
 }

@@ -16,16 +16,16 @@ extension BatchSettings {
 }
 
 extension BatchSource {
-    /// The batches of a run, from the training split of `dataset`, for the model that its configuration makes of it.
+    /// The batches of a run, from the training splits of its data sets, for the model that its configuration makes of them.
     ///
     /// - Parameter ranks: The processes that will train; nil when not known yet.
     /// - Throws: `ConfigurationError` and `DataError`, which say what does not fit and what would.
-    public convenience init(_ configuration: RunConfiguration, dataset: PackedDataset, ranks: Int? = nil) throws {
+    public convenience init(_ configuration: RunConfiguration, data: DataMixture, ranks: Int? = nil) throws {
         guard configuration.task == .transfusion else {
             throw DataError(
                 wrongUse: "task: \(configuration.task.rawValue) has pictures alone in its batches, and no rows")
         }
-        let image = dataset.manifest.image, tokens = dataset.manifest.tokens
+        let image = data.image, tokens = data.tokens
         let problems = configuration.problems(
             ranks: ranks, imageChannels: image.channels, imageHeight: image.height, imageWidth: image.width)
         guard problems.isEmpty else { throw ConfigurationError(problems: problems) }
@@ -33,6 +33,6 @@ extension BatchSource {
             vocabulary: tokens.vocabulary, imageChannels: image.channels, imageHeight: image.height,
             imageWidth: image.width, beginOfText: tokens.beginOfText, endOfText: tokens.endOfText,
             beginOfImage: tokens.beginOfImage, endOfImage: tokens.endOfImage)
-        try self.init(dataset: dataset, settings: BatchSettings(configuration), model: model)
+        try self.init(data: data, settings: BatchSettings(configuration), model: model)
     }
 }

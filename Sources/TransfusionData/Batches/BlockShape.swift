@@ -44,10 +44,11 @@ struct BlockShape: Sendable {
     }
 
     /// - Parameter overhead: Rows of a pair beside its caption: patches and markers.
+    /// - Parameter fixedSteps: The steps of the block, where they are not to be chosen.
     /// - Precondition: The longest pair fits into a row.
     static func fitting(
-        _ captions: CaptionLengths, _ stream: PairStream, _ settings: BatchSettings, patches: Int, overhead: Int,
-        hasText: Bool
+        _ captions: CaptionLengths, _ stream: MixedPairs, _ settings: BatchSettings, patches: Int, overhead: Int,
+        hasText: Bool, steps fixedSteps: Int?
     ) throws(DataError) -> BlockShape {
         let kept = 1 - settings.captionDropout
         let mean = Double(overhead) + kept * captions.mean
@@ -55,17 +56,18 @@ struct BlockShape: Sendable {
         let longest = Double(overhead + captions.longest)
         let length = settings.sequenceLength
         var trials: [Int32] = []
-        var steps = 1
+        let epoch = stream.parts.reduce(0) { $0 + $1.stream.pairs.count }
+        var steps = fixedSteps ?? 1
         while true {
             let rows = steps * settings.globalSequences
             let capacity = Double(rows * length)
             let possible = capacity / mean
             // How much longer than on average the pairs of a block may be. A whole epoch is as long as any other.
-            let spread = variance * min(possible, Double(stream.pairs.count))
+            let spread = variance * min(possible, Double(epoch))
             let step = longest / 3 * certainty
             let spare = (step + (step * step + 2 * spread * certainty).squareRoot() + longest).rounded(.up)
             let isLarge = possible >= Double(mostPairs) || rows >= 1 << 24
-            guard spare <= capacity * spareShare || isLarge else {
+            guard spare <= capacity * spareShare || isLarge || fixedSteps != nil else {
                 steps *= 2
                 continue
             }

@@ -13,7 +13,21 @@ struct CaptionLengths: Sendable {
     let cutTokens: Int
     let isSampled: Bool
 
-    init(_ pairs: PairStream, split: DatasetManifest.Split) throws(DataError) {
+    /// Those of several data sets, each with its share of the pairs.
+    init(mixing parts: [(captions: CaptionLengths, share: Double)]) {
+        func mean(_ value: (CaptionLengths) -> Double) -> Double {
+            parts.reduce(0) { $0 + $1.share * value($1.captions) }
+        }
+        self.mean = mean(\.mean)
+        meanSquare = mean(\.meanSquare)
+        longest = parts.map(\.captions.longest).max() ?? 0
+        cutCaptions = parts.reduce(0) { $0 + $1.captions.cutCaptions }
+        cutTokens = parts.reduce(0) { $0 + $1.captions.cutTokens }
+        isSampled = parts.contains { $0.captions.isSampled }
+    }
+
+    init(_ pairs: PairStream) throws(DataError) {
+        let split = pairs.split
         isSampled = split.pairs > Self.mostLookedAt
         let count = isSampled ? Self.sampleSize : split.pairs
         var sum = 0, squares = 0.0, cut = 0, lost = 0

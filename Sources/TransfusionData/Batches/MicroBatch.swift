@@ -12,6 +12,8 @@ public struct MicroBatch: Sendable {
     public let imageIndices: [Int]
     /// One past the largest timestep each image may get.
     public let timestepLimits: [Int]
-    /// Each image's pair in the data set.
+    /// Each image's data set, by its place in the mixture.
+    public let sources: [Int]
+    /// Each image's pair in its data set.
     public let pairs: [Int]
 }

@@ -13,6 +13,7 @@ final class PackedBlock: Sendable {
     }
 
     let number: Int
+    let steps: Range<Int>
     /// In the order of the steps.
     let rows: [Row]
     /// Positions in the pair stream, row after row.
@@ -21,40 +22,37 @@ final class PackedBlock: Sendable {
     let leftOut: Int
 
     init(
-        _ number: Int, _ shape: BlockShape, _ stream: PairStream, _ settings: BatchSettings, overhead: Int, seed: UInt64
+        _ block: BatchPhase.Block, _ stream: MixedPairs?, _ settings: BatchSettings, overhead: Int, seed: UInt64
     ) throws(DataError) {
-        let first = shape.pairs(before: number)
-        let count = shape.pairs(before: number + 1) - first
+        let shape = block.shape
         var lengths: [Int32] = []
-        lengths.reserveCapacity(count)
+        lengths.reserveCapacity(block.pairs.count)
         // Text keeps its share: it would lose tokens for good.
         var room = shape.rows * settings.sequenceLength - shape.text
-        for position in first..<first + count {
-            let length = overhead + (try stream.element(at: position).captionTokens)
-            guard length <= settings.sequenceLength else {
-                throw DataError(
-                    stream.dataset.path,
-                    "a caption is longer than the manifest says; run 'tf-data verify \(stream.dataset.path)'")
-            }
+        for place in block.pairs {
+            // A block without pairs has no stream of them.
+            guard let element = try stream?.element(at: place) else { break }
+            let length = overhead + element.captionTokens
             guard length <= room else { break }
             room -= length
             lengths.append(Int32(length))
         }
         let packing = RowPacking(
             lengths[...], steps: shape.steps, rowsOfStep: settings.globalSequences, rowLength: settings.sequenceLength)
-        self.number = number
-        leftOut = count - lengths.count + packing.leftOver.count
+        number = block.number
+        steps = block.steps
+        leftOut = block.pairs.count - lengths.count + packing.leftOver.count
 
         var rows: [Row] = []
         rows.reserveCapacity(shape.rows)
         var pairs: [Int] = []
         pairs.reserveCapacity(lengths.count)
         var text = 0
-        for packed in Self.deal(packing, shape, settings, block: number, seed: seed) {
+        for packed in Self.deal(packing, shape, settings, block: block.number, seed: seed) {
             let start = pairs.count
             var filled = 0
             for pair in packed.sorted() {
-                pairs.append(first + Int(pair))
+                pairs.append(block.pairs.lowerBound + Int(pair))
                 filled += Int(lengths[Int(pair)])
             }
             rows.append(

@@ -4,7 +4,10 @@ internal import TransfusionCore
 /// exactly once an epoch.
 struct PairStream: Sendable {
     let dataset: PackedDataset
-    let pairs: Range<Int>
+    /// The place of the data set in the mixture.
+    let source: Int
+    let split: DatasetManifest.Split
+    var pairs: Range<Int> { split.pairRange }
     let captionFirst: Double
     /// Tokens of a caption at most; what is longer is cut.
     let longestAllowed: Int
@@ -12,10 +15,13 @@ struct PairStream: Sendable {
     /// The dropout probability in units of 2^-32.
     private let dropout: Int
 
-    init(dataset: PackedDataset, split: DatasetManifest.Split, settings: BatchSettings, seed: UInt64) {
+    init(
+        dataset: PackedDataset, source: Int, split: DatasetManifest.Split, settings: BatchSettings, seed: UInt64
+    ) {
         self.dataset = dataset
+        self.source = source
+        self.split = split
         self.seed = seed
-        pairs = split.pairRange
         captionFirst = settings.captionFirst
         longestAllowed = settings.longestCaption ?? .max
         dropout = Int((settings.captionDropout * 0x1p32).rounded())
@@ -28,6 +34,8 @@ struct PairStream: Sendable {
     }
 
     struct Element {
+        /// The data set's place in the mixture.
+        let source: Int
         let pair: Int
         let record: PackedDataset.Pair
         let order: Order
@@ -39,13 +47,17 @@ struct PairStream: Sendable {
         let epoch = position / pairs.count
         let pair = pair(at: position)
         let record = try dataset.pair(pair)
+        guard record.captionCount <= split.longestCaption else {
+            throw DataError(
+                dataset.path, "a caption is longer than the manifest says; run 'tf-data verify \(dataset.path)'")
+        }
         if isDropped(pair, epoch) {
-            return Element(pair: pair, record: record, order: .withoutCaption, captionTokens: 0)
+            return Element(source: source, pair: pair, record: record, order: .withoutCaption, captionTokens: 0)
         }
         let captionIsFirst =
             Philox(seed: seed, purpose: .captionFirst, step: epoch, index: pair).uniform() < captionFirst
         return Element(
-            pair: pair, record: record, order: captionIsFirst ? .captionFirst : .imageFirst,
+            source: source, pair: pair, record: record, order: captionIsFirst ? .captionFirst : .imageFirst,
             captionTokens: length(of: record))
     }
 

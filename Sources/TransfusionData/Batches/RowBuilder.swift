@@ -4,18 +4,18 @@ internal import TransfusionModels
 /// Lays documents one after the other into the rows of a micro-batch.
 struct RowBuilder {
     private let model: ModelConfiguration
-    private let dataset: PackedDataset
+    private let data: DataMixture
     private var tokens: [Int32] = []
     private var documentStarts: [Int32] = []
     private var imageStarts: [Int32] = []
-    private var images: [Int] = []
+    private var images: [(source: Int, image: Int)] = []
     private var imageIndices: [Int] = []
     private var timestepLimits: [Int] = []
     private var pairs: [Int] = []
 
-    init(model: ModelConfiguration, dataset: PackedDataset, rows: Int) {
+    init(model: ModelConfiguration, data: DataMixture, rows: Int) {
         self.model = model
-        self.dataset = dataset
+        self.data = data
         tokens.reserveCapacity(rows)
     }
 
@@ -30,20 +30,20 @@ struct RowBuilder {
         tokens.append(model.endOfImage)
         if element.order == .imageFirst { try appendCaption(element) }
         tokens.append(model.endOfText)
-        images.append(element.record.image)
+        images.append((element.source, element.record.image))
         imageIndices.append(index)
         timestepLimits.append(limit)
         pairs.append(element.pair)
     }
 
     private mutating func appendCaption(_ element: PairStream.Element) throws(DataError) {
-        try dataset.appendCaption(element.record, prefix: element.captionTokens, to: &tokens)
+        try data.datasets[element.source].appendCaption(element.record, prefix: element.captionTokens, to: &tokens)
     }
 
     mutating func add(_ fragment: TextStream.Fragment) throws(DataError) {
         beginDocument()
         if fragment.hasBeginning { tokens.append(model.beginOfText) }
-        try dataset.appendText(fragment.text, to: &tokens)
+        try data.datasets[fragment.source].appendText(fragment.text, to: &tokens)
         if fragment.hasEnd { tokens.append(model.endOfText) }
     }
 
@@ -62,16 +62,18 @@ struct RowBuilder {
         } catch {
             throw DataError("\(error)")
         }
-        let elements = dataset.manifest.image.elements
+        let elements = data.image.elements
         var pixels = [Float](repeating: 0, count: images.count * elements)
         try pixels.withUnsafeMutableBufferPointer { (buffer) throws(DataError) in
-            for (place, image) in images.enumerated() {
+            for (place, (source, image)) in images.enumerated() {
                 let range = place * elements..<(place + 1) * elements
-                try dataset.readImage(image, into: UnsafeMutableBufferPointer(rebasing: buffer[range]))
+                try data.datasets[source].readImage(image, into: UnsafeMutableBufferPointer(rebasing: buffer[range]))
             }
         }
         return MicroBatch(
-            layout: layout, images: pixels, imageIndices: imageIndices, timestepLimits: timestepLimits, pairs: pairs)
+            layout: layout, images: pixels, imageIndices: imageIndices, timestepLimits: timestepLimits,
+            sources: images.map(\.source),
+            pairs: pairs)
     }
 
     private mutating func beginDocument() {

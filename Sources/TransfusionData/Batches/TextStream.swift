@@ -9,6 +9,8 @@ struct TextStream: Sendable {
     static let chunkLength = 1024
 
     let dataset: PackedDataset
+    /// The place of the data set in the mixture.
+    let source: Int
     let documents: Range<Int>
     /// Tokens of one pass: the documents' own and two for the markers of each.
     let passLength: Int
@@ -18,9 +20,10 @@ struct TextStream: Sendable {
 
     /// - Parameter purpose: Streams for different purposes have orders of their own.
     init(
-        dataset: PackedDataset, split: DatasetManifest.Split, seed: UInt64, purpose: Philox.Purpose
+        dataset: PackedDataset, source: Int, split: DatasetManifest.Split, seed: UInt64, purpose: Philox.Purpose
     ) throws(DataError) {
         self.dataset = dataset
+        self.source = source
         self.seed = seed
         self.purpose = purpose
         documents = split.documentRange
@@ -34,6 +37,8 @@ struct TextStream: Sendable {
 
     /// A run of one document's `[BOS] text [EOS]`.
     struct Fragment {
+        /// The data set's place in the mixture.
+        let source: Int
         let hasBeginning: Bool
         /// Where the tokens lie in the data set's text.
         let text: Range<Int>
@@ -85,7 +90,8 @@ struct TextStream: Sendable {
             let hasEnd = end == documentEnd
             let from = textStart + (hasBeginning ? 0 : position - documentStart - 1)
             let to = textStart + (end - documentStart - 1) - (hasEnd ? 1 : 0)
-            try body(Fragment(hasBeginning: hasBeginning, text: from..<max(from, to), hasEnd: hasEnd))
+            try body(
+                Fragment(source: source, hasBeginning: hasBeginning, text: from..<max(from, to), hasEnd: hasEnd))
             position = end
             document += 1
         }

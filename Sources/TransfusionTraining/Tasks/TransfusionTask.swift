@@ -16,6 +16,7 @@ struct TransfusionTask: RunTask {
     let resources: TrainingResources
     private let heldOut: BatchSource?
     private let samples: TrainingSamples
+    private let dataReport: MixtureReport
 
     /// What a run reads before anything is made.
     struct Inputs {
@@ -23,23 +24,27 @@ struct TransfusionTask: RunTask {
         /// What is measured and not trained on; nil when the configuration wants nothing measured.
         let heldOut: BatchSource?
         let samples: TrainingSamples
+        /// What the run takes from its data, for people.
+        let report: MixtureReport
 
         /// - Parameter ranks: The processes that will train.
         /// - Throws: `ConfigurationError` and `DataError`, which say what does not fit and what would.
         init(_ configuration: RunConfiguration, ranks: Int) throws {
-            let dataset = try PackedDataset(configuration.data.path)
-            source = try BatchSource(configuration, dataset: dataset, ranks: ranks)
+            let data = try DataMixture(configuration.data)
+            source = try BatchSource(configuration, data: data, ranks: ranks)
             let evaluation = configuration.evaluation
             heldOut =
                 try evaluation.everySteps == nil ? nil : Self.heldOut(source, sequences: evaluation.sequences)
-            samples = try TrainingSamples(configuration, tokenizer: dataset.tokenizer)
+            samples = try TrainingSamples(configuration, tokenizer: data.tokenizer)
+            report = try MixtureReport(source, steps: configuration.schedule.steps)
         }
 
         private static func heldOut(_ source: BatchSource, sequences: Int) throws -> BatchSource {
             let name = "validation"
-            guard let split = try? source.dataset.split(name), split.pairs > 0 || split.documents > 0 else {
+            for dataset in source.data.datasets {
+                if let split = try? dataset.split(name), split.pairs > 0 || split.documents > 0 { continue }
                 throw CommandFailure(
-                    "evaluation.every_steps: \(source.dataset.path) has no split \"\(name)\"; import the data with "
+                    "evaluation.every_steps: \(dataset.path) has no split \"\(name)\"; import the data with "
                         + "--validation-every, or turn it off", .wrongUse)
             }
             var settings = source.settings
@@ -47,7 +52,7 @@ struct TransfusionTask: RunTask {
             // Runs with other seeds are measured on the same.
             settings.seed = 0
             settings.captionDropout = 0
-            return try BatchSource(dataset: source.dataset, split: name, settings: settings, model: source.model)
+            return try BatchSource(data: source.data, split: name, settings: settings, model: source.model)
         }
     }
 
@@ -58,6 +63,7 @@ struct TransfusionTask: RunTask {
         source = inputs.source
         heldOut = inputs.heldOut
         samples = inputs.samples
+        dataReport = inputs.report
         try resources.group.agree("planning the memory") {
             try Self.checkMemory(configuration, inputs.source, resources)
         }
@@ -70,7 +76,6 @@ struct TransfusionTask: RunTask {
     }
 
     var model: TransfusionModel { objective.model }
-    var dataset: PackedDataset { source.dataset }
     private var seed: UInt64 { UInt64(configuration.seed) }
 
     var description: [String] {
@@ -83,9 +88,8 @@ struct TransfusionTask: RunTask {
         return [
             "model: \(configuration.layers) layers, width \(configuration.width), \(configuration.heads) heads, "
                 + "\(model.parameters.globalCount) parameters; \(images); "
-                + "\(configuration.vocabulary) tokens",
-            "data: \(dataset.path), digest \(dataset.manifest.digest.prefix(12)); \(source.shares)",
-        ]
+                + "\(configuration.vocabulary) tokens"
+        ] + dataReport.lines.map { "data: \($0)" }
     }
 
     var makeBatch: @Sendable (BatchAddress) throws -> PreparedBatch {
@@ -100,7 +104,7 @@ struct TransfusionTask: RunTask {
         var counts = TransfusionObjective.counts(found, of: source)
         if found.leftOut > 0 {
             counts.warnings.append(
-                "\(found.leftOut) pairs found no room in the \(source.shares.stepsOfBlock) steps from step \(step + 1) on "
+                "\(found.leftOut) pairs found no room in the \(found.blockSteps) steps from step \(step + 1) on "
                     + "and are left out of this epoch")
         }
         return counts
@@ -121,7 +125,7 @@ struct TransfusionTask: RunTask {
         }
     }
 
-    var tokenizer: Tokenizer? { dataset.tokenizer }
+    var tokenizer: Tokenizer? { source.data.tokenizer }
 
     func drawSamples(step: Int, into run: RunDirectory?, _ context: Context) throws -> [TrainingSamples.Sample] {
         try samples.draw(model, context, contextLength: source.settings.sequenceLength, step: step, into: run)
@@ -147,7 +151,7 @@ extension TransfusionTask {
 
     private func openInitialWeights(_ path: String, _ options: CheckpointOptions) throws -> InitialWeights {
         try InitialWeights(
-            path, for: source.model, tokenizer: dataset.manifest.tokens.tokenizer, seed: seed, options: options)
+            path, for: source.model, tokenizer: source.data.tokens.tokenizer, seed: seed, options: options)
     }
 }
 
@@ -155,7 +159,7 @@ extension TransfusionTask {
     func metadata(layout: [String: Int], counters: [String: JSONValue]) throws -> CheckpointMetadata {
         try CheckpointMetadata(
             configuration: source.model, contextLength: source.settings.sequenceLength,
-            tokenizer: dataset.manifest.tokens.tokenizer, data: dataset.manifest.digest, layout: layout,
+            tokenizer: source.data.tokens.tokenizer, data: source.data.digest, layout: layout,
             scalars: counters.merging([Self.packingKey: .number(Double(BatchSource.packingVersion))]) { $1 })
     }
 
@@ -167,12 +171,13 @@ extension TransfusionTask {
                 "\(checkpoint.path): holds another model than the configuration and its data set describe; "
                     + "compare with 'tf-ckpt inspect'", .wrongUse)
         }
-        // A run's own data set may not change under it: the order of the samples follows from its digest.
-        let digest = dataset.manifest.digest
+        // A run's own data may not change under it: the order of the samples follows from digests and weights.
+        let digest = source.data.digest
         if isOfRun, let data = checkpoint.metadata.data, data != digest {
             throw CommandFailure(
-                "\(dataset.path): digest \(digest.prefix(12)) is not the \(data.prefix(12)) that the run "
-                    + "was trained on until step \(checkpoint.step); give data.path that data set, or begin a new run",
+                "\(source.data.path): digest \(digest.prefix(12)) is not the \(data.prefix(12)) that the run "
+                    + "was trained on until step \(checkpoint.step): pairs would be seen twice, and others not at all; give "
+                    + "\(configuration.data.pathsKey) what it was, or begin a new run with model.initial_weights: \(checkpoint.path)",
                 .wrongUse)
         }
         try Self.checkPacking(checkpoint.metadata, path: checkpoint.path, data: digest)
