@@ -63,6 +63,10 @@ extension RunConfiguration {
         require(
             task == .transfusion || data.sources.isEmpty, "data.sources",
             "an autoencoder trains on one data set; give its path as data.path")
+        require(
+            !data.horizontalFlip || (imageChannels ?? 3) == 3, "data.horizontal_flip",
+            "the data set has latents of \(imageChannels ?? 0) channels, which are not those of the mirrored picture when "
+                + "they are mirrored; turn it off")
         problems += sourceProblems
         if let ranks { problems += rankProblems(ranks) }
         if task == .transfusion, let imageHeight, let imageWidth, model.images != .none {

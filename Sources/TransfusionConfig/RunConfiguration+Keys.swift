@@ -143,6 +143,10 @@ extension ConfigurationKey {
             "data.max_caption_tokens", \.data.maxCaptionTokens, .either("off", or: .integer(1...1_048_576)),
             "Cuts longer captions to so many tokens; tf-data inspect shows how long they are."),
         ConfigurationKey(
+            "data.horizontal_flip", \.data.horizontalFlip, .flag,
+            "Mirrors each picture in one of two epochs, drawn anew for each; in training only. Not for captions that tell "
+                + "left from right."),
+        ConfigurationKey(
             "objective.image_loss_weight", \.objective.imageLossWeight, .number(0...1e6),
             "Weight λ of the diffusion loss beside the text loss."),
         ConfigurationKey(

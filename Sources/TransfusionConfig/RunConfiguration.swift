@@ -97,6 +97,8 @@ public struct RunConfiguration: Sendable, Equatable {
         public var textImageRatio = 1.0
         /// Captions are cut to so many tokens; nil leaves them whole.
         public var maxCaptionTokens: Int?
+        /// Mirrors half of the pictures in training.
+        public var horizontalFlip = false
     }
 
     public struct Objective: Sendable, Equatable {

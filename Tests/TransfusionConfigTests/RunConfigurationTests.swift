@@ -70,7 +70,7 @@ struct RunConfigurationTests {
               attention_bias: qkvo, qk_norm: true,
               shared_image_position: true, attend_across_documents: true, end_of_image_is_target: true}
             data: {path: "/data/with space: ü", caption_first: 0.25, caption_dropout: 0, noise_cap: 1000,
-              text_image_ratio: 0.3333333333333333, max_caption_tokens: 77}
+              text_image_ratio: 0.3333333333333333, max_caption_tokens: 77, horizontal_flip: true}
             objective: {image_loss_weight: 1.5}
             optimizer: {beta1: 0, beta2: 0.999, epsilon: 1e-06, weight_decay: 0, clip_norm: 0.5}
             schedule: {steps: 250_000, learning_rate: 2e-3, minimum_learning_rate: 0, warmup_steps: 0}

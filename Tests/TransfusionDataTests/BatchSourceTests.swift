@@ -88,6 +88,41 @@ import TransfusionModels
         #expect(abs(Double(orders[2]) / total - 0.10) < 0.03)
     }
 
+    @Test func halfOfThePicturesAreMirroredAndAllElseStays() throws {
+        let plain = try source(), mirrored = try source { $0.horizontalFlip = true }
+        var turns: [Int: Set<Bool>] = [:]
+        var count = (mirrored: 0, all: 0)
+        for step in 0..<plain.shape.steps {
+            let (before, after) = (
+                try plain.microBatch(step: step, sequences: 0..<6),
+                try mirrored.microBatch(step: step, sequences: 0..<6)
+            )
+            #expect(before.layout == after.layout && before.pairs == after.pairs)
+            // Ranks see the same, as the draw belongs to the pair.
+            let halves = try [0..<2, 2..<6].map { try mirrored.microBatch(step: step, sequences: $0).images }
+            #expect(halves.flatMap(\.self) == after.images)
+            for (image, pair) in after.pairs.enumerated() {
+                let range = image * 192..<(image + 1) * 192
+                let rows = stride(from: range.lowerBound, to: range.upperBound, by: 8)
+                let turned = rows.flatMap { before.images[$0..<$0 + 8].reversed() }
+                let isMirrored = Array(after.images[range]) == turned
+                #expect(isMirrored || after.images[range] == before.images[range])
+                turns[pair, default: []].insert(isMirrored)
+                count.all += 1
+                count.mirrored += isMirrored ? 1 : 0
+            }
+        }
+        #expect(abs(Double(count.mirrored) / Double(count.all) - 0.5) < 0.1, "\(count)")
+        #expect(turns.values.contains { $0.count == 2 })
+        let heldOut = try BatchSource(
+            dataset: synthetic.dataset, split: "held_out", settings: mirrored.settings, model: synthetic.model)
+        let asItIs = try BatchSource(
+            dataset: synthetic.dataset, split: "held_out", settings: plain.settings, model: synthetic.model)
+        #expect(
+            try heldOut.microBatch(step: 0, sequences: 0..<6).images
+                == asItIs.microBatch(step: 0, sequences: 0..<6).images)
+    }
+
     @Test func dropoutTakesTurns() throws {
         let source = try source()
         var dropped = [Int](repeating: 0, count: 37)

@@ -12,6 +12,7 @@ extension BatchSettings {
         noiseCap = configuration.data.noiseCap
         textToImageRatio = configuration.data.textImageRatio
         longestCaption = configuration.data.maxCaptionTokens
+        horizontalFlip = configuration.data.horizontalFlip
     }
 }
 

@@ -15,6 +15,8 @@ public struct BatchSettings: Equatable, Sendable {
     public var textToImageRatio = 1.0
     /// Captions are cut to so many tokens; nil leaves them whole.
     public var longestCaption: Int?
+    /// Mirrors half of the pictures of the split "train".
+    public var horizontalFlip = false
 
     public init(sequenceLength: Int, globalSequences: Int, seed: UInt64) {
         self.sequenceLength = sequenceLength

@@ -11,6 +11,7 @@ struct PairStream: Sendable {
     let captionFirst: Double
     /// Tokens of a caption at most; what is longer is cut.
     let longestAllowed: Int
+    private let flips: Bool
     private let seed: UInt64
     /// The dropout probability in units of 2^-32.
     private let dropout: Int
@@ -24,6 +25,7 @@ struct PairStream: Sendable {
         self.seed = seed
         captionFirst = settings.captionFirst
         longestAllowed = settings.longestCaption ?? .max
+        flips = settings.horizontalFlip && split.name == "train"
         dropout = Int((settings.captionDropout * 0x1p32).rounded())
     }
 
@@ -41,6 +43,7 @@ struct PairStream: Sendable {
         let order: Order
         /// Tokens of the caption that are shown.
         let captionTokens: Int
+        let isMirrored: Bool
     }
 
     func element(at position: Int) throws(DataError) -> Element {
@@ -51,14 +54,18 @@ struct PairStream: Sendable {
             throw DataError(
                 dataset.path, "a caption is longer than the manifest says; run 'tf-data verify \(dataset.path)'")
         }
+        let isMirrored =
+            flips && Philox(seed: seed, purpose: .horizontalFlip, step: epoch, index: pair).uniform() < 0.5
         if isDropped(pair, epoch) {
-            return Element(source: source, pair: pair, record: record, order: .withoutCaption, captionTokens: 0)
+            return Element(
+                source: source, pair: pair, record: record, order: .withoutCaption, captionTokens: 0,
+                isMirrored: isMirrored)
         }
         let captionIsFirst =
             Philox(seed: seed, purpose: .captionFirst, step: epoch, index: pair).uniform() < captionFirst
         return Element(
             source: source, pair: pair, record: record, order: captionIsFirst ? .captionFirst : .imageFirst,
-            captionTokens: length(of: record))
+            captionTokens: length(of: record), isMirrored: isMirrored)
     }
 
     /// Which pair stands at a position of the stream.

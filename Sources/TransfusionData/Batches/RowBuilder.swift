@@ -8,7 +8,7 @@ struct RowBuilder {
     private var tokens: [Int32] = []
     private var documentStarts: [Int32] = []
     private var imageStarts: [Int32] = []
-    private var images: [(source: Int, image: Int)] = []
+    private var images: [(source: Int, image: Int, isMirrored: Bool)] = []
     private var imageIndices: [Int] = []
     private var timestepLimits: [Int] = []
     private var pairs: [Int] = []
@@ -30,7 +30,7 @@ struct RowBuilder {
         tokens.append(model.endOfImage)
         if element.order == .imageFirst { try appendCaption(element) }
         tokens.append(model.endOfText)
-        images.append((element.source, element.record.image))
+        images.append((element.source, element.record.image, element.isMirrored))
         imageIndices.append(index)
         timestepLimits.append(limit)
         pairs.append(element.pair)
@@ -65,15 +65,23 @@ struct RowBuilder {
         let elements = data.image.elements
         var pixels = [Float](repeating: 0, count: images.count * elements)
         try pixels.withUnsafeMutableBufferPointer { (buffer) throws(DataError) in
-            for (place, (source, image)) in images.enumerated() {
+            for (place, (source, image, isMirrored)) in images.enumerated() {
                 let range = place * elements..<(place + 1) * elements
-                try data.datasets[source].readImage(image, into: UnsafeMutableBufferPointer(rebasing: buffer[range]))
+                let pixels = UnsafeMutableBufferPointer(rebasing: buffer[range])
+                try data.datasets[source].readImage(image, into: pixels)
+                if isMirrored { mirror(pixels) }
             }
         }
         return MicroBatch(
             layout: layout, images: pixels, imageIndices: imageIndices, timestepLimits: timestepLimits,
             sources: images.map(\.source),
             pairs: pairs)
+    }
+
+    /// Turns left and right of an image around.
+    private func mirror(_ pixels: UnsafeMutableBufferPointer<Float>) {
+        let width = data.image.width
+        for row in stride(from: 0, to: pixels.count, by: width) { pixels[row..<row + width].reverse() }
     }
 
     private mutating func beginDocument() {
