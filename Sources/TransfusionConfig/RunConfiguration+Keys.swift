@@ -173,16 +173,16 @@ extension ConfigurationKey {
             "optimizer.clip_norm", \.optimizer.clipNorm, .positiveNumber(to: 1e30),
             "Gradients are scaled down to this global norm when theirs is larger."),
         ConfigurationKey(
-            "schedule.steps", \.schedule.steps, .integer(1...1_000_000_000), default: .none,
+            "schedule.steps", \.schedule.steps, .integer(1...1_000_000_000), default: .none, mayChange: true,
             "Steps of the run, at the last of which the learning rate reaches its minimum."),
         ConfigurationKey(
-            "schedule.learning_rate", \.schedule.learningRate, .positiveNumber(to: 1000),
+            "schedule.learning_rate", \.schedule.learningRate, .positiveNumber(to: 1000), mayChange: true,
             "Learning rate at the end of the warm-up."),
         ConfigurationKey(
-            "schedule.minimum_learning_rate", \.schedule.minimumLearningRate, .number(0...1000),
+            "schedule.minimum_learning_rate", \.schedule.minimumLearningRate, .number(0...1000), mayChange: true,
             "Learning rate at the last step, at the foot of the cosine."),
         ConfigurationKey(
-            "schedule.warmup_steps", \.schedule.warmupSteps, .integer(0...1_000_000_000),
+            "schedule.warmup_steps", \.schedule.warmupSteps, .integer(0...1_000_000_000), mayChange: true,
             "Steps in which the learning rate rises linearly from 0."),
         ConfigurationKey(
             "batch.sequence_length", \.batch.sequenceLength, .integer(8...1_048_576),

@@ -126,6 +126,9 @@ public struct RunConfiguration: Sendable, Equatable {
         public var learningRate = 3e-4
         public var minimumLearningRate = 1.5e-5
         public var warmupSteps = 4000
+
+        /// The defaults, of no step.
+        public init() {}
     }
 
     public struct Batch: Sendable, Equatable {

@@ -74,6 +74,12 @@ public struct RunDirectory: Sendable, Equatable {
     /// The names of the tokenizer of the run's data set, which is one of them.
     private static let tokenizers = ["tokenizer.model", "tokenizer.json"]
 
+    /// How a configuration differs from that of the run in the directory; empty when there is none.
+    public func changes(to configuration: RunConfiguration) -> [RunConfiguration.Difference] {
+        guard isRun, let old = try? RunConfiguration.load(self.configuration) else { return [] }
+        return configuration.differences(from: old)
+    }
+
     private var directories: [String] { [events, heartbeats, logs, samples, checkpoints] }
 
     private var knownNames: Set<String> {
@@ -115,7 +121,9 @@ public enum RunDirectoryError: UsageError, Equatable {
         switch self {
         case .belongsToAnotherRun(let path, let differences):
             "\(path): belongs to a run of another configuration (\(differences.map(\.description).joined(separator: "; "))); "
-                + "choose another --run-dir, or go back to the old values"
+                + Self.consequences(differences).map { $0 + "; " }.joined()
+                + "go back to the old values, or choose another --run-dir, where a new run can begin with the weights of "
+                + "this one (--set model.initial_weights=\(path))"
         case .notARun(let path, let name):
             "\(path): is not a run directory and not empty (it holds \(name)); choose another --run-dir"
         case .unreadable(let path, let error):
@@ -126,4 +134,23 @@ public enum RunDirectoryError: UsageError, Equatable {
     }
 
     public var isWrongUse: Bool { true }
+
+    /// What would follow if a run went on with other values of these keys.
+    private static func consequences(_ differences: [RunConfiguration.Difference]) -> [String] {
+        let sections = Set(differences.map { String($0.key.prefix { $0 != "." }) })
+        var consequences: [String] = []
+        if differences.contains(where: { $0.key == "model.initial_weights" }) {
+            consequences.append("a run starts from other weights once")
+        }
+        if differences.contains(where: { $0.key.hasPrefix("model.") && $0.key != "model.initial_weights" }) {
+            consequences.append("its weights would be those of another model")
+        }
+        if !sections.isDisjoint(with: ["seed", "data", "batch"]) {
+            consequences.append("some of the data would be seen twice in an epoch, and some not at all")
+        }
+        if !sections.isDisjoint(with: ["precision", "optimizer", "objective"]) {
+            consequences.append("its steps so far, and the moments of the optimizer, would be of another training")
+        }
+        return consequences
+    }
 }

@@ -36,13 +36,16 @@ public struct StepRecord: Sendable, Equatable {
     public var textToImageRatio: Double
     /// The share of the rows that held nothing; not a number in records of earlier versions.
     public var padding: Double
+    /// Keys of the configuration that the run goes on with otherwise since the record before, as in `schedule.steps: 100 → 200`.
+    public var changes: [String]
 
     public init(
         step: Int, tokens: Int, images: Int, loss: Double, losses: [String: Double], gradientNorm: Double,
         learningRate: Double, stepSeconds: Double, tokensPerSecond: Double, modelFLOPsUtilization: Double?,
         othersShare: Double? = nil, dataSeconds: Double, communicationSeconds: Double, waitSeconds: Double,
         memoryBytes: Int,
-        textToImageRatio: Double = .nan, padding: Double = .nan, validation: Validation? = nil
+        textToImageRatio: Double = .nan, padding: Double = .nan, validation: Validation? = nil,
+        changes: [String] = []
     ) {
         self.step = step
         self.tokens = tokens
@@ -62,6 +65,7 @@ public struct StepRecord: Sendable, Equatable {
         self.textToImageRatio = textToImageRatio
         self.padding = padding
         self.validation = validation
+        self.changes = changes
     }
 
     /// Losses after the step on data that is not trained on.
@@ -90,7 +94,7 @@ extension StepRecord: Decodable {
         case waitSeconds = "wait_seconds"
         case memoryBytes = "memory_bytes"
         case textToImageRatio = "text_image_ratio"
-        case padding
+        case padding, changes
     }
 
     /// The name of any field.
@@ -131,6 +135,9 @@ extension StepRecord: Decodable {
             fields.append((Self.validationName, number(validation.loss)))
             fields += parts(validation.losses, Self.validationName + "_")
         }
+        if !changes.isEmpty, let text = try? JSONEncoder().encode(changes) {
+            fields.append((CodingKeys.changes.rawValue, String(decoding: text, as: UTF8.self)))
+        }
         return "{" + fields.map { "\"\($0.0)\":\($0.1)" }.joined(separator: ",") + "}"
     }
 
@@ -169,6 +176,7 @@ extension StepRecord: Decodable {
             validation: fields.contains(validationName)
                 ? Validation(
                     loss: try fields.decode(Double?.self, forKey: validationName) ?? .nan,
-                    losses: try parts(Self.validationName + "_")) : nil)
+                    losses: try parts(Self.validationName + "_")) : nil,
+            changes: try values.decodeIfPresent([String].self, forKey: .changes) ?? [])
     }
 }

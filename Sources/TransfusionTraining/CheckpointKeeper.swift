@@ -9,6 +9,7 @@ internal import TransfusionTelemetry
 /// Decides when a run saves, saves, and finds what to continue from.
 final class CheckpointKeeper {
     private let settings: RunConfiguration.Checkpoint
+    private let schedule: RunConfiguration.Schedule
     private let directory: RunDirectory
     private let store: CheckpointStore
     private let saver: CheckpointSaver
@@ -22,11 +23,13 @@ final class CheckpointKeeper {
     private let onWait: (FailureRecord?) -> Void
 
     init(
-        _ settings: RunConfiguration.Checkpoint, directory: RunDirectory, _ resources: TrainingResources,
+        _ settings: RunConfiguration.Checkpoint, _ schedule: RunConfiguration.Schedule, directory: RunDirectory,
+        _ resources: TrainingResources,
         log: @escaping (String) -> Void, onWait: @escaping (FailureRecord?) -> Void,
         report: @escaping (SaveEvent) -> Void
     ) {
         self.settings = settings
+        self.schedule = schedule
         self.directory = directory
         self.onWait = onWait
         group = resources.group
@@ -61,6 +64,15 @@ final class CheckpointKeeper {
             guard let weights = task.initialWeights, try store.steps().isEmpty else { return }
             try task.checkInitialWeights(weights, options: store.options)
         }
+    }
+
+    /// Refuses a run that its own newest checkpoint does not belong to; rank 0 calls it before it changes the directory.
+    func checkNewest(_ resume: TrainingOptions.Resume, _ task: some RunTask) throws {
+        // One that cannot be read is passed over later, or its damage told.
+        guard resume == .automatic, let step = try store.steps().last, let newest = try? store.open(step: step) else {
+            return
+        }
+        try task.check(newest, isOfRun: true)
     }
 
     /// Fills the state of a run that begins: from another model when the configuration names one, else from the seed.
@@ -243,6 +255,7 @@ final class CheckpointKeeper {
     }
 
     private func metadata(_ state: TrainingState, _ task: some RunTask) throws -> CheckpointMetadata {
-        try task.metadata(layout: layout, counters: state.counters)
+        try task.metadata(
+            layout: layout, counters: state.counters.merging([ScheduleChange.scalarName: schedule.json]) { $1 })
     }
 }

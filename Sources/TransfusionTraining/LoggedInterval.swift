@@ -8,6 +8,8 @@ struct LoggedInterval: Equatable {
     /// Over all steps: the mean is one over all things that were counted, so a step with many counts for more.
     private(set) var losses: [NamedSum] = []
     private var gradientNorms = 0.0
+    /// What the run does otherwise than before, since these steps.
+    var changes: [String] = []
 
     mutating func add(_ step: StepSummary) {
         steps += 1
@@ -28,7 +30,7 @@ struct LoggedInterval: Equatable {
 
 extension LoggedInterval {
     private enum Key: String {
-        case steps, losses, name, sum, count, weight
+        case steps, changes, losses, name, sum, count, weight
         case gradientNorms = "grad_norm"
     }
 
@@ -46,6 +48,7 @@ extension LoggedInterval {
         }
         return Self.object([
             .steps: .number(Double(steps)), .losses: .array(losses), .gradientNorms: .number(gradientNorms),
+            .changes: .array(changes.map(JSONValue.string)),
         ])
     }
 
@@ -65,5 +68,6 @@ extension LoggedInterval {
         self.steps = steps
         self.losses = losses
         self.gradientNorms = gradientNorms
+        if case .array(let changes)? = field(json, .changes) { self.changes = changes.compactMap(\.string) }
     }
 }

@@ -83,7 +83,8 @@ final class StepReporter {
             textToImageRatio: counts.patches > 0
                 ? Double(counts.tokens - counts.patches) / Double(counts.patches) : .nan,
             padding: counts.rows > 0 ? 1 - Double(counts.tokens) / Double(counts.rows) : .nan,
-            validation: validation.map { StepRecord.Validation(loss: $0.loss, losses: $0.means) })
+            validation: validation.map { StepRecord.Validation(loss: $0.loss, losses: $0.means) },
+            changes: logged.changes)
         // Nor is asking for the processors' use.
         _ = timer.takeSeconds()
         lastReport = .now

@@ -13,6 +13,7 @@ extension TrainingLoop {
         try group.agree("making the run directory") {
             guard group.rank == 0 else { return }
             try directory.check(configuration)
+            try checkpoints.checkNewest(options.resume, task)
             try claim.train(launch: HeartbeatEndpoint.launchOfThisProcess)
             try enter(directory)
             if let warning = claim.warning { reporter.log("warning: \(warning)") }
@@ -23,6 +24,10 @@ extension TrainingLoop {
     }
 
     private func enter(_ directory: RunDirectory) throws {
+        let changes = directory.changes(to: configuration)
+        if !changes.isEmpty {
+            reporter.log("changed since the last start: " + changes.map(\.description).joined(separator: "; "))
+        }
         try directory.enter(configuration)
         guard let tokenizer = task.tokenizer else { return }
         let path = directory.path + "/" + tokenizer.form.fileName

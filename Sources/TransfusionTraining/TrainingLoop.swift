@@ -50,7 +50,7 @@ final class TrainingLoop<Task: RunTask> {
             configuration, directory: directory, rank: setup.resources.group.rank, timer: timer, print: log)
         self.reporter = reporter
         checkpoints = CheckpointKeeper(
-            configuration.checkpoint, directory: directory, setup.resources, log: reporter.log,
+            configuration.checkpoint, configuration.schedule, directory: directory, setup.resources, log: reporter.log,
             onWait: heartbeats.waits
         ) { event in
             switch event {
@@ -137,6 +137,10 @@ final class TrainingLoop<Task: RunTask> {
             // Where there is nothing to do, nothing is changed.
             guard state.step < lastStep else { return }
             lastRecord = try checkpoints.leaveOtherBranches(of: checkpoint)
+            let change = ScheduleChange(
+                configuration, since: checkpoint.metadata.scalars[ScheduleChange.scalarName], step: state.step)
+            state.logged.changes += change.lines
+            change.report.map(reporter.log)
         } else if let report = try checkpoints.begin(task) {
             reporter.log(report)
         }

@@ -62,6 +62,22 @@ import _TestUtilities
         #expect(over.output.contains("nothing to do: 20 steps are done, and schedule.steps is 20\n"), "\(over)")
     }
 
+    @Test func aRunIsTunedOnOtherDataByOneCommand() throws {
+        #expect(try worker.run(arguments("first", "--steps", "8")).status == 0)
+        let other = try SmallDataset(shift: 5)
+        let result = try worker.run([
+            "--config", directory.file("first/run.yaml"), "--run-dir", directory.file("tuned"), "--set", "name=tuned",
+            "--set",
+            "model.initial_weights=\(directory.file("first"))", "--set", "data.path=\(other.path)", "--set",
+            "schedule.steps=4", "--set", "schedule.warmup_steps=1",
+        ])
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.output.contains("starting from the weights of \(directory.file("first"))"), "\(result.output)")
+        #expect(try losses("tuned").count == 4 && losses("first").count == 8)
+        // It begins where the first has come to.
+        #expect(try losses("tuned")[0] < losses("first")[0])
+    }
+
     @Test(arguments: ["exp=3e-4,bs=8", "_exp1", "my train (2)"])
     func aConfigurationWithAnOddNameGoesOnAndMayBeRenamed(_ name: String) throws {
         let file = directory.file(name + ".yaml"), renamed = directory.file(name + " 2.yaml")

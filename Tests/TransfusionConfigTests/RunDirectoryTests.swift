@@ -26,10 +26,10 @@ struct RunDirectoryTests {
     @Test func anotherConfigurationIsRefusedWithWhatDiffers() throws {
         try directory.enter(RunConfiguration(yaml: minimal))
         let other = try RunConfiguration(
-            yaml: minimal, overrides: ["seed=7", "schedule.steps=9000", "parallel.data=2"])
+            yaml: minimal, overrides: ["seed=7", "optimizer.beta1=0.5", "schedule.steps=9000", "parallel.data=2"])
         let error = #expect(throws: RunDirectoryError.self) { try directory.enter(other) }
         let text = error?.description ?? ""
-        #expect(text.contains("seed: 0 → 7; schedule.steps: 2000 → 9000)"))
+        #expect(text.contains("seed: 0 → 7; optimizer.beta1: 0.9 → 0.5); "))
         #expect(!text.contains("parallel.data") && !text.contains("\n"))
         #expect(try RunConfiguration.load(directory.configuration) == RunConfiguration(yaml: minimal))
     }

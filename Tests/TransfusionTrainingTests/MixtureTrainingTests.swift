@@ -55,6 +55,8 @@ import _TestUtilities
         } throws: { error in
             "\(error)".contains("give data.sources what it was")
         }
+        // What was refused has changed nothing.
+        #expect(try RunConfiguration.load(run.path("run").configuration).data.sources.last?.weight == 3)
         let log = Mutex<[String]>([])
         try run.train("run", lastStep: 8, set: mixture()) { line in log.withLock { $0.append(line) } }
         let lines = log.withLock { $0 }

@@ -16,15 +16,13 @@ struct Player {
 extension Player {
     /// A player that is trained in each step, with the optimizer and the schedule of a run.
     init(_ name: String, _ parameters: ParameterStore, _ configuration: RunConfiguration) {
-        let optimizer = configuration.optimizer, schedule = configuration.schedule
+        let optimizer = configuration.optimizer
         self.init(
             name: name, parameters: parameters,
             optimizer: AdamW.Settings(
                 beta1: Float(optimizer.beta1), beta2: Float(optimizer.beta2), epsilon: Float(optimizer.epsilon),
                 weightDecay: Float(optimizer.weightDecay)),
-            schedule: LearningRateSchedule(
-                peak: schedule.learningRate, minimum: schedule.minimumLearningRate, warmupSteps: schedule.warmupSteps,
-                steps: schedule.steps),
+            schedule: LearningRateSchedule(configuration.schedule),
             clipNorm: optimizer.clipNorm)
     }
 }
