@@ -2,11 +2,12 @@
 # Installs what transfusion is built from and runs on: Debian packages, nothing else. Safe to run again.
 set -euo pipefail
 
-usage="usage: deploy/install-dependencies.sh [--check | --with-browser]
+usage="usage: deploy/install-dependencies.sh [--check | --with-browser | --with-gallery]
 
 Installs the missing Debian packages, as root or through sudo, and checks that Swift 6.3 or later is there.
 With --check it only says what is missing, and exits with 1 if something is. With --with-browser it installs a headless
-Chromium too, which the tests of the dashboard use; without one they are skipped."
+Chromium too, which the tests of the dashboard use; without one they are skipped. With --with-gallery it installs the
+pictures of 'tf-data gallery' too, about 320 MB."
 
 packages=(
     # Building
@@ -34,6 +35,7 @@ case "${1:-}" in
     "") ;;
     --check) check_only=true ;;
     --with-browser) packages+=(chromium-headless-shell) ;;
+    --with-gallery) packages+=(tuxpaint-stamps-default openclipart-png openclipart-svg fortunes) ;;
     -h | --help) echo "$usage"; exit 0 ;;
     *) echo "error: unknown option $1; see deploy/install-dependencies.sh --help" >&2; exit 2 ;;
 esac

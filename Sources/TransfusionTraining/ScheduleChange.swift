@@ -34,12 +34,12 @@ struct ScheduleChange {
 }
 
 extension RunConfiguration.Schedule {
-    private static let numbers: [(name: String, location: WritableKeyPath<Self, Double>)] = [
-        ("learning_rate", \.learningRate), ("minimum_learning_rate", \.minimumLearningRate),
-    ]
-    private static let counts: [(name: String, location: WritableKeyPath<Self, Int>)] = [
-        ("steps", \.steps), ("warmup_steps", \.warmupSteps),
-    ]
+    private static var numbers: [(name: String, location: WritableKeyPath<Self, Double>)] {
+        [("learning_rate", \.learningRate), ("minimum_learning_rate", \.minimumLearningRate)]
+    }
+    private static var counts: [(name: String, location: WritableKeyPath<Self, Int>)] {
+        [("steps", \.steps), ("warmup_steps", \.warmupSteps)]
+    }
 
     /// As a checkpoint stores it.
     var json: JSONValue {

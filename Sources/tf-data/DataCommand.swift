@@ -11,11 +11,14 @@ struct DataCommand: TransfusionCommand {
             EXAMPLES
               tf-data emoji --out data/shapes
               tf-data emoji --subset all --size 64 --out data/emoji
+              tf-data gallery --out data/gallery
               tf-data import --folder pictures --jsonl corpus.jsonl --out data/mine
               tf-data encode data/mine --autoencoder vae --out data/latents
               tf-data inspect data/shapes
               tf-data verify data/shapes
             """,
         version: ProductVersion.number,
-        subcommands: [Emoji.self, Import.self, Encode.self, Tokenizer.self, Inspect.self, Verify.self])
+        subcommands: [
+            Emoji.self, Gallery.self, Import.self, Encode.self, Tokenizer.self, Inspect.self, Verify.self,
+        ])
 }
