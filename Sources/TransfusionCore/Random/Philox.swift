@@ -23,7 +23,7 @@ public struct Philox: Sendable {
         case sparePacking = 11
         case rowDealing = 12
         case rowOrder = 13
-        case horizontalFlip = 15
+        case horizontalFlip = 16
         case resampling = 14
         case validationNoise = 15
     }

@@ -41,8 +41,9 @@ struct BatchPhase: Sendable {
         spareText = MixedText(streams.spareText, shares: shares, begins: position.spareText)
         guard pairs != nil || text != nil else {
             throw DataError(
-                wrongUse: "data.sources: from step \(steps.lowerBound) on no source has what the model trains on; give one with "
-                    + "plain text a weight")
+                wrongUse:
+                    "data.sources: from step \(steps.lowerBound) on no source has what the model trains on; give one "
+                    + "with plain text a weight")
         }
         guard let pairs else {
             shape = .textOnly(settings)

@@ -40,7 +40,8 @@ public final class BatchSource: Sendable {
         streams = try SourceStreams(data, split: name, settings, hasImages: model.images != .none)
         guard model.images != .none || streams.text.contains(where: { $0.passLength > 0 }) else {
             throw DataError(
-                wrongUse: "model.images: none needs plain text, of which the split \"\(name)\" of \(data.path) has none")
+                wrongUse: "model.images: none needs plain text, of which the split \"\(name)\" of \(data.path) has none"
+            )
         }
         for case let stream? in streams.pairs { try Self.checkLength(settings, model, stream.split, stream.dataset) }
         var phases: [BatchPhase] = []
