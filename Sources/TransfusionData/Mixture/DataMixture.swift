@@ -96,7 +96,7 @@ public struct DataMixture: Sendable {
                     wrongUse:
                         "data.sources: \(dataset.path) was made with the tokenizer \(tokens.tokenizer.prefix(12))…, "
                         + "\(datasets[0].path) with \(expected.tokenizer.prefix(12))…; make it anew with "
-                        + "'tf-data import --tokenizer \(datasets[0].path)/\(PackedDataset.FileName.tokenizer)'")
+                        + "'tf-data import --tokenizer \(datasets[0].path)/\(datasets[0].tokenizer.form.fileName)'")
             }
             guard dataset.manifest.images == 0 || dataset.manifest.image == first.manifest.image else {
                 throw DataError(
