@@ -24,7 +24,8 @@ struct StepSweep {
     struct Row: Codable {
         let point: String
         let step: StepBenchmark.Result?
-        let plan: StepBenchmark.Plan
+        /// Nil for a layout that the model cannot have.
+        let plan: StepBenchmark.Plan?
         /// Why nothing was measured.
         let reason: String?
     }
@@ -108,7 +109,13 @@ struct StepSweep {
     }
 
     private func row(_ point: Point) throws -> Row {
-        let ranks = point.data * point.settings.tensor
+        let heads = point.settings.sizes.heads, tensor = point.settings.tensor
+        guard heads % tensor == 0 else {
+            return Row(
+                point: point.label, step: nil, plan: nil,
+                reason: "\(heads) heads cannot be split over \(tensor) ranks")
+        }
+        let ranks = point.data * tensor
         let plan = try point.settings.plan(data: point.data, machine: machine)
         let needed = MemoryPlan.total(plan.memoryBytes, ranks: ranks), available = Self.availableBytes
         guard needed <= available else {
@@ -153,7 +160,8 @@ struct StepSweep {
         let first = rows.lazy.compactMap(\.step?.tokensPerSecond).first
         for row in rows {
             guard let step = row.step else {
-                let reckoned = row.plan.secondsPerStep.map { ", reckoned \(String(format: "%.2f s a step", $0))" } ?? ""
+                let reckoned =
+                    row.plan?.secondsPerStep.map { ", reckoned \(String(format: "%.2f s a step", $0))" } ?? ""
                 print(row.point.padding(toLength: width, withPad: " ", startingAt: 0) + (row.reason ?? "") + reckoned)
                 continue
             }
@@ -164,11 +172,11 @@ struct StepSweep {
                 percent(step.tokensPerSecond / (first ?? step.tokensPerSecond)), percent(step.utilization),
                 percent(communication / step.secondsPerStep), gigabytes(memory),
             ]
-            if let seconds = row.plan.secondsPerStep {
+            if let plan = row.plan, let seconds = plan.secondsPerStep {
                 cells += [
                     String(format: "%.1f", Double(step.tokensPerStep) / seconds),
-                    signed(seconds / step.secondsPerStep - 1), gigabytes(row.plan.memoryBytes),
-                    signed(Double(row.plan.memoryBytes) / Double(memory) - 1),
+                    signed(seconds / step.secondsPerStep - 1), gigabytes(plan.memoryBytes),
+                    signed(Double(plan.memoryBytes) / Double(memory) - 1),
                 ]
             }
             line(row.point, cells)

@@ -13,8 +13,9 @@ extension DataCommand {
             discussion: """
                 A folder holds pictures (PNG, JPEG, WebP) and metadata.jsonl with lines
                 {"file_name": "a.png", "text": "its caption"}, or metadata.csv with these
-                columns, or a text file beside each picture (a.png, a.txt). --webdataset reads tar files, plain or packed (.gz,
-                .zst), of samples 000.jpg, 000.txt, 000.json as img2dataset writes them.
+                columns, or a text file beside each picture (a.png, a.txt).
+                --webdataset reads tar files, plain or packed (.gz, .zst), of samples
+                000.jpg, 000.txt, 000.json as img2dataset writes them.
                 --coco reads MS-COCO's annotations of captions, or Karpathy's splits of them.
 
                 Pictures are turned as EXIF says, laid on white, cut to
