@@ -63,9 +63,13 @@ public struct DatasetEncoding: Sendable {
             for index in latents.indices {
                 latents[index] = (latents[index] - Float(configuration.latentShift)) * Float(configuration.latentScale)
             }
-            if let place = latents.firstIndex(where: { !$0.isFinite }) {
+            if !latents.allSatisfy(\.isFinite) {
+                // One that is no number spreads to those that attention computes together with it.
+                let image = try (first..<first + images).first { image in
+                    try !encode(image..<image + 1, of: source, model, context).allSatisfy(\.isFinite)
+                }
                 throw DataError(
-                    "\(source.path): image \(first + place / elements) has the latent \(latents[place]); use f32, or another "
+                    "\(source.path): image \(image ?? first) has latents that are no finite numbers; use f32, or another "
                         + "autoencoder")
             }
             moments.add(latents)
