@@ -21,7 +21,8 @@ import _TestUtilities
         (
             "tf-data",
             [
-                "emoji", "gallery", "import", "encode", "inspect", "verify", "tokenizer", "tokenizer train", "tokenizer encode",
+                "emoji", "gallery", "import", "encode", "inspect", "verify", "tokenizer", "tokenizer train",
+                "tokenizer encode",
                 "tokenizer decode",
             ]
         ),

@@ -22,7 +22,8 @@ import _TestUtilities
     ) throws -> Result {
         let configuration = try run.configuration(["model.heads=4", "evaluation.every_steps=1"] + set)
         return try ThreadGroup.run(ranks: ranks) { group in
-            let setup: TrainingSetup<TransfusionTask> = try TrainingSetup(configuration, group: group, ranksOnHost: ranks)
+            let setup: TrainingSetup<TransfusionTask> = try TrainingSetup(
+                configuration, group: group, ranksOnHost: ranks)
             setup.task.model.parameters.initialize(seed: 3)
             return try body(setup)
         }[0]
