@@ -58,6 +58,7 @@ import _TestUtilities
 
     @Test func allThatReadAConfigurationSayTheEpochsOfEachSource() throws {
         let sets = try [SmallDataset(), SmallDataset(shift: 1)]
+        defer { withExtendedLifetime(sets) {} }
         let sources = "[{path: \(sets[0].path)}, {path: \(sets[1].path), weight: 3, from_step: 100}]"
         let set = ["--set", "data.path=none", "--set", "data.sources=\(sources)", "--set", "schedule.warmup_steps=10"]
         let run = directory.file("run.yaml")
@@ -78,6 +79,7 @@ import _TestUtilities
                 "\(text)")
         }
         let json = try Command("tf-data").run(["inspect", run, "--json"] + set)
+        #expect(json.status == 0, "\(json.errors)")
         let report = try JSONSerialization.jsonObject(with: Data(json.output.utf8)) as? [String: Any]
         #expect((report?["sources"] as? [[String: Any]])?.count == 2 && (report?["phases"] as? [Any])?.count == 2)
         let missing = try coordinator.run(["config", run])
