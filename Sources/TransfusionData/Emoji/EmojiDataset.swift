@@ -67,11 +67,12 @@ public struct EmojiDataset {
         try checkHeldOut(chosen.map { list.emoji[$0].name })
         let font = try EmojiFont(fontPath)
         progress("reading the definitions", 0, 0)
-        let texts = Self.shuffled(try WordNet.texts(wordNetDirectory))
+        let texts = ExampleText.shuffled(try WordNet.texts(wordNetDirectory))
 
         let (pictures, withoutPicture) = try draw(chosen, list, font, progress)
         progress("training the tokenizer", 0, 0)
-        let (tokenizer, tokenizerNotes) = try tokenizer(names: chosen.map { list.emoji[$0].name }, texts)
+        let (tokenizer, tokenizerNotes) = try ExampleText.tokenizer(
+            tokenizerPath, captions: chosen.map { list.emoji[$0].name }, texts, pieces: pieces)
 
         let writer = try DatasetWriter(
             directory, image: .init(channels: 3, height: size, width: size, element: .u8), tokenizer: tokenizer,
@@ -125,18 +126,6 @@ public struct EmojiDataset {
         }
         guard !pictures.isEmpty else { throw DataError(fontPath, "has a picture of no emoji of the subset") }
         return (pictures, withoutPicture)
-    }
-
-    private func tokenizer(
-        names: [String], _ texts: [String]
-    ) throws(DataError) -> (tokenizer: Tokenizer, notes: [String]) {
-        if let tokenizerPath { return (try Tokenizer(path: tokenizerPath), []) }
-        // Captions are few beside the definitions; repeated until they weigh as much, their words become pieces.
-        let sample = texts.prefix(20_000)
-        let repeats = max(1, sample.count / names.count)
-        let captions = names.flatMap { repeatElement($0, count: repeats) }
-        let training = try TokenizerTraining(on: TokenizerCorpus(captions + sample), pieces: pieces)
-        return (training.tokenizer, training.notes)
     }
 
     /// The emoji of each split. Some, such as flags of islands, have the same picture as others: these go together.
@@ -203,12 +192,6 @@ public struct EmojiDataset {
         var square = Picture(width: side, height: side)
         square.draw(picture, x: (side - picture.width) / 2, y: (side - picture.height) / 2)
         return square.resized(width: size, height: size, filter: .lanczos)
-    }
-
-    /// WordNet is ordered by subject; in the data set neighbours shall have nothing to do with each other.
-    private static func shuffled(_ texts: [String]) -> [String] {
-        let order = Permutation(count: texts.count, seed: 0, purpose: .packing, epoch: 0)
-        return texts.indices.map { texts[order($0)] }
     }
 
     private func sheet(

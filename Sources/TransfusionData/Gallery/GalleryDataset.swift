@@ -57,9 +57,10 @@ public struct GalleryDataset {
         progress("reading the captions", 0, 0)
         let stamps = try Stamps.pictures(stampsDirectory), clipArt = try ClipArt.pictures(clipArtDirectory)
         let sources = stamps.pictures + clipArt.pictures
-        let texts = Self.shuffled(try WordNet.texts(wordNetDirectory) + Fortunes.texts(fortunesDirectory))
+        let texts = ExampleText.shuffled(try WordNet.texts(wordNetDirectory) + Fortunes.texts(fortunesDirectory))
         progress("training the tokenizer", 0, 0)
-        let (tokenizer, tokenizerNotes) = try tokenizer(sources.map(\.caption), texts)
+        let (tokenizer, tokenizerNotes) = try ExampleText.tokenizer(
+            tokenizerPath, captions: sources.map(\.caption), texts, pieces: pieces)
 
         let writer = try DatasetWriter(
             directory, image: .init(channels: 3, height: size, width: size, element: .u8), tokenizer: tokenizer,
@@ -140,24 +141,5 @@ public struct GalleryDataset {
         var square = Picture(width: side, height: side)
         square.draw(picture, x: (side - picture.width) / 2, y: (side - picture.height) / 2)
         return square.resized(width: size, height: size)
-    }
-
-    private func tokenizer(
-        _ captions: [String], _ texts: [String]
-    ) throws(DataError) -> (tokenizer: Tokenizer, notes: [String]) {
-        if let tokenizerPath { return (try Tokenizer(path: tokenizerPath), []) }
-        // Captions are few beside the texts; repeated until they weigh as much, their words become pieces.
-        let sample = texts.prefix(20_000)
-        let repeats = max(1, sample.count / max(1, captions.count))
-        let training = try TokenizerTraining(
-            on: TokenizerCorpus(captions.flatMap { repeatElement($0, count: repeats) } + sample), pieces: pieces)
-        return (training.tokenizer, training.notes)
-    }
-
-    /// The sources are ordered by subject; in the data set neighbours shall have nothing to do with each other.
-    private static func shuffled(_ texts: [String]) -> [String] {
-        guard !texts.isEmpty else { return [] }
-        let order = Permutation(count: texts.count, seed: 0, purpose: .packing, epoch: 0)
-        return texts.indices.map { texts[order($0)] }
     }
 }
