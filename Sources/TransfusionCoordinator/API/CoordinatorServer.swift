@@ -212,9 +212,10 @@ public struct CoordinatorServer: Sendable {
             router: router(isEncrypted: tls != nil, connections), server: server,
             configuration: ApplicationConfiguration(
                 address: .hostname(host, port: port), serverName: "tf-coord", backlog: Limits.backlog,
-                availableConnectionsDelegate: MaximumAvailableConnections(bounds.all)),
+                availableConnectionsDelegate: AvailablePlaces(connections)),
             onServerRunning: { channel in
                 listeners.add(channel)
+                connections.serve(channel)
                 await onStart(channel.localAddress?.port ?? 0)
             }, logger: logger)
         do {
