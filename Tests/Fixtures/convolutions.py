@@ -87,6 +87,25 @@ def group_norm():
     write("group_norm", cases)
 
 
+def batch_norm():
+    source, cases = generator(25), {}
+    # images, height, width, channels, scale, offset
+    shapes = {
+        "plain": (4, 4, 5, 12, 1, 0), "one_pixel": (4, 1, 1, 8, 1, 0), "odd": (3, 7, 5, 33, 1, 0),
+        "offset": (2, 5, 6, 8, 1, 100), "large": (2, 5, 6, 8, 1e3, 0), "tiny": (2, 5, 6, 8, 1e-3, 0),
+        "many_pixels": (1, 67, 65, 8, 1, 1),
+    }
+    for case, (images, height, width, channels, scale, offset) in shapes.items():
+        x = leaf((normal(source, images, channels, height, width, scale=scale) + offset).float().double())
+        weight, bias = leaf(normal(source, channels)), leaf(normal(source, channels))
+        y = F.batch_norm(x, None, None, weight, bias, training=True, eps=1e-5)
+        dy = normal(source, *y.shape)
+        cases[case] = dict(
+            x=last(x), weight=weight, bias=bias, y=last(y), dy=last(dy),
+            **differentiate(y, dy, x=x, weight=weight, bias=bias))
+    write("batch_norm", cases)
+
+
 def resampling():
     source, cases = generator(23), {}
 
@@ -126,5 +145,5 @@ def leaky_relu():
     write("leaky_relu", cases)
 
 
-for make in (convolution, group_norm, resampling, leaky_relu):
+for make in (convolution, group_norm, batch_norm, resampling, leaky_relu):
     make()
