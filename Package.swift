@@ -158,7 +158,7 @@ let package = Package(
             "tf-worker", ["TransfusionTelemetry", "TransfusionTraining", "TransfusionParallel"]),
         command("tf-data", ["TransfusionData", "TransfusionCore", "TransfusionInference"]),
         command("tf-sample", ["TransfusionInference", "TransfusionData"]),
-        command("tf-eval", ["TransfusionEvaluation", "TransfusionParallel"]),
+        command("tf-eval", ["TransfusionEvaluation", "TransfusionParallel", "TransfusionTraining"]),
         command("tf-ckpt", ["TransfusionCore", "TransfusionModels", "TransfusionCheckpoint"]),
         command(
             "tf-coord",

@@ -31,7 +31,8 @@ struct Validation<Task: RunTask> {
     }
 
     /// The parts of the loss over all held-out batches, of all players: those that have anything to be measured on.
-    func measure() throws -> [NamedSum] {
+    /// - Parameter progress: Gets how many sequences have been measured or are measured by other ranks.
+    func measure(progress: (_ sequences: Int) -> Void = { _ in }) throws -> [NamedSum] {
         let data = resources.mesh.data, names = batches.counts.denominators.filter { $0.value > 0 }.keys.sorted()
         let slots = stride(from: 0, to: batches.sequences, by: microSequences)
             .map { $0..<min($0 + microSequences, batches.sequences) }
@@ -39,6 +40,7 @@ struct Validation<Task: RunTask> {
         var sums = [[Double]](repeating: [Double](repeating: 0, count: slots.count), count: names.count)
         var weights = [Double](repeating: 0, count: names.count)
         for slot in slots.indices where slot % data.size == data.rank {
+            progress(slots[slot].lowerBound)
             let batch = try batches.makeBatch(slots[slot])
             for part in try losses(of: batch) {
                 guard let index = names.firstIndex(of: part.name) else { continue }

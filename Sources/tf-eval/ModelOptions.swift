@@ -34,25 +34,25 @@ struct ModelOptions: ParsableArguments {
         request.threads = threads
         return request
     }
+}
 
-    /// Measures alone, or as one of the ranks of an MPI job. Only rank 0 gets the report.
-    func measure<Report>(
-        _ work: (any Collectives, _ ranksOnHost: Int, _ warn: (String) -> Void) throws -> Report
-    ) throws -> Report? {
-        CPUReport.reexecuteIfSlowKernels()
-        do {
-            return try MPIEnvironment.run { job -> Report? in
-                let hosts = job.world.hosts
-                let report = try work(job.world, hosts.count { $0 == hosts[job.world.rank] }) {
-                    StandardStream.error.write("warning: \($0)\n")
-                }
-                return job.world.rank == 0 ? report : nil
-            } failed: { error, job in
-                let said = CommandFailure.say(error, rank: job.world.rank, of: job.world.size)
-                return .init(exitCode: said.failure.code.rawValue, isShared: said.isShared)
+/// Measures alone, or as one of the ranks of an MPI job. Only rank 0 gets the report.
+func measureOnAllRanks<Report>(
+    _ work: (any Communicator, _ ranksOnHost: Int, _ warn: (String) -> Void) throws -> Report
+) throws -> Report? {
+    CPUReport.reexecuteIfSlowKernels()
+    do {
+        return try MPIEnvironment.run { job -> Report? in
+            let hosts = job.world.hosts
+            let report = try work(job.world, hosts.count { $0 == hosts[job.world.rank] }) {
+                StandardStream.error.write("warning: \($0)\n")
             }
-        } catch {
-            throw CommandFailure("\(error)", .wrongUse)
+            return job.world.rank == 0 ? report : nil
+        } failed: { error, job in
+            let said = CommandFailure.say(error, rank: job.world.rank, of: job.world.size)
+            return .init(exitCode: said.failure.code.rawValue, isShared: said.isShared)
         }
+    } catch {
+        throw CommandFailure("\(error)", .wrongUse)
     }
 }

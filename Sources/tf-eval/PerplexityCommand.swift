@@ -34,7 +34,7 @@ struct PerplexityCommand: ParsableCommand {
         var evaluation = PerplexityEvaluation(model: model.request, files: files)
         evaluation.context = context
         evaluation.stride = stride
-        guard let report = try model.measure({ try evaluation.run($0, ranksOnHost: $1, warn: $2) }) else { return }
+        guard let report = try measureOnAllRanks({ try evaluation.run($0, ranksOnHost: $1, warn: $2) }) else { return }
         if json { return try printJSON(report) }
         print(
             "\(report.documents) documents, \(report.tokens) tokens, \(report.windows) windows of \(report.context) rows, "

@@ -32,7 +32,7 @@ struct RankedCommand: ParsableCommand {
     func run() throws {
         var evaluation = RankedEvaluation(model: model.request, task: task)
         evaluation.delimiter = delimiter
-        guard let report = try model.measure({ try evaluation.run($0, ranksOnHost: $1, warn: $2) }) else { return }
+        guard let report = try measureOnAllRanks({ try evaluation.run($0, ranksOnHost: $1, warn: $2) }) else { return }
         if report.truncated > 0 {
             StandardStream.error.write(
                 "warning: \(report.truncated) answers do not fit with their context; its beginning was cut off\n")

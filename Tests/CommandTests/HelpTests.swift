@@ -16,7 +16,7 @@ import _TestUtilities
         ),
         ("tf-ckpt", ["list", "inspect", "verify", "diff", "reshard", "convert", "prune", "export-weights"]),
         ("tf-sample", ["image", "text", "caption"]),
-        ("tf-eval", ["forward", "autoencode", "scaling", "cider", "frechet", "perplexity", "ranked"]),
+        ("tf-eval", ["forward", "autoencode", "scaling", "cider", "frechet", "loss", "perplexity", "ranked"]),
         ("tf-worker", []),
         (
             "tf-data",

@@ -111,6 +111,60 @@ import _TestUtilities
         #expect(last.loss < first.loss && Set(last.losses.keys) == ["image", "text"])
     }
 
+    @Test(.timeLimit(.minutes(5))) func lossesOfACheckpointAreThoseThatTrainingRecorded() throws {
+        let set = ["telemetry.log_every_steps=5", "evaluation.every_steps=10", "evaluation.sequences=9"]
+        try run.train("measured", ranks: 2, set: set + ["checkpoint.every_steps=10"])
+        let records = try run.records("measured").filter { $0.validation != nil }
+        let checkpoints = run.path("measured").checkpoints
+        for (record, path) in zip(
+            records, ["\(checkpoints)/step-00000010", run.path("measured").path])
+        {
+            let recorded = try #require(record.validation)
+            for ranks in [1, 2, 3] {
+                let measured = try measure(path, ranks: ranks)
+                #expect(measured.step == record.step && measured.counts["text"] ?? 0 > 50)
+                #expect(abs(measured.loss / recorded.loss - 1) < 1e-9, "\(ranks) ranks")
+                #expect(measured.losses.keys == recorded.losses.keys)
+                for (name, value) in measured.losses {
+                    #expect(abs(value / (recorded.losses[name] ?? 0) - 1) < 1e-9, "\(name), \(ranks) ranks")
+                }
+            }
+        }
+        let other = try measure(checkpoints, split: "train", sequences: 16)
+        #expect(other.sequences == 16 && other.losses["text"] != records[1].validation?.losses["text"])
+        let split = try measure(checkpoints, ranks: 2, overrides: ["parallel.tensor=2"])
+        #expect(abs(split.loss / (records[1].validation?.loss ?? 0) - 1) < 1e-6)
+    }
+
+    private func measure(
+        _ path: String, ranks: Int = 1, split: String = "validation", sequences: Int? = nil, overrides: [String] = []
+    ) throws -> LossMeasurement.Report {
+        try ThreadGroup.run(ranks: ranks) { group in
+            var measurement = LossMeasurement(checkpoint: path)
+            measurement.split = split
+            measurement.sequences = sequences
+            measurement.overrides = overrides
+            return try measurement.run(group, ranksOnHost: ranks)
+        }[0]
+    }
+
+    @Test func whatCannotBeMeasuredIsSaid() throws {
+        try run.train("short", lastStep: 1)
+        let path = run.path("short").path
+        for (says, measure) in [
+            ("--split: \(run.dataset.path) has no split \"test\"", { try self.measure(path, split: "test") }),
+            ("--sequences must lie between 1 and 65536, not 0", { try self.measure(path, sequences: 0) }),
+            ("/no/such/set: is no data set", { try self.measure(path, overrides: ["data.path=/no/such/set"]) }),
+            ("holds another model than", { try self.measure(path, overrides: ["model.layers=3"]) }),
+            (
+                "is not of a run, whose configuration would name data and batches; give one with --config",
+                { try self.measure(Fixtures.path("texts")) }
+            ),
+        ] as [(String, () throws -> LossMeasurement.Report)] {
+            #expect { _ = try measure() } throws: { "\($0)".contains(says) }
+        }
+    }
+
     @Test func dataWithoutTheSplitIsRefused() throws {
         let other = try TrainingRun()
         #expect {

@@ -39,38 +39,59 @@ struct TransfusionTask: RunTask {
             report = try MixtureReport(source, steps: configuration.schedule.steps)
         }
 
-        private static func heldOut(_ source: BatchSource, sequences: Int) throws -> BatchSource {
-            let name = "validation"
+        /// What measures a model that is not trained.
+        /// - Parameter split: The data that it is measured on.
+        init(measuring configuration: RunConfiguration, split: String) throws {
+            let data = try DataMixture(configuration.data)
+            source = try BatchSource(configuration, data: data)
+            heldOut = try Self.heldOut(
+                source, split: split, sequences: configuration.evaluation.sequences,
+                refusal: (asker: "--split", remedy: "name another"))
+            samples = try TrainingSamples(configuration, tokenizer: data.tokenizer)
+            report = try MixtureReport(source, steps: configuration.schedule.steps)
+        }
+
+        private static func heldOut(
+            _ source: BatchSource, split name: String = "validation", sequences: Int,
+            refusal: (asker: String, remedy: String) = (
+                "evaluation.every_steps", "import the data with --validation-every, or turn it off"
+            )
+        ) throws -> BatchSource {
             for dataset in source.data.datasets {
                 if let split = try? dataset.split(name), split.pairs > 0 || split.documents > 0 { continue }
                 throw CommandFailure(
-                    "evaluation.every_steps: \(dataset.path) has no split \"\(name)\"; import the data with "
-                        + "--validation-every, or turn it off", .wrongUse)
+                    "\(refusal.asker): \(dataset.path) has no split \"\(name)\"; \(refusal.remedy)", .wrongUse)
             }
             var settings = source.settings
             settings.globalSequences = sequences
             // Runs with other seeds are measured on the same.
             settings.seed = 0
             settings.captionDropout = 0
+            settings.horizontalFlip = false
             return try BatchSource(data: source.data, split: name, settings: settings, model: source.model)
         }
     }
 
     /// - Throws: `SharedFailure` when the model does not fit into the memory of a host.
-    init(_ configuration: RunConfiguration, _ inputs: Inputs, _ resources: TrainingResources) throws {
+    /// - Parameter isTrained: Whether there are gradients.
+    init(
+        _ configuration: RunConfiguration, _ inputs: Inputs, _ resources: TrainingResources, isTrained: Bool = true
+    ) throws {
         self.configuration = configuration
         self.resources = resources
         source = inputs.source
         heldOut = inputs.heldOut
         samples = inputs.samples
         dataReport = inputs.report
-        try resources.group.agree("planning the memory") {
-            try Self.checkMemory(configuration, inputs.source, resources)
+        if isTrained {
+            try resources.group.agree("planning the memory") {
+                try Self.checkMemory(configuration, inputs.source, resources)
+            }
         }
         let model = try TransfusionModel(
             inputs.source.model, resources.context,
             recomputation: TransfusionModel.Recomputation(configuration.parallel.recompute),
-            gradients: resources.makeGradients)
+            gradients: isTrained ? resources.makeGradients : nil)
         objective = TransfusionObjective(model: model, imageLossWeight: configuration.objective.imageLossWeight)
         players = [Player("model", model.parameters, configuration)]
     }
