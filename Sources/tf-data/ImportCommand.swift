@@ -17,6 +17,8 @@ extension DataCommand {
                 --webdataset reads tar files, plain or packed (.gz, .zst), of samples
                 000.jpg, 000.txt, 000.json as img2dataset writes them.
                 --coco reads MS-COCO's annotations of captions, or Karpathy's splits of them.
+                --parquet reads Hugging Face's data sets: a column of pictures with one of
+                captions, or, where there are no pictures, a column of texts.
 
                 Pictures are turned as EXIF says, laid on white, cut to
                 their centred square (--fit crop) or shown whole on a white one
@@ -37,6 +39,7 @@ extension DataCommand {
                     --out data/laion
                   tf-data import --coco captions_train2017.json --pictures train2017 \\
                     --size 256 --out data/coco
+                  tf-data import --parquet pokemon/data --size 128 --out data/pokemon
                   tf-data import --jsonl corpus.jsonl --tokenizer tokenizer.model \\
                     --out data/text
                   tf-data import --jsonl c4/ --tokenizer tokenizer.json --out data/c4
@@ -69,8 +72,13 @@ extension DataCommand {
         @Option(help: "What of a plain text file is one document: file, line or paragraph (up to a blank line).")
         var textDocuments: TextDocuments?
 
-        @Option(help: "A Parquet file of texts, or a folder of such files; may be given again.")
+        @Option(
+            help: "A Parquet file of pictures and captions, or of texts, or a folder of such files; may be given again."
+        )
         var parquet: [String] = []
+
+        @Option(help: "The column of pictures in Parquet files (default: the one that there is).")
+        var imageKey: String?
 
         @Option(help: "The key, or the column, of the texts (default: text).")
         var textKey: String?
@@ -113,6 +121,9 @@ extension DataCommand {
             if textKey != nil, jsonl.isEmpty, parquet.isEmpty {
                 throw ValidationError("--text-key: is for --jsonl and --parquet, which are not given")
             }
+            if imageKey != nil, parquet.isEmpty {
+                throw ValidationError("--image-key: is for --parquet, which is not given")
+            }
             guard pictures.count == coco.count || pictures.count == 1 && !coco.isEmpty else {
                 throw ValidationError(
                     "--pictures: give --coco its folder of pictures, one for all files or one for each")
@@ -129,7 +140,8 @@ extension DataCommand {
             settings.plainTexts = text
             if let textDocuments { settings.textDocuments = textDocuments }
             settings.parquets = parquet
-            if let textKey { settings.textKey = textKey }
+            settings.imageKey = imageKey
+            settings.textKey = textKey
             settings.webDatasets = webdataset
             settings.captionFiles = coco.indices.map { (coco[$0], pictures[pictures.count == 1 ? 0 : $0]) }
             settings.captionKey = captionKey

@@ -15,10 +15,12 @@ public struct DatasetImport {
     public var plainTexts: [String] = []
     /// What of a plain text file is one document.
     public var textDocuments = TextDocuments.file
-    /// Parquet files with texts, or folders with some.
+    /// Parquet files with pictures and their captions, or with texts, or folders with some.
     public var parquets: [String] = []
-    /// The key or the column of the texts.
-    public var textKey = "text"
+    /// The column of the pictures in Parquet files; nil to look for it.
+    public var imageKey: String?
+    /// The key or the column of the texts; nil for `text`. Parquet files are read as texts where it is given and no column of pictures is.
+    public var textKey: String?
     /// Where captions lie in metadata; nil for the first of `text`, `caption` and `prompt`.
     public var captionKey: String?
     /// Pixels on a side.
@@ -66,11 +68,12 @@ public struct DatasetImport {
         try checkSettings()
         let directory = try UnfinishedDirectory(path)
         var bad = BadInput(allowed: skipBad)
-        let sources = try sources()
+        let parquet = try ParquetInput(parquets, imageKey: imageKey, textKey: textKey)
+        let sources = try sources(parquet.pictures)
         let pictures = try PictureList(in: directory)
         for source in sources { try source.list(to: pictures, bad: &bad, progress: progress) }
         try pictures.close()
-        let texts = TextList(try textFiles())
+        let texts = TextList(try textFiles() + parquet.texts)
         let (tokenizer, tokenizerNotes) = try tokenizer(pictures, texts, bad: &bad, progress)
 
         let writer = try DatasetWriter(
@@ -96,8 +99,8 @@ public struct DatasetImport {
         guard !sourceNames.isEmpty else {
             throw DataError(
                 wrongUse:
-                    "import: neither pictures (--folder, --webdataset, --coco) nor texts (--jsonl, --text, --parquet)"
-                    + " were given")
+                    "import: neither pictures (--folder, --webdataset, --coco, --parquet) nor texts (--jsonl, --text,"
+                    + " --parquet) were given")
         }
         guard (1...4096).contains(size) else { throw DataError(wrongUse: "--size: \(size) is outside 1 … 4096") }
         guard validationEvery >= 0 else {
@@ -215,20 +218,21 @@ public struct DatasetImport {
     }
 
     private func textFiles() throws(DataError) -> [TextFile] {
-        try TextFile.list(texts, .jsonLines(key: textKey)) + TextFile.list(plainTexts, .plain(textDocuments))
-            + TextFile.list(parquets, .parquet(column: textKey))
+        try TextFile.list(texts, .jsonLines(key: textKey ?? TextFile.usualKey))
+            + TextFile.list(plainTexts, .plain(textDocuments))
     }
 
     private var sourceNames: [String] {
         folders + webDatasets + captionFiles.map(\.file) + texts + plainTexts + parquets
     }
 
-    private func sources() throws(DataError) -> [any PictureSource] {
+    private func sources(_ parquets: [ParquetInput.Pictures]) throws(DataError) -> [any PictureSource] {
         let folders = folders.map { Paths.withoutTrailingSlash($0) }
         for (index, name) in folders.enumerated() where folders[..<index].contains(name) {
             throw DataError(wrongUse: "--folder: \(name) is given twice")
         }
-        var prefixes = Self.prefixes(of: folders + webDatasets + captionFiles.map(\.file))[...]
+        var prefixes = Self.prefixes(
+            of: folders + webDatasets + captionFiles.map(\.file) + parquets.map(\.name))[...]
         let keys = CaptionKeys(captionKey)
         var sources: [any PictureSource] = []
         for name in folders {
@@ -242,6 +246,11 @@ public struct DatasetImport {
             sources.append(
                 try CaptionFile(
                     file, pictures: Paths.withoutTrailingSlash(pictures), prefix: prefixes.removeFirst()))
+        }
+        for pictures in parquets {
+            sources.append(
+                ParquetPictures(
+                    pictures.name, pictures.files, prefix: prefixes.removeFirst(), captionKeys: keys))
         }
         return sources
     }

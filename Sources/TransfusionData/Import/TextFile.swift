@@ -27,6 +27,9 @@ struct TextFile: Equatable, Sendable {
         }
     }
 
+    /// What texts are called where nobody says otherwise.
+    static let usualKey = "text"
+
     let path: String
     let form: Form
 
