@@ -51,6 +51,21 @@ extension RunConfiguration {
         require(
             task == .transfusion || parallel.recompute != .selective, "parallel.recompute",
             "selective is for transformers; use none or full")
+        problems += exampleProblems(imageChannels)
+        problems += sourceProblems
+        if let ranks { problems += rankProblems(ranks) }
+        if task == .transfusion, let imageHeight, let imageWidth, model.images != .none {
+            problems += imageProblems(imageHeight, imageWidth)
+        }
+        return problems
+    }
+
+    /// Of what is drawn and trained on, for images of so many channels.
+    private func exampleProblems(_ imageChannels: Int?) -> [ConfigurationProblem] {
+        var problems: [ConfigurationProblem] = []
+        func require(_ holds: Bool, _ key: String, _ message: @autoclosure () -> String) {
+            if !holds { problems.append(ConfigurationProblem(key, message())) }
+        }
         require(
             task == .autoencoder || samples.everySteps == nil || !samples.prompts.isEmpty, "samples.prompts",
             "is empty; give prompts, or turn samples.every_steps off")
@@ -67,11 +82,6 @@ extension RunConfiguration {
             !data.horizontalFlip || (imageChannels ?? 3) == 3, "data.horizontal_flip",
             "the data set has latents of \(imageChannels ?? 0) channels, which are not those of the mirrored picture when "
                 + "they are mirrored; turn it off")
-        problems += sourceProblems
-        if let ranks { problems += rankProblems(ranks) }
-        if task == .transfusion, let imageHeight, let imageWidth, model.images != .none {
-            problems += imageProblems(imageHeight, imageWidth)
-        }
         return problems
     }
 

@@ -108,7 +108,7 @@ public final class Generator {
         public init() {}
     }
 
-    /// Goes on with a sequence until EOS, the limits of the settings, or the end of the context.
+    /// Continues a sequence until EOS, the limits of the settings, or the end of the context.
     ///
     /// - Parameters:
     ///   - prompt: What is there already; images in it are taken as finished.

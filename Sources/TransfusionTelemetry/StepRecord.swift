@@ -36,7 +36,7 @@ public struct StepRecord: Sendable, Equatable {
     public var textToImageRatio: Double
     /// The share of the rows that held nothing; not a number in records of earlier versions.
     public var padding: Double
-    /// Keys of the configuration that the run goes on with otherwise since the record before, as in `schedule.steps: 100 → 200`.
+    /// Keys of the configuration that the run continues with changed since the record before, as in `schedule.steps: 100 → 200`.
     public var changes: [String]
 
     public init(

@@ -5,7 +5,7 @@ public import TransfusionModels
 internal import TransfusionParallel
 internal import TransfusionTelemetry
 
-/// Measures what `tf-coord plan` reckons with: two small models of different widths, shared memory and the disk.
+/// Measures what `tf-coord plan' works with: two small models of different widths, shared memory and the disk.
 ///
 /// What a step costs beyond its matrix products are passes over memory, which become fewer for each product as the model
 /// becomes wider. Two widths give both parts; a third model tells how far the two parts can be trusted.

@@ -107,7 +107,7 @@ final class StepReporter {
             failing.remove(path)
         } catch {
             guard failing.insert(path).inserted else { return }
-            log("warning: \(error); training goes on without this record")
+            log("warning: \(error); training continues without this record")
         }
     }
 

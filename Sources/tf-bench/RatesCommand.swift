@@ -9,7 +9,7 @@ import TransfusionTraining
 struct RatesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rates",
-        abstract: "Measures what 'tf-coord plan' reckons with: passes, updates, sums in shared memory, the disk.",
+        abstract: "Measures what 'tf-coord plan' works with: passes, updates, sums in shared memory, the disk.",
         discussion: """
             Run it on a node of the cluster; the plan can be made anywhere.
 
@@ -70,9 +70,9 @@ struct RatesCommand: ParsableCommand {
         print("program       \(rates.programBytes / 1_000_000) MB")
         let check = rates.check
         print(
-            "check         \(check.model): a pass takes \(number(check.seconds * 1e3)) ms, reckoned "
+            "check         \(check.model): a pass takes \(number(check.seconds * 1e3)) ms, estimated "
                 + "\(number(check.plannedSeconds * 1e3)) ms (\(String(format: "%+.1f", check.secondsError * 100)) %); "
-                + "activations \(number(Double(check.activationBytes) / 1e6)) MB, reckoned "
+                + "activations \(number(Double(check.activationBytes) / 1e6)) MB, estimated "
                 + "\(number(Double(check.plannedActivationBytes) / 1e6)) MB "
                 + "(\(String(format: "%+.1f", check.activationError * 100)) %)")
     }

@@ -16,8 +16,8 @@ struct StepCommand: ParsableCommand {
             its last line. Each of --layouts, data × tensor, is started with mpirun
             as a job of its own, and so is each of --sweep: sequences of 512 to 8192
             rows, half of them patches; from no images to as many as fit; all model
-            sizes. What does not fit into memory is not measured, but reckoned. With
-            --rates, what 'tf-coord plan' would reckon stands beside each measurement.
+            sizes. What does not fit into memory is not measured, but estimated. With
+            --rates, what 'tf-coord plan' would estimate stands beside each measurement.
 
             EXAMPLES
               tf-bench step --model 0.16b --sequence 1024 --images 2 --patches 256
@@ -61,7 +61,7 @@ struct StepCommand: ParsableCommand {
     @Option(help: "Measure one after the other: sequence, images or model.")
     var sweep: StepSweep.Axis?
 
-    @Option(help: "With --layouts or --sweep: what 'tf-bench rates --json' printed, to reckon the same steps.")
+    @Option(help: "With --layouts or --sweep: what 'tf-bench rates --json' printed, to estimate the same steps.")
     var rates: String?
 
     @Option(help: "none, selective or full.")

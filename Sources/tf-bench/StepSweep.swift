@@ -156,13 +156,13 @@ struct StepSweep {
         line(
             "",
             ["threads", "tokens/s", "of the first", "utilisation", "communication", "peak memory"]
-                + (hasPlan ? ["reckoned", "off by", "memory", "off by"] : []))
+                + (hasPlan ? ["estimated", "off by", "memory", "off by"] : []))
         let first = rows.lazy.compactMap(\.step?.tokensPerSecond).first
         for row in rows {
             guard let step = row.step else {
-                let reckoned =
-                    row.plan?.secondsPerStep.map { ", reckoned \(String(format: "%.2f s a step", $0))" } ?? ""
-                print(row.point.padding(toLength: width, withPad: " ", startingAt: 0) + (row.reason ?? "") + reckoned)
+                let estimate =
+                    row.plan?.secondsPerStep.map { ", estimated \(String(format: "%.2f s a step", $0))" } ?? ""
+                print(row.point.padding(toLength: width, withPad: " ", startingAt: 0) + (row.reason ?? "") + estimate)
                 continue
             }
             let communication = (step.parts["communication"] ?? 0) + (step.parts["wait"] ?? 0)

@@ -10,11 +10,11 @@ import TransfusionModels
 struct PlanCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "plan",
-        abstract: "Reckons which layouts of a run fit a cluster, how fast they are, and how often to save.",
+        abstract: "Estimates which layouts of a run fit a cluster, how fast they are, and how often to save.",
         discussion: """
             Without --rates, tf-bench measures this host first, about a minute. Cores
             are taken to be as fast as those measured. A tensor-parallel group stays
-            on one host. What the model reckons, and how far it was off where it was
+            on one host. What the model estimates, and how far it was off where it was
             measured, is in docs/planning.md.
 
             EXAMPLES
@@ -72,7 +72,7 @@ struct PlanCommand: ParsableCommand {
     @Option(help: "Layouts that are shown at most.")
     var rows = 8
 
-    @Flag(help: "Print JSON: every layout, with everything that was reckoned.")
+    @Flag(help: "Print JSON: every layout, with all estimates.")
     var json = false
 
     func validate() throws {

@@ -5,7 +5,7 @@ import TransfusionCoordinator
 
 struct ResumeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "resume", abstract: "Goes on with a run that was stopped, failed, or lost its coordinator.",
+        commandName: "resume", abstract: "Continues a run that was stopped, failed, or lost its coordinator.",
         discussion: """
             With the configuration, hosts and ranks of its last start. A run of the
             daemon is queued again; any other goes on in the foreground, like run.

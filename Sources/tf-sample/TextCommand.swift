@@ -6,7 +6,7 @@ import TransfusionInference
 
 struct TextCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "text", abstract: "Goes on with text, and with pictures where the model puts them.",
+        commandName: "text", abstract: "Continues text, and draws pictures where the model puts them.",
         discussion: """
             tf-sample text -m runs/quickstart --prompt "a plant that"
             tf-sample text -m runs/quickstart --prompts begins.txt --temperature 0.8

@@ -65,6 +65,22 @@ public struct CheckpointBenchmark {
         let state = State(model)
         let copy = try StagingBuffer(capacity: state.byteCount)
         copy.populate()
+        let (seconds, compressedBytes) = try measureInTurn(state, copy, between: between, progress: progress)
+        let asynchronous = try measureAsynchronously(state, Paths.join(directory, "asynchronous"))
+        func median(_ name: String) -> Double { Self.median(seconds[name] ?? []) }
+        return Measurement(
+            tensorBytes: state.byteCount, copySeconds: median("copy"), stallSeconds: asynchronous.stall,
+            asynchronousSeconds: asynchronous.write, writeSeconds: median("write"),
+            plainWriteSeconds: median("plain write"), readSeconds: median("read"),
+            plainReadSeconds: median("plain read"), compressedSeconds: median("compressed write"),
+            compressedBytes: compressedBytes, compressedReadSeconds: median("compressed read"))
+    }
+
+    /// Everything but the asynchronous save, in turn.
+    /// - Returns: Seconds of each repetition by name, and the bytes of the compressed checkpoint.
+    private func measureInTurn(
+        _ state: State, _ copy: StagingBuffer, between: () throws -> Void, progress: (String, Int, Int) -> Void
+    ) throws -> (seconds: [String: [Double]], compressedBytes: Int) {
         var seconds: [String: [Double]] = [:]
         var compressedBytes = 0
         var done = 0
@@ -80,6 +96,7 @@ public struct CheckpointBenchmark {
         var packedOptions = options
         packedOptions.compressionLevel = 1
         let packed = CheckpointStore(Paths.join(directory, "packed"), options: packedOptions)
+        let files = POSIXFileSystem()
         defer {
             for path in [store.path(1), store.directory, packed.path(1), packed.directory] {
                 try? files.removeTree(path)
@@ -115,14 +132,7 @@ public struct CheckpointBenchmark {
             }
             try measure("compressed read") { try load(packed, state) }
         }
-        let asynchronous = try measureAsynchronously(state, Paths.join(directory, "asynchronous"))
-        func median(_ name: String) -> Double { Self.median(seconds[name] ?? []) }
-        return Measurement(
-            tensorBytes: state.byteCount, copySeconds: median("copy"), stallSeconds: asynchronous.stall,
-            asynchronousSeconds: asynchronous.write, writeSeconds: median("write"),
-            plainWriteSeconds: median("plain write"), readSeconds: median("read"),
-            plainReadSeconds: median("plain read"), compressedSeconds: median("compressed write"),
-            compressedBytes: compressedBytes, compressedReadSeconds: median("compressed read"))
+        return (seconds, compressedBytes)
     }
 
     private func load(_ store: CheckpointStore, _ state: State) throws -> Double {

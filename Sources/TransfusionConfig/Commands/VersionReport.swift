@@ -25,7 +25,7 @@ enum VersionReport {
         var text = [CChar](repeating: 0, count: 4096)
         var length: Int32 = 0
         _ = unsafeBitCast(symbol, to: GetVersion.self)(&text, &length)
-        // It goes on with who built it, and where.
+        // It continues with who built it, and where.
         let version = String(decoding: text.prefix { $0 != 0 && $0 != 44 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
         return version.hasPrefix("Open MPI v") ? String(version.dropFirst(10)) : version
     }

@@ -20,10 +20,10 @@ extension MachineRates {
         return rates
     }
 
-    /// nil when that is not what `tf-bench rates --json` writes, or nothing can be reckoned with it.
+    /// nil when that is not what `tf-bench rates --json` writes, or nothing can be estimated with it.
     public init?(json: [UInt8]) {
         guard let rates = try? JSONDecoder().decode(MachineRates.self, from: Data(json)) else { return nil }
-        // Wider than those of any machine, and narrow enough that what is reckoned with them stays a number.
+        // Wider than those of any machine, and narrow enough that what is computed from them stays a number.
         let perSecond = [
             rates.matrixRate, rates.updatesPerSecond, rates.sharedSumBytesPerSecond, rates.diskBytesPerSecond,
         ]

@@ -2,24 +2,25 @@ internal import HTTPTypes
 internal import Hummingbird
 
 extension CoordinatorServer {
+    /// The files of the page, which anybody may have.
+    static let pages: [(path: String, type: String, bytes: [UInt8])] = [
+        ("/", "text/html; charset=utf-8", PackageResources.index_html),
+        ("/dashboard.css", "text/css; charset=utf-8", PackageResources.dashboard_css),
+        ("/dashboard.js", "text/javascript; charset=utf-8", PackageResources.dashboard_js),
+        ("/charts.js", "text/javascript; charset=utf-8", PackageResources.charts_js),
+    ]
+
     /// Adds the page, which shows nothing by itself, and the exchange of a viewer's token for a cookie.
     func addDashboard(to router: Router<CoordinatorContext>, isEncrypted: Bool) {
-        let files: [(path: RouterPath, type: String, bytes: [UInt8])] = [
-            ("/", "text/html; charset=utf-8", PackageResources.index_html),
-            ("dashboard.css", "text/css; charset=utf-8", PackageResources.dashboard_css),
-            ("dashboard.js", "text/javascript; charset=utf-8", PackageResources.dashboard_js),
-            ("charts.js", "text/javascript; charset=utf-8", PackageResources.charts_js),
-        ]
-        for file in files {
+        for file in Self.pages {
             let body = ByteBuffer(bytes: file.bytes)
-            router.get(file.path) { _, _ in
+            router.get(RouterPath(file.path)) { _, _ in
                 Response(
                     status: .ok, headers: [.contentType: file.type, .cacheControl: "no-cache"],
                     body: .init(byteBuffer: body))
             }
         }
         router.post("v1/session") { request, context in
-            try await authorize(request, context, to: .look)
             // The cookie may look and no more, whoever gets hold of it.
             guard let token = Self.bearer(request), await control.access(for: token) == .viewer else {
                 throw HTTPError(.forbidden, message: "the dashboard takes a token of 'tf-coord dashboard'")

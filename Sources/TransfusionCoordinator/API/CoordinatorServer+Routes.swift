@@ -14,32 +14,29 @@ extension CoordinatorServer {
         router.add(middleware: Places(connections: connections))
         router.add(middleware: Headers())
         router.add(middleware: PlainErrors())
+        router.add(middleware: Authorization(server: self))
         addDashboard(to: router, isEncrypted: isEncrypted)
         addRuns(to: router.group("v1/runs"))
-        router.get("v1/hosts") { request, context in
-            try await authorize(request, context, to: .look)
-            return try Self.json(await control.hosts())
+        addRecords(to: router.group("v1/runs"))
+        router.get("v1/hosts") { _, _ in
+            try Self.json(await control.hosts())
         }
-        router.post("v1/tokens/:name") { request, context in
-            try await authorize(request, context, to: .change)
+        router.post("v1/tokens/:name") { _, context in
             let token = try await control.issueViewerToken(try tokenName(context), lifetime: nil)
             return try Self.json(IssuedToken(token: token))
         }
-        router.delete("v1/tokens/:name") { request, context in
-            try await authorize(request, context, to: .change)
+        router.delete("v1/tokens/:name") { _, context in
             try await control.revokeViewerTokens(try tokenName(context))
             return Response(status: .noContent)
         }
         // A link to the dashboard, for who is at the terminal.
-        router.post("v1/dashboard") { request, context in
-            try await authorize(request, context, to: .change)
+        router.post("v1/dashboard") { _, context in
             let token = try await control.issueViewerToken(DashboardLink.name, lifetime: DashboardLink.lifetime)
             let link = DashboardLink(server: settings.url(localPort: context.port), token: token)
             return try Self.json(DashboardAddress(url: link.url))
         }
-        router.get("metrics") { request, context in
-            try await authorize(request, context, to: .look)
-            return Response(
+        router.get("metrics") { _, _ in
+            Response(
                 status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
                 body: .init(byteBuffer: ByteBuffer(string: try await CoordinatorMetrics.text(of: control))))
         }
@@ -47,12 +44,10 @@ extension CoordinatorServer {
     }
 
     private func addRuns(to runs: RouterGroup<CoordinatorContext>) {
-        runs.get { request, context in
-            try await authorize(request, context, to: .look)
-            return try Self.json(await control.runs())
+        runs.get { _, _ in
+            try Self.json(await control.runs())
         }
-        runs.post { request, context in
-            try await authorize(request, context, to: .change)
+        runs.post { request, _ in
             let body = try await Self.body(of: request, upTo: Limits.submissionBytes)
             guard let submission = try? CoordinatorJSON.decode(RunSubmission.self, from: Data(body.readableBytesView))
             else {
@@ -60,24 +55,44 @@ extension CoordinatorServer {
             }
             return try Self.json(try await control.submit(submission), status: .created)
         }
-        runs.get(":run") { request, context in
-            try await authorize(request, context, to: .look)
-            return try Self.json(try await control.status(of: try context.parameters.require("run")))
+        runs.get(":run") { _, context in
+            try Self.json(try await control.status(of: try context.parameters.require("run")))
         }
-        runs.get(":run/metrics") { request, context in
-            try await authorize(request, context, to: .look)
-            return try Self.json(try await history(context).metrics())
+        runs.post(":run/stop") { request, context in
+            let now = request.uri.queryParameters.get("now", as: Bool.self) ?? false
+            try await control.stop(try context.parameters.require("run"), now: now)
+            return Response(status: .accepted)
         }
-        runs.get(":run/checkpoints") { request, context in
-            try await authorize(request, context, to: .look)
-            return try Self.json(try await history(context).checkpoints())
+        runs.post(":run/resume") { _, context in
+            try await control.resume(try context.parameters.require("run"))
+            return Response(status: .accepted)
         }
-        runs.get(":run/samples") { request, context in
-            try await authorize(request, context, to: .look)
-            return try Self.json(try await history(context).samples())
+        runs.post(":run/launches/:launch/heartbeats") { request, context in
+            let run: String = try context.parameters.require("run")
+            let body = try await Self.body(of: request, upTo: Limits.bodyBytes)
+            guard let heartbeat = try? Heartbeat(json: Data(body.readableBytesView)) else {
+                throw HTTPError(.badRequest, message: "this is no heartbeat")
+            }
+            let answer = try await control.receive(
+                heartbeat, launch: try context.parameters.require("launch"), run: run)
+            return Response(
+                status: .ok, headers: [.contentType: "application/json"],
+                body: .init(byteBuffer: ByteBuffer(string: "{\"stop\":\(answer.stop)}")))
         }
-        runs.get(":run/samples/:step/:file") { request, context in
-            try await authorize(request, context, to: .look)
+    }
+
+    /// What a run has written.
+    private func addRecords(to runs: RouterGroup<CoordinatorContext>) {
+        runs.get(":run/metrics") { _, context in
+            try Self.json(try await history(context).metrics())
+        }
+        runs.get(":run/checkpoints") { _, context in
+            try Self.json(try await history(context).checkpoints())
+        }
+        runs.get(":run/samples") { _, context in
+            try Self.json(try await history(context).samples())
+        }
+        runs.get(":run/samples/:step/:file") { _, context in
             let step = try context.parameters.require("step", as: Int.self)
             let file = try context.parameters.require("file", as: Int.self)
             guard let picture = try await history(context).picture(file, ofStep: step) else {
@@ -88,37 +103,12 @@ extension CoordinatorServer {
                 body: .init(byteBuffer: ByteBuffer(bytes: picture)))
         }
         runs.get(":run/logs") { request, context in
-            try await authorize(request, context, to: .look)
             let files = RunFiles(try await control.directory(of: try context.parameters.require("run")))
             let query = request.uri.queryParameters
             guard
                 let part = files.log(launch: query.get("launch", as: Int.self), from: query.get("offset", as: Int.self))
             else { throw HTTPError(.notFound, message: "there is no such log") }
             return try Self.json(part)
-        }
-        runs.post(":run/stop") { request, context in
-            try await authorize(request, context, to: .change)
-            let now = request.uri.queryParameters.get("now", as: Bool.self) ?? false
-            try await control.stop(try context.parameters.require("run"), now: now)
-            return Response(status: .accepted)
-        }
-        runs.post(":run/resume") { request, context in
-            try await authorize(request, context, to: .change)
-            try await control.resume(try context.parameters.require("run"))
-            return Response(status: .accepted)
-        }
-        runs.post(":run/launches/:launch/heartbeats") { request, context in
-            let run: String = try context.parameters.require("run")
-            try await authorize(request, context, to: .beat(run: run))
-            let body = try await Self.body(of: request, upTo: Limits.bodyBytes)
-            guard let heartbeat = try? Heartbeat(json: Data(body.readableBytesView)) else {
-                throw HTTPError(.badRequest, message: "this is no heartbeat")
-            }
-            let answer = try await control.receive(
-                heartbeat, launch: try context.parameters.require("launch"), run: run)
-            return Response(
-                status: .ok, headers: [.contentType: "application/json"],
-                body: .init(byteBuffer: ByteBuffer(string: "{\"stop\":\(answer.stop)}")))
         }
     }
 
@@ -219,6 +209,35 @@ private struct Places: RouterMiddleware {
         var context = context
         context.connections = connections
         return try await next(request, context)
+    }
+}
+
+/// Lets in who may do what a route does. A new route is closed to all but those who may look, or change when it is no GET.
+private struct Authorization: RouterMiddleware {
+    let server: CoordinatorServer
+
+    func handle(
+        _ request: Request, context: CoordinatorContext,
+        next: (Request, CoordinatorContext) async throws -> Response
+    ) async throws -> Response {
+        if let intent = try intent(of: request, context) {
+            try await server.authorize(request, context, to: intent)
+        }
+        return try await next(request, context)
+    }
+
+    /// What a request does; nil when anybody may do it.
+    private func intent(of request: Request, _ context: CoordinatorContext) throws -> CoordinatorServer.Intent? {
+        switch (request.method, context.endpointPath ?? "") {
+        // The page shows nothing by itself.
+        case (.get, let path) where CoordinatorServer.pages.contains { $0.path == path }: nil
+        // Gives a viewer a cookie for its token.
+        case (.post, "/v1/session"): .look
+        case (.post, "/v1/runs/{run}/launches/{launch}/heartbeats"):
+            .beat(run: try context.parameters.require("run"))
+        case (.get, _): .look
+        default: .change
+        }
     }
 }
 

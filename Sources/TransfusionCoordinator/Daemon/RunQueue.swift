@@ -105,7 +105,7 @@ actor RunQueue: RunControl {
         }
     }
 
-    /// Asks every run to save and end, so that the next daemon goes on with them; asked again, they end at once.
+    /// Asks every run to save and end, so that the next daemon continues them; asked again, they end at once.
     func drain() async {
         isEndingAtOnce = isDraining
         isDraining = true

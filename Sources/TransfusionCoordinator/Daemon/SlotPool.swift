@@ -30,7 +30,7 @@ struct SlotPool: Sendable {
         _ = try LayoutChoice(configuration, hosts: hosts, limit: limit)
     }
 
-    /// A run that goes on with the slots it has, but is launched again with no more than the hosts have.
+    /// A run that continues with the slots it has, but is launched again with no more than the hosts have.
     func limited(_ request: RunRequest, _ configuration: RunConfiguration) -> RunRequest {
         guard let layout = try? LayoutChoice(configuration, hosts: hosts, limit: request.ranks),
             layout.ranks < request.hosts.reduce(0, { $0 + $1.slots })

@@ -42,7 +42,7 @@ public struct PlanText: Sendable {
                 + "\(number(cluster.hostHoursBetweenFailures)) h; "
                 + "checkpoints at \(number(cluster.checkpointBytesPerSecond / 1e9, 2)) GB/s",
             "rates of \(machine.processor), \(machine.threads) threads, \(machine.type.rawValue): "
-                + "\(number(machine.matrixRate / 1e9, 0)) GFLOP/s; a step that was not used for them is reckoned "
+                + "\(number(machine.matrixRate / 1e9, 0)) GFLOP/s; a step that was not used for them is estimated "
                 + "\(signed(machine.check.secondsError)) off",
         ]
     }

@@ -45,29 +45,7 @@ extension RunSupervisor {
                     .exit, exitCode: code, summary: text.errors.joined(separator: "; "),
                     record: FailureRecord(.wrongUse)))
         }
-        guard let first = text.firstEnd else {
-            if text.lostHost {
-                return .failed(
-                    FailureCause(
-                        .launcher, exitCode: code, summary: "mpirun has lost a host; see the log of the launch"))
-            }
-            if let problem = text.launchProblem {
-                return .failed(
-                    FailureCause(.launch, exitCode: 1, summary: problem, record: FailureRecord(.wrongUse)))
-            }
-            if detector?.hasHeardRanks != true, text.errors.isEmpty, let message = text.launcherMessage {
-                return .failed(
-                    FailureCause(.launch, exitCode: code, summary: "mpirun could not start the ranks: \(message)"))
-            }
-            if let error = text.errors.first {
-                return .failed(FailureCause(.exit, rank: suspect, exitCode: code, summary: error))
-            }
-            return .failed(
-                FailureCause(
-                    .exit, rank: suspect, exitCode: code,
-                    summary: suspect.map { "the process of rank \($0) has ended" }
-                        ?? "mpirun ended with exit code \(code.map(String.init) ?? "?"); see the log of the launch"))
-        }
+        guard let first = text.firstEnd else { return judgeWithoutFirstEnd(text, code, suspect: suspect) }
         let host = host(of: first.rank)
         if let number = first.signal {
             if hasNotHeard(of: first.rank), StopSignals.all.contains(number) { return .stopped }
@@ -100,6 +78,31 @@ extension RunSupervisor {
             FailureCause(
                 .exit, rank: first.rank, host: host, exitCode: first.exitCode,
                 summary: reason.map { "\(ending): \($0)" } ?? ending))
+    }
+
+    /// When mpirun names no rank that ended first.
+    private func judgeWithoutFirstEnd(_ text: LaunchLog, _ code: Int32?, suspect: Int?) -> LaunchEnd {
+        if text.lostHost {
+            return .failed(
+                FailureCause(
+                    .launcher, exitCode: code, summary: "mpirun has lost a host; see the log of the launch"))
+        }
+        if let problem = text.launchProblem {
+            return .failed(
+                FailureCause(.launch, exitCode: 1, summary: problem, record: FailureRecord(.wrongUse)))
+        }
+        if detector?.hasHeardRanks != true, text.errors.isEmpty, let message = text.launcherMessage {
+            return .failed(
+                FailureCause(.launch, exitCode: code, summary: "mpirun could not start the ranks: \(message)"))
+        }
+        if let error = text.errors.first {
+            return .failed(FailureCause(.exit, rank: suspect, exitCode: code, summary: error))
+        }
+        return .failed(
+            FailureCause(
+                .exit, rank: suspect, exitCode: code,
+                summary: suspect.map { "the process of rank \($0) has ended" }
+                    ?? "mpirun ended with exit code \(code.map(String.init) ?? "?"); see the log of the launch"))
     }
 
     /// Whether a rank, or any, has not come so far in this launch that it takes signals. Somebody who sends one then wants the

@@ -49,7 +49,7 @@ extension RunSupervisor {
         return max(0, (state.wantedSeconds(until: .now) ?? 0) - (last ?? 0))
     }
 
-    /// Finds the processes that an earlier coordinator left: goes on with them if mpirun lives, else ends them.
+    /// Finds the processes that an earlier coordinator left: continues with them if mpirun lives, else ends them.
     func adoptLaunch() async throws(CommandFailure) -> MPILaunch? {
         guard let record = state.launch else { return nil }
         let processes = await processesLeft()

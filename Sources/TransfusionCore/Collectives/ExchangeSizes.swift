@@ -1,4 +1,4 @@
-/// How ranks cut what they exchange: what the collectives do, and what plans of time and memory reckon with.
+/// How ranks cut what they exchange: what the collectives do, and what plans of time and memory are based on.
 public enum ExchangeSizes {
     /// Elements of a gradient bucket: 32 MiB, much longer than what a call costs and much shorter than a model.
     public static let bucketElements = 8 << 20

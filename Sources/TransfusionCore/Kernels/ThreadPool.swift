@@ -30,7 +30,7 @@ public final class ThreadPool {
                     return nil
                 }, start.toOpaque())
             guard status == 0 else {
-                // Fewer threads than asked for compute the same; the pool goes on with those that it has.
+                // Fewer threads than asked for compute the same; the pool continues with those it has.
                 start.release()
                 break
             }

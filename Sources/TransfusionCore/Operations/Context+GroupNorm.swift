@@ -18,28 +18,7 @@ extension Context {
         precondition(channels.isMultiple(of: groups), "\(channels) channels do not make \(groups) groups")
         let norm = GroupNormPass(images: images, pixels: x.rows / max(images, 1), channels: channels)
         let y = empty(x.shape)
-        // Mean and inverse deviation of each image and channel.
-        let statistics = empty([images, 2, channels], .f32)
-        let moments = empty([images, norm.runs, 2, channels], .f32)
-        tasks(images * norm.runs) { task in
-            let rows = norm.rows(task), sums = moments.floatPointer + task * 2 * channels
-            switch type {
-            case .f32:
-                tf_channel_moments_f32(
-                    x.floatPointer + rows.lowerBound * channels, sums, sums + channels, rows.count, channels)
-            default:
-                tf_channel_moments_bf16(
-                    x.halfPointer + rows.lowerBound * channels, sums, sums + channels, rows.count, channels)
-            }
-        }
-        compute {
-            for image in 0..<images {
-                let mean = statistics.floatPointer + image * 2 * channels
-                tf_group_statistics(
-                    moments.floatPointer + image * norm.runs * 2 * channels, norm.runs, norm.run, norm.lastRun,
-                    channels, groups, epsilon, mean, mean + channels)
-            }
-        }
+        let statistics = groupNormStatistics(norm, x, groups: groups, epsilon: epsilon)
         tasks(images * norm.runs) { task in
             let rows = norm.rows(task), start = rows.lowerBound * channels
             let mean = statistics.floatPointer + norm.image(task) * 2 * channels
@@ -79,6 +58,33 @@ extension Context {
                 }
             }
         }
+    }
+
+    /// Mean and inverse deviation of each image and channel, `[images, 2, channels]`.
+    private func groupNormStatistics(_ norm: GroupNormPass, _ x: Tensor, groups: Int, epsilon: Float) -> Tensor {
+        let channels = norm.channels
+        let statistics = empty([norm.images, 2, channels], .f32)
+        let moments = empty([norm.images, norm.runs, 2, channels], .f32)
+        tasks(norm.images * norm.runs) { task in
+            let rows = norm.rows(task), sums = moments.floatPointer + task * 2 * channels
+            switch type {
+            case .f32:
+                tf_channel_moments_f32(
+                    x.floatPointer + rows.lowerBound * channels, sums, sums + channels, rows.count, channels)
+            default:
+                tf_channel_moments_bf16(
+                    x.halfPointer + rows.lowerBound * channels, sums, sums + channels, rows.count, channels)
+            }
+        }
+        compute {
+            for image in 0..<norm.images {
+                let mean = statistics.floatPointer + image * 2 * channels
+                tf_group_statistics(
+                    moments.floatPointer + image * norm.runs * 2 * channels, norm.runs, norm.run, norm.lastRun,
+                    channels, groups, epsilon, mean, mean + channels)
+            }
+        }
+        return statistics
     }
 
     /// The first half of the backward pass: adds to the gradients of weight and bias, and finds what each group's gradients

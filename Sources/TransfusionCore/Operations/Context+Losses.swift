@@ -44,21 +44,10 @@ extension Context {
                 try vocabularyParallelCrossEntropy(
                     logits, targets: ids.integerPointer + first, scale: scale, losses: losses.floatPointer + first,
                     dlogits: dlogits)
-            }
-            parallel(isSplit ? 0 : rows) { range in
-                let start = range.lowerBound * vocabulary
-                let ids = ids.integerPointer + first + range.lowerBound
-                let losses = losses.floatPointer + first + range.lowerBound
-                switch type {
-                case .f32:
-                    tf_cross_entropy_f32(
-                        logits.floatPointer + start, ids, scale, losses, dlogits.map { $0.floatPointer + start },
-                        range.count, vocabulary)
-                default:
-                    tf_cross_entropy_bf16(
-                        logits.floatPointer + start, ids, scale, losses, dlogits.map { $0.halfPointer + start },
-                        range.count, vocabulary)
-                }
+            } else {
+                crossEntropy(
+                    logits, targets: ids.integerPointer + first, scale: scale, losses: losses.floatPointer + first,
+                    dlogits: dlogits)
             }
             guard let dx, let dlogits else { continue }
             multiply(
@@ -77,6 +66,27 @@ extension Context {
             }
         }
         return isSizesOnly ? 0 : losses.f32.reduce(0.0) { $0 + Double($1) }
+    }
+
+    /// The loss of each row of logits that are here whole, and its gradient, which may take the place of the logits.
+    private func crossEntropy(
+        _ logits: Tensor, targets: UnsafePointer<Int32>, scale: Float, losses: UnsafeMutablePointer<Float>,
+        dlogits: Tensor?
+    ) {
+        let vocabulary = logits.width
+        parallel(logits.rows) { range in
+            let start = range.lowerBound * vocabulary
+            switch type {
+            case .f32:
+                tf_cross_entropy_f32(
+                    logits.floatPointer + start, targets + range.lowerBound, scale, losses + range.lowerBound,
+                    dlogits.map { $0.floatPointer + start }, range.count, vocabulary)
+            default:
+                tf_cross_entropy_bf16(
+                    logits.floatPointer + start, targets + range.lowerBound, scale, losses + range.lowerBound,
+                    dlogits.map { $0.halfPointer + start }, range.count, vocabulary)
+            }
+        }
     }
 
     /// The summed squared error of each image's prediction.

@@ -15,8 +15,8 @@ public struct BatchShares: Sendable, Equatable, Codable, CustomStringConvertible
     /// Captions that `data.max_caption_tokens` cuts, and the tokens that they lose.
     public var cutCaptions: Int
     public var cutTokens: Int
-    /// Whether these two are reckoned from a sample.
-    public var areReckoned: Bool
+    /// Whether these two are estimated from a sample.
+    public var areEstimated: Bool
     /// Steps whose rows are packed together.
     public var stepsOfBlock: Int
     /// Why the ratio is not the one that was asked for, and what would mend it; nil when it is.
@@ -34,7 +34,7 @@ public struct BatchShares: Sendable, Equatable, Codable, CustomStringConvertible
         textToImageRatio = patches > 0 ? ((isPadded ? ofPairs : rows) - patches) / patches : nil
         cutCaptions = captions?.cutCaptions ?? 0
         cutTokens = captions?.cutTokens ?? 0
-        areReckoned = captions?.isSampled ?? false
+        areEstimated = captions?.isSampled ?? false
         stepsOfBlock = shape.steps
         // Half a percent is what a whole number of steps may be off.
         let isReached =
@@ -54,7 +54,7 @@ public struct BatchShares: Sendable, Equatable, Codable, CustomStringConvertible
         let cut =
             cutCaptions == 0
             ? ""
-            : "; max_caption_tokens cuts \(areReckoned ? "about " : "")\(cutCaptions) captions, which lose "
+            : "; max_caption_tokens cuts \(areEstimated ? "about " : "")\(cutCaptions) captions, which lose "
                 + "\(cutTokens) tokens"
         guard let ratio = textToImageRatio else { return "text only" }
         let wanted = reason.map { ", not the \(Self.short(askedTextToImageRatio)) of data.text_image_ratio: \($0)" }

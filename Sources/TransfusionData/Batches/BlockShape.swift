@@ -100,8 +100,7 @@ struct BlockShape: Sendable {
                 if fits(middle) { most = middle } else { tooMany = middle }
             }
             let filled = trials.prefix(most).reduce(0) { $0 + Int($1) }
-            let certain = Double(rows * (length / Int(longest)))
-            let pairs = min(wanted, max(certain, (Double(filled) - spare) / mean))
+            let pairs = min(wanted, max(Double(rows * (length / Int(longest))), (Double(filled) - spare) / mean))
             return BlockShape(
                 steps: steps, rows: rows, pairs: pairs, meanPair: mean, capacity: capacity, spare: spare,
                 hasText: hasText, limit: !hasText ? .noText : pairs < wanted ? .captions : nil)

@@ -8,7 +8,7 @@ struct CaptionLengths: Sendable {
     let mean: Double
     let meanSquare: Double
     let longest: Int
-    /// Captions that are longer than allowed, and their tokens beyond that; reckoned from the sample where `isSampled`.
+    /// Captions that are longer than allowed, and their tokens beyond that; estimated from the sample where `isSampled`.
     let cutCaptions: Int
     let cutTokens: Int
     let isSampled: Bool

@@ -3,7 +3,7 @@ internal import TransfusionConfig
 internal import TransfusionCore
 internal import TransfusionData
 
-/// Goes on with text, and with pictures where the model puts them: all of `tf-sample text`.
+/// Continues text, and draws pictures where the model puts them: all of `tf-sample text`.
 public struct TextRequest: Sendable {
     public enum Prompts: Sendable, Equatable {
         case one(String)

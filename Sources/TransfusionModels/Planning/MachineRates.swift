@@ -1,7 +1,7 @@
 public import TransfusionCore
 
 /// How fast one machine does the parts of a training step, as `tf-bench rates --json` measured it: what `tf-coord plan`
-/// reckons with.
+/// works with.
 public struct MachineRates: Sendable, Equatable, Codable {
     /// What the machine computes with, in words.
     public var processor: String

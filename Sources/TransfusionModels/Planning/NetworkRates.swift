@@ -1,6 +1,6 @@
 import TransfusionCore
 
-/// What the network between hosts does: what `tf-coord plan` reckons with.
+/// What the network between hosts does: what `tf-coord plan' works with.
 public struct NetworkRates: Sendable, Equatable, Codable {
     /// Bytes a second that a host sends while it receives as many.
     public var bytesPerSecond: Double

@@ -1,6 +1,6 @@
 public import TransfusionCore
 
-/// Where the time of a training step goes, in seconds, reckoned from the rates of a machine and of the network.
+/// Where the time of a training step goes, in seconds, estimated from the rates of a machine and of the network.
 ///
 /// All ranks are taken to be equally fast: what slow hosts cost, and what hosts with less memory bandwidth for each core
 /// than the measured machine, is not in it.

@@ -12,7 +12,7 @@ import TransfusionCore
 public struct RowLayout: Sendable, Equatable {
     /// What an implementation may decide differently. The defaults are the project's.
     public struct Options: Sendable, Equatable, Codable {
-        /// All patches of an image share one position, and the text goes on with the next.
+        /// All patches of an image share one position, and the text continues with the next.
         public var sharedImagePosition = false
         /// Attention and positions run on through the documents of a sequence.
         public var attendAcrossDocuments = false

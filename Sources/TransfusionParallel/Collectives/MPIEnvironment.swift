@@ -66,7 +66,7 @@ public final class MPIEnvironment {
         var text = [CChar](repeating: 0, count: Int(MPI_MAX_LIBRARY_VERSION_STRING))
         var length: Int32 = 0
         MPI_Get_library_version(&text, &length)
-        // Open MPI goes on with who built it, and where.
+        // Open MPI continues with who built it, and where.
         return String(decoding: text.prefix { $0 != 0 && $0 != 44 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
