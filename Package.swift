@@ -216,7 +216,7 @@ let package = Package(
             name: "CommandTests",
             dependencies: [
                 "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionTelemetry",
-                "TransfusionCheckpoint",
+                "TransfusionData", "TransfusionCheckpoint",
                 "TransfusionCoordinator", "_TestUtilities", "Yams", "tf-worker", "tf-coord", "tf-data", "tf-sample",
                 "tf-eval", "tf-ckpt", "tf-bench",
             ],

@@ -1,4 +1,5 @@
 public import ArgumentParser
+import Foundation
 import TransfusionConfig
 public import TransfusionData
 
@@ -31,6 +32,8 @@ extension DataCommand {
                 it, in the order of their paths.
 
                 What cannot be used is named, all of it at once. --skip-bad leaves it out.
+                Copies of pictures and texts are counted. --deduplicate leaves them out.
+                An import that was interrupted goes on when it is started again as it was.
 
                 EXAMPLES
                   tf-data import --folder pictures --jsonl corpus.jsonl \\
@@ -107,6 +110,9 @@ extension DataCommand {
         @Option(help: "Leave out pictures and lines that cannot be used, this many at most.")
         var skipBad = 0
 
+        @Flag(help: "Leave out pictures that are stored like one before them, and texts equal to one before them.")
+        var deduplicate = false
+
         @Flag(help: "Print the report as JSON.")
         var json = false
 
@@ -152,6 +158,7 @@ extension DataCommand {
             settings.validationEvery = validationEvery
             if let pieces { settings.pieces = pieces }
             settings.skipBad = skipBad
+            settings.deduplicate = deduplicate
             let cleanup = InterruptionCleanup()
             defer { withExtendedLifetime(cleanup) {} }
             let progress = PhaseProgress()
@@ -170,10 +177,24 @@ extension DataCommand {
                 let documents = report.documents[split] ?? 0
                 Swift.print("  \(split): \(report.pairs[split] ?? 0) pairs, \(documents) text documents")
             }
-            Swift.print("  different pictures: \(report.images)")
+            Swift.print("  different pictures: \(report.images); \(report.bytes) bytes in all")
             Swift.print(
-                "  tokens: \(report.captionTokens) in captions (longest \(report.longestCaption)),"
-                    + " \(report.textTokens) in text; vocabulary \(report.vocabulary)")
+                "  tokens: \(report.captionTokens) in captions (\(String(format: "%.1f", report.meanCaption)) each,"
+                    + " longest \(report.longestCaption)), \(report.textTokens) in text;"
+                    + " vocabulary \(report.vocabulary)")
+            if report.picturesOfBefore + report.textBatchesOfBefore > 0 {
+                Swift.print(
+                    "  gone on with an interrupted import behind \(report.picturesOfBefore) pictures and"
+                        + " \(report.textBatchesOfBefore) batches of text")
+            }
+            if report.beganAnew { Swift.print("  an interrupted import was begun anew, as its sources had changed") }
+            let verdict = report.areDuplicatesLeftOut ? "left out" : "kept (--deduplicate leaves them out)"
+            if report.duplicatePictures > 0 {
+                Swift.print("  pictures stored like one before them: \(report.duplicatePictures), \(verdict)")
+            }
+            if report.duplicateTexts > 0 {
+                Swift.print("  texts equal to one before them: \(report.duplicateTexts), \(verdict)")
+            }
             if report.picturesWithoutCaption > 0 {
                 Swift.print("  left out, pictures without a caption: \(report.picturesWithoutCaption)")
             }

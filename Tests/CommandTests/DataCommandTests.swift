@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import TransfusionData
 import _TestUtilities
 
 @Suite struct DataCommandTests {
@@ -164,21 +165,80 @@ import _TestUtilities
         #expect(done.output.contains("left out, cannot be used: 2") && done.output.contains("text.jsonl:3: "))
     }
 
-    @Test(arguments: [SIGINT, SIGTERM]) func aSignalLeavesNothing(_ signal: Int32) throws {
+    /// Pictures that take a while to read, copies among them, and short texts in several batches.
+    private func makeSources() throws -> [String] {
+        try FileManager.default.createDirectory(atPath: directory.file("p"), withIntermediateDirectories: false)
+        var lines: [String] = []
+        for number in 0..<60 {
+            let side = 300
+            let rgb = (0..<side * side * 3).map { UInt8(truncatingIfNeeded: ($0 * (number % 50 + 1)) >> 4) }
+            try Files.write(PNG.encode(rgb: rgb, width: side, height: side), to: directory.file("p/\(number).png"))
+            lines.append("{\"file_name\": \"\(number).png\", \"text\": \"picture \(number)\"}\n")
+        }
+        try Files.write(Array(lines.joined().utf8), to: directory.file("p/metadata.jsonl"))
+        let texts = (0..<150_000).map { "{\"text\": \"\($0 % 140_000)\"}\n" }
+        try Files.write(Array(texts.joined().utf8), to: directory.file("text.jsonl"))
+        return [
+            "import", "--folder", directory.file("p"), "--jsonl", directory.file("text.jsonl"), "--tokenizer",
+            Fixtures.path("tokenizer/small.model"), "--size", "64", "--json", "--out",
+        ]
+    }
+
+    private struct ImportReport: Decodable {
+        let digest: String
+        let duplicatePictures: Int
+        let duplicateTexts: Int
+        let picturesOfBefore: Int
+    }
+
+    /// However often and wherever it is ended, by the kernel or by a person, what it gives in the end is the same.
+    @Test func anInterruptedImportGoesOn() throws {
+        let arguments = try makeSources()
+        let reference = try data.run(arguments + [directory.file("whole")])
+        let whole = try JSONDecoder().decode(ImportReport.self, from: Data(reference.output.utf8))
+        #expect(whole.duplicatePictures == 10 && whole.duplicateTexts == 10_000 && whole.picturesOfBefore == 0)
+        let progress = directory.file("set.tmp-import/progress.tmp")
+        func stamp() -> Date? {
+            (try? FileManager.default.attributesOfItem(atPath: progress))?[.modificationDate] as? Date
+        }
+        for (round, signal) in [SIGKILL, SIGINT, SIGTERM, SIGKILL].enumerated() {
+            let before = stamp()
+            let running = try data.start(arguments + [directory.file("set")])
+            // At a random moment behind the next time at which work was brought to the disk.
+            let deadline = Date(timeIntervalSinceNow: 60)
+            while stamp() == before, Date() < deadline { usleep(2000) }
+            usleep(UInt32.random(in: 0..<1_500_000))
+            running.send(signal)
+            let result = try running.wait()
+            // It may have ended before.
+            if result.signal == nil { break }
+            #expect(result.signal == signal, "round \(round): \(result.status): \(result.errors)")
+            #expect(!FileManager.default.fileExists(atPath: directory.file("set")))
+        }
+        if !FileManager.default.fileExists(atPath: directory.file("set")) {
+            let last = try data.run(arguments + [directory.file("set")])
+            let report = try JSONDecoder().decode(ImportReport.self, from: Data(last.output.utf8))
+            #expect(report.digest == whole.digest && report.picturesOfBefore > 0)
+            #expect(report.duplicatePictures == 10 && report.duplicateTexts == 10_000)
+        }
+        let manifests = try ["whole", "set"].map {
+            try Files.read(directory.file("\($0)/manifest.json"), limit: 1 << 20)
+        }
+        #expect(manifests[0] == manifests[1])
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: directory.path).sorted()
+                == ["p", "set", "text.jsonl", "whole"])
+    }
+
+    @Test func copiesAreToldAndLeftOut() throws {
         let text = directory.file("text.jsonl")
-        let line = "{\"text\": \"the quality of being a large red circle or a small blue square\"}\n"
-        try String(repeating: line, count: 400_000).write(toFile: text, atomically: true, encoding: .utf8)
-        let running = try data.start([
-            "import", "--jsonl", text, "--tokenizer", Fixtures.path("tokenizer/small.model"), "--out",
-            directory.file("set"),
-        ])
-        let unfinished = directory.file("set.tmp-\(running.pid)")
-        let deadline = Date(timeIntervalSinceNow: 60)
-        while !FileManager.default.fileExists(atPath: unfinished + "/text.tokens"), Date() < deadline { usleep(2000) }
-        running.send(signal)
-        let result = try running.wait()
-        #expect(result.signal == signal, "\(result.status): \(result.errors)")
-        #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path) == ["text.jsonl"])
+        try "{\"text\": \"a red circle\"}\n{\"text\": \"a red circle\"}\n".write(
+            toFile: text, atomically: true, encoding: .utf8)
+        let arguments = ["import", "--jsonl", text, "--tokenizer", Fixtures.path("tokenizer/small.model"), "--out"]
+        let kept = try data.run(arguments + [directory.file("kept")])
+        #expect(kept.output.contains("texts equal to one before them: 1, kept (--deduplicate leaves them out)"))
+        let dropped = try data.run(arguments + [directory.file("dropped"), "--deduplicate"])
+        #expect(dropped.output.contains("1 text documents") && dropped.output.contains("before them: 1, left out"))
     }
 
     @Test func helpHasExamples() throws {

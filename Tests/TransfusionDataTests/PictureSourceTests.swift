@@ -274,7 +274,7 @@ import _TestUtilities
         for round in 0..<Mutations.count(default: 300) {
             let isShard = round % 2 == 0
             try Data(generator.mutated(isShard ? shard : coco)).write(to: URL(filePath: path))
-            var bad = BadInput(allowed: 1000)
+            let bad = BadInput(allowed: 1000)
             let source: any PictureSource =
                 isShard
                 ? try WebDataset(path, prefix: "", captionKeys: CaptionKeys(nil))
@@ -282,9 +282,9 @@ import _TestUtilities
             let unfinished = try UnfinishedDirectory(directory.file("damaged-out"))
             let list = try PictureList(in: unfinished)
             do throws(DataError) {
-                try source.list(to: list, bad: &bad) { _, _, _ in }
+                try source.list(to: list, bad: bad) { _, _, _ in }
                 var count = 0
-                try source.forEachPicture { (picture) throws(DataError) in
+                try source.forEachPicture(from: 0) { (picture) throws(DataError) in
                     count += 1
                     _ = try? picture.get().decode()
                 }

@@ -10,11 +10,74 @@ public final class DatasetWriter {
     private var textTokens = 0
     /// The images by the digest of their contents, of which so much tells any two apart.
     private var imageNumbers: [UInt128: Int] = [:]
+    /// These digests in the order of the images, where the work may be gone on with.
+    private var digests: FileSink?
+
+    /// How far images and texts are written: what another writer needs to go on.
+    struct State: Codable, Equatable {
+        var splits: [DatasetManifest.Split] = []
+        var images = 0
+        var documents = 0
+        var textTokens = 0
+        /// Bytes of the files.
+        var lengths: [String: Int] = [:]
+    }
+
+    /// The files that `State` is about.
+    private static let continued = [
+        PackedDataset.FileName.images, PackedDataset.FileName.text, PackedDataset.FileName.documents,
+    ]
+    private static let digestFile = "image-digests" + UnfinishedDirectory.temporary
+
+    /// Goes on where another writer was: images and texts of `state` are there, pairs are not.
+    convenience init(
+        continuing state: State, in directory: UnfinishedDirectory, image: DatasetManifest.ImageShape,
+        tokenizer: Tokenizer, description: String
+    ) throws(DataError) {
+        try self.init(directory, image: image, tokenizer: tokenizer, description: description, state)
+        let digests = try FileSink(
+            directory.file(Self.digestFile), continuingAt: state.lengths[Self.digestFile] ?? 0)
+        self.digests = digests
+        manifest.splits = state.splits
+        manifest.images = state.images
+        manifest.documents = state.documents
+        textTokens = state.textTokens
+        guard digests.count == 16 * state.images else {
+            throw DataError(digests.path, "is damaged; remove its directory to begin anew")
+        }
+        let file = try MappedFile(digests.path, expectedBytes: digests.count)
+        imageNumbers.reserveCapacity(state.images)
+        for number in 0..<state.images {
+            if let digest: UInt128 = file.integer(at: 16 * number) { imageNumbers[digest] = number }
+        }
+    }
+
+    /// Brings images and texts to the disk.
+    func commit() throws(DataError) -> State {
+        var state = State(
+            splits: manifest.splits, images: manifest.images, documents: manifest.documents, textTokens: textTokens)
+        for name in Self.continued {
+            try sink(name).commit()
+            state.lengths[name] = sink(name).count
+        }
+        if let digests {
+            try digests.commit()
+            state.lengths[Self.digestFile] = digests.count
+        }
+        return state
+    }
 
     /// - Parameter directory: Where it is built; an empty one.
-    public init(
+    public convenience init(
         _ directory: UnfinishedDirectory, image: DatasetManifest.ImageShape, tokenizer: Tokenizer,
         description: String
+    ) throws(DataError) {
+        try self.init(directory, image: image, tokenizer: tokenizer, description: description, State())
+    }
+
+    private init(
+        _ directory: UnfinishedDirectory, image: DatasetManifest.ImageShape, tokenizer: Tokenizer,
+        description: String, _ state: State
     ) throws(DataError) {
         self.directory = directory
         self.tokenizer = tokenizer
@@ -25,9 +88,11 @@ public final class DatasetWriter {
                 beginOfText: tokenizer.beginOfText, endOfText: tokenizer.endOfText,
                 beginOfImage: tokenizer.beginOfImage, endOfImage: tokenizer.endOfImage, tokenizer: tokenizer.digest))
         for name in PackedDataset.FileName.all + [tokenizer.form.fileName] {
-            sinks[name] = try FileSink(directory.file(name))
+            sinks[name] = try FileSink(directory.file(name), continuingAt: state.lengths[name] ?? 0)
         }
-        try sink(PackedDataset.FileName.documents).write(UInt64(0))
+        if sink(PackedDataset.FileName.documents).count == 0 {
+            try sink(PackedDataset.FileName.documents).write(UInt64(0))
+        }
     }
 
     /// Nothing is overwritten: what exists has to be removed by its owner.
@@ -45,6 +110,8 @@ public final class DatasetWriter {
     }
 
     var currentSplit: String? { manifest.splits.last?.name }
+
+    var imageCount: Int { manifest.images }
 
     var isCurrentSplitEmpty: Bool { manifest.splits.last.map { $0.pairs + $0.documents == 0 } ?? true }
 
@@ -64,6 +131,7 @@ public final class DatasetWriter {
         let digest = image.withUnsafeBytes { SHA256.shortDigest($0) }
         if let number = imageNumbers[digest] { return number }
         try sink(PackedDataset.FileName.images).write(image)
+        try digests?.write(digest)
         imageNumbers[digest] = manifest.images
         manifest.images += 1
         return manifest.images - 1

@@ -7,18 +7,36 @@ internal import TransfusionSupport
 /// Making one checks the place, so it comes before the work. The process holds a lock on the directory, which the kernel gives
 /// back however the process ends. A directory without its lock was therefore left by a process that is gone; whoever writes to
 /// the same place next removes it.
+///
+/// One that is made to be gone on with has a name without the process's number. It stays where the process is ended from outside, and
+/// the next one that wants it takes it over.
 public final class UnfinishedDirectory {
     /// Where the data set will be, without slashes at the end.
     public let place: String
     /// Where it is now.
-    private let path: String
+    let path: String
     private let descriptor: Int32
+    /// Whether another process can go on with what is in it.
+    private let isContinued: Bool
+    /// Whether it stays, finished or not.
+    var isKept = false
 
     /// All of this process, for a signal that ends it.
     private static let all = Mutex<Set<String>>([])
 
     /// - Throws: `DataError` when there is something at the place already, or nothing can be made there.
-    public init(_ place: String) throws(DataError) {
+    public convenience init(_ place: String) throws(DataError) {
+        try self.init(place, isContinued: false)
+    }
+
+    /// What a process that was ended left of the same work, or an empty directory.
+    /// - Throws: `DataError` also when another process is at work in it.
+    convenience init(continuing place: String) throws(DataError) {
+        try self.init(place, isContinued: true)
+    }
+
+    private init(_ place: String, isContinued: Bool) throws(DataError) {
+        self.isContinued = isContinued
         self.place = Paths.withoutTrailingSlash(place)
         guard !["", ".", ".."].contains(Paths.name(of: self.place)) else {
             throw DataError(wrongUse: "--out: \"\(place)\" is no name for a new directory")
@@ -30,19 +48,24 @@ public final class UnfinishedDirectory {
             throw DataError(error.description)
         }
         Self.removeLeftovers(of: self.place)
-        path = "\(self.place)\(Self.infix)\(getpid())"
-        guard mkdir(path, 0o777) == 0 else {
+        path = self.place + Self.infix + (isContinued ? Self.continuedName : "\(getpid())")
+        guard mkdir(path, 0o777) == 0 || isContinued && errno == EEXIST && Files.isDirectory(path) else {
             throw DataError(place, "cannot be made: \(String(cString: strerror(errno))); choose another --out")
         }
         // File systems without locks still work; what is left on them stays.
         descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        if descriptor >= 0 { _ = flock(descriptor, LOCK_EX | LOCK_NB) }
-        Self.all.withLock { _ = $0.insert(path) }
+        let isHeld = descriptor < 0 || flock(descriptor, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK
+        guard isHeld || !isContinued else {
+            close(descriptor)
+            throw DataError(place, "is being made by another process; wait for it, or give another --out")
+        }
+        if !isContinued { Self.all.withLock { _ = $0.insert(path) } }
     }
 
     deinit {
         // Nothing, when it has been renamed.
-        Self.remove(path)
+        if isContinued, !isKept { Self.removeAll(in: path) }
+        if !isContinued { Self.remove(path) }
         Self.all.withLock { _ = $0.remove(path) }
         if descriptor >= 0 { close(descriptor) }
     }
@@ -53,6 +76,7 @@ public final class UnfinishedDirectory {
     /// Puts the directory in its place.
     func finish() throws(DataError) {
         try DatasetWriter.refuseExisting(place)
+        for (name, _) in Files.entries(in: path) where name.contains(Self.temporary) { unlink(path + "/" + name) }
         try Files.rename(path, to: place)
     }
 
@@ -62,6 +86,9 @@ public final class UnfinishedDirectory {
     }
 
     private static let infix = ".tmp-"
+    private static let continuedName = "import"
+    /// What is in the names of files that are no part of the data set.
+    static let temporary = ".tmp"
     private static let names = Set(
         PackedDataset.FileName.all + Tokenizer.Form.allCases.map(\.fileName)
             + [PackedDataset.FileName.sheet, DatasetManifest.fileName, keySpool, captionSpool])
@@ -82,6 +109,11 @@ public final class UnfinishedDirectory {
             defer { close(descriptor) }
             if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { remove(path) }
         }
+    }
+
+    private static func removeAll(in path: String) {
+        for (name, kind) in Files.entries(in: path) where kind == .other { unlink(path + "/" + name) }
+        rmdir(path)
     }
 
     private static func remove(_ path: String) {

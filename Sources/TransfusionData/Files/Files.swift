@@ -46,6 +46,14 @@ public enum Files {
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
+    /// What tells a file from a later one of its name: its size and when it was written. Empty when it cannot be looked at.
+    static func stamp(_ path: String) -> [UInt8] {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return [] }
+        return [Int64(status.st_size), Int64(status.st_mtim.tv_sec), Int64(status.st_mtim.tv_nsec)]
+            .withUnsafeBytes { [UInt8]($0) }
+    }
+
     /// Whether the name is in use, if only by a link that leads nowhere.
     static func isTaken(_ path: String) -> Bool {
         var status = stat()
@@ -112,6 +120,20 @@ final class FileSink {
         }
     }
 
+    /// Goes on with a file behind its first bytes; what follows on them is cut off.
+    init(_ path: String, continuingAt count: Int) throws(DataError) {
+        self.path = path
+        self.count = count
+        descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o666)
+        var status = stat()
+        guard descriptor >= 0, fstat(descriptor, &status) == 0, status.st_size >= off_t(count),
+            ftruncate(descriptor, off_t(count)) == 0, lseek(descriptor, 0, SEEK_END) == off_t(count)
+        else {
+            let reason = descriptor < 0 ? String(cString: strerror(errno)) : "it has lost what was written before"
+            throw DataError(path, "cannot be gone on with: \(reason); remove its directory to begin anew")
+        }
+    }
+
     deinit {
         if descriptor >= 0 { Glibc.close(descriptor) }
     }
@@ -128,12 +150,17 @@ final class FileSink {
         if buffer.count >= 1 << 20 { try flush() }
     }
 
-    /// Brings everything to the disk and closes the file.
-    func close() throws(DataError) {
+    /// Brings everything to the disk.
+    func commit() throws(DataError) {
         try flush()
         guard fsync(descriptor) == 0 else {
             throw DataError(path, "cannot be written: \(String(cString: strerror(errno)))")
         }
+    }
+
+    /// Brings everything to the disk and closes the file.
+    func close() throws(DataError) {
+        try commit()
         Glibc.close(descriptor)
         descriptor = -1
     }

@@ -1,9 +1,11 @@
 /// What of an import cannot be used: all of it is counted, and as much named as a person reads.
-struct BadInput {
+final class BadInput {
     /// How many pictures and lines may be left out.
     let allowed: Int
     private(set) var count = 0
     private(set) var named: [DataError] = []
+    /// Lines of what came since somebody asked for them, where somebody does.
+    var log: [UInt8]?
 
     private static let mostNamed = 50
 
@@ -14,8 +16,9 @@ struct BadInput {
     /// Whether there is more of it than may be left out.
     var isOver: Bool { count > allowed }
 
-    mutating func add(_ problem: DataError) {
+    func add(_ problem: DataError) {
         count += 1
+        log?.append(contentsOf: Array((problem.description + "\n").utf8))
         if named.count < max(allowed, Self.mostNamed) { named.append(problem) }
     }
 

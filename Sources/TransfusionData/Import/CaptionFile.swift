@@ -30,10 +30,10 @@ final class CaptionFile: PictureSource {
     }
 
     func list(
-        to list: PictureList, bad: inout BadInput, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
+        to list: PictureList, bad: BadInput, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
     ) throws(DataError) {
         let before = (list.captionCount, bad.count)
-        var captioned = try captionedPictures(&bad)
+        var captioned = try captionedPictures(bad)
         // The number of each picture of COCO by its id.
         var numbers: [Int: Int] = [:]
         var seen: Set<String> = []
@@ -68,7 +68,7 @@ final class CaptionFile: PictureSource {
     }
 
     /// The ids of the pictures that annotations speak of.
-    private func captionedPictures(_ bad: inout BadInput) throws(DataError) -> Set<Int> {
+    private func captionedPictures(_ bad: BadInput) throws(DataError) -> Set<Int> {
         var ids: Set<Int> = []
         var number = 0
         try forEachAnnotation { id, caption in
@@ -97,6 +97,7 @@ final class CaptionFile: PictureSource {
             throw DataError(place, "there is no file \(path) in \(folder)")
         }
         try PictureFile.check(folder + "/" + path)
+        list.note(folder + "/" + path)
         let split: String? = try entry.split.map { (split) throws(DataError) in
             switch split {
             case "train", "restval": "train"
@@ -112,9 +113,9 @@ final class CaptionFile: PictureSource {
     }
 
     func forEachPicture(
-        _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Void
+        from first: Int, _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Void
     ) throws(DataError) {
-        for path in files { try body(PictureFolder.open(folder + "/" + path)) }
+        for path in files.dropFirst(first) { try body(PictureFolder.open(folder + "/" + path)) }
     }
 
     // MARK: - JSON

@@ -15,6 +15,8 @@ final class ParquetPictures: PictureSource {
     private let files: [File]
     /// Whether each row can be used, file after file, as far as the files can be read.
     private var isUsable: [Bool] = []
+    /// Where the rows of each file begin among them.
+    private var starts: [Int] = []
     /// Files that cannot be read to their end.
     private var damaged: Set<String> = []
 
@@ -111,10 +113,12 @@ final class ParquetPictures: PictureSource {
     }
 
     func list(
-        to list: PictureList, bad: inout BadInput, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
+        to list: PictureList, bad: BadInput, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
     ) throws(DataError) {
         let before = (list.captionCount, list.withoutCaption, bad.count)
         for file in files {
+            starts.append(isUsable.count)
+            list.note(file.path)
             do throws(DataError) {
                 try forEachRow(of: file) { (row) throws(DataError) in
                     do throws(DataError) {
@@ -179,15 +183,25 @@ final class ParquetPictures: PictureSource {
     }
 
     func forEachPicture(
-        _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Void
+        from first: Int, _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Void
     ) throws(DataError) {
-        var number = 0
-        for file in files {
+        var left = first
+        for (file, rows) in zip(files, isUsable.parts(from: starts)) {
+            let usable = rows.count { $0 }
+            guard left < usable else {
+                left -= usable
+                continue
+            }
+            var number = rows.startIndex
             var failure: DataError?
             do throws(DataError) {
                 try forEachRow(of: file) { (row) throws(DataError) in
                     defer { number += 1 }
-                    guard number < isUsable.count, isUsable[number], let picture = row.picture else { return }
+                    guard number < rows.endIndex, rows[number], let picture = row.picture else { return }
+                    guard left == 0 else {
+                        left -= 1
+                        return
+                    }
                     do throws(DataError) {
                         try body(.success(PictureBytes(name: row.place, storage: .memory([UInt8](picture)))))
                     } catch {

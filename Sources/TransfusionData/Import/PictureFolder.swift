@@ -23,7 +23,7 @@ final class PictureFolder: PictureSource {
     static let extensions: Set = ["png", "jpg", "jpeg", "webp"]
 
     func list(
-        to list: PictureList, bad: inout BadInput, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
+        to list: PictureList, bad: BadInput, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
     ) throws(DataError) {
         let before = (list.captionCount, bad.count)
         let (jsonl, csv) = (name + "/metadata.jsonl", name + "/metadata.csv")
@@ -33,13 +33,13 @@ final class PictureFolder: PictureSource {
             throw DataError(name, "has metadata.jsonl and metadata.csv; take one of them away")
         case (true, false):
             source = jsonl
-            try readLines(of: jsonl, to: list, &bad, progress)
+            try readLines(of: jsonl, to: list, bad, progress)
         case (false, true):
             source = csv
-            try readTable(csv, to: list, &bad, progress)
+            try readTable(csv, to: list, bad, progress)
         case (false, false):
             source = name
-            try readTextFiles(to: list, &bad, progress)
+            try readTextFiles(to: list, bad, progress)
         }
         guard before != (list.captionCount, bad.count) else {
             throw DataError(
@@ -56,7 +56,7 @@ final class PictureFolder: PictureSource {
     }
 
     private func readLines(
-        of metadata: String, to list: PictureList, _ bad: inout BadInput,
+        of metadata: String, to list: PictureList, _ bad: BadInput,
         _ progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
     ) throws(DataError) {
         try JSONLines.forEach(metadata) { (line, file) throws(DataError) in
@@ -82,7 +82,7 @@ final class PictureFolder: PictureSource {
     }
 
     private func readTable(
-        _ metadata: String, to list: PictureList, _ bad: inout BadInput,
+        _ metadata: String, to list: PictureList, _ bad: BadInput,
         _ progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
     ) throws(DataError) {
         let file = try MappedFile(metadata)
@@ -111,7 +111,7 @@ final class PictureFolder: PictureSource {
     }
 
     private func readTextFiles(
-        to list: PictureList, _ bad: inout BadInput,
+        to list: PictureList, _ bad: BadInput,
         _ progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
     ) throws(DataError) {
         var names: [String] = []
@@ -143,6 +143,7 @@ final class PictureFolder: PictureSource {
             let path = name + "/" + file
             guard !Files.isMissing(path) else { throw DataError(place, "there is no file \(fileName)") }
             try PictureFile.check(path)
+            list.note(path)
             numbers[file] = try list.addPicture(key: prefix + file)
             files.append(file)
         }
@@ -164,9 +165,9 @@ final class PictureFolder: PictureSource {
     }
 
     func forEachPicture(
-        _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Void
+        from first: Int, _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Void
     ) throws(DataError) {
-        for file in files { try body(Self.open(name + "/" + file)) }
+        for file in files.dropFirst(first) { try body(Self.open(name + "/" + file)) }
     }
 
     static func open(_ path: String) -> Result<PictureBytes, DataError> {

@@ -1,3 +1,5 @@
+internal import TransfusionCore
+
 /// All pictures of an import with their captions, in the order in which the sources name them.
 ///
 /// The texts lie on the disk; what stays in memory is some 30 bytes for each picture and caption.
@@ -14,6 +16,8 @@ final class PictureList {
     var withoutCaption = 0
     /// Samples whose download failed, as their metadata say.
     var failedDownloads = 0
+    /// Tells whether the files of the sources are still the same.
+    private(set) var fingerprint = UInt128(0)
 
     /// What a source can ask for.
     static let splitNames = ["train", "validation", "held_out"]
@@ -48,14 +52,29 @@ final class PictureList {
         owners.append(UInt32(picture))
     }
 
+    /// Takes a file of a source into the fingerprint: its name, size and time.
+    func note(_ path: String) {
+        let stamp = Files.stamp(path) + [UInt8](path.utf8)
+        let bytes = withUnsafeBytes(of: fingerprint) { [UInt8]($0) } + stamp
+        fingerprint = bytes.withUnsafeBytes { SHA256.shortDigest($0) }
+    }
+
     /// No more pictures come.
     func close() throws(DataError) {
         try keys.close()
         try captions.close()
+        note(keys)
+        note(captions)
         order = Array(0..<UInt32(owners.count))
         // Of one picture in the order in which they came.
         let isOrdered = zip(owners, owners.dropFirst()).allSatisfy { $0 <= $1 }
         if !isOrdered { order.sort { (owners[Int($0)], $0) < (owners[Int($1)], $1) } }
+    }
+
+    private func note(_ spool: TextSpool) {
+        let digest = SHA256.shortDigest(spool.contents.bytes)
+        let bytes = [fingerprint, digest].withUnsafeBytes { [UInt8]($0) }
+        fingerprint = bytes.withUnsafeBytes { SHA256.shortDigest($0) }
     }
 
     /// The number of the picture of the caption at a place among all captions, which are ordered by their pictures.

@@ -6,12 +6,13 @@ protocol PictureSource: AnyObject {
 
     /// Names the pictures and their captions. Each picture's header is looked at; what cannot be used is added to `bad`.
     func list(
-        to list: PictureList, bad: inout BadInput, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
+        to list: PictureList, bad: BadInput, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
     ) throws(DataError)
 
     /// Gives the pictures that were listed, in the same order, or says why one can no longer be read.
+    /// - Parameter first: How many of them to pass over.
     func forEachPicture(
-        _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Void
+        from first: Int, _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Void
     ) throws(DataError)
 }
 
@@ -67,5 +68,12 @@ struct PictureBytes: Sendable {
                 try PictureFile.decode(bytes, name: name)
             }
         }
+    }
+}
+
+extension Array {
+    /// Cuts the array where the parts begin.
+    func parts(from starts: [Int]) -> [ArraySlice<Element>] {
+        zip(starts, starts.dropFirst() + [count]).map { self[$0..<$1] }
     }
 }

@@ -10,10 +10,16 @@ final class TextList {
     private(set) var emptyTexts = 0
     private let pool = ThreadPool()
     /// Whether all texts were read once, so that what is bad or empty is counted.
-    private var isChecked = false
+    private(set) var isChecked = false
 
     init(_ files: [TextFile]) {
         self.files = files
+    }
+
+    /// What another process found.
+    func resume(isChecked: Bool, emptyTexts: Int) {
+        self.isChecked = isChecked
+        self.emptyTexts = emptyTexts
     }
 
     /// Makes something of each text that is not empty, on all cores, and takes what was made in the order of the texts.
@@ -23,14 +29,18 @@ final class TextList {
     /// - Parameters:
     ///   - phase: What is being done, for people.
     ///   - isWanted: Whether the text is wanted that has this number among all, from 0.
+    ///   - first: How many batches to pass over.
     ///   - make: Called on several threads at once.
+    ///   - batchDone: Told the digests of a batch's texts, 0 for what is none, the first time that they are read.
     func forEach<Item>(
-        _ phase: String, bad: inout BadInput, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void,
-        where isWanted: (Int) -> Bool = { _ in true },
+        _ phase: String, bad: BadInput, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void,
+        from first: Int = 0, where isWanted: (Int) -> Bool = { _ in true },
         _ make: (UnsafeBufferPointer<UInt8>) throws(DataError) -> Item,
-        _ take: (Item, _ file: Int, _ number: Int) throws(DataError) -> Void
+        _ take: (Item, _ file: Int, _ number: Int) throws(DataError) -> Void,
+        batchDone: (_ digests: [UInt128]) throws(DataError) -> Void
     ) throws(DataError) {
         var reader = DocumentReader(files)
+        for _ in 0..<first { _ = try reader.next() }
         var next = try reader.next()
         while let batch = next {
             let tasks = Self.tasks(of: batch)
@@ -61,6 +71,7 @@ final class TextList {
                     try take(item, batch.entries[entry].file, batch.first + entry)
                 }
             }
+            try batchDone(isChecked ? [] : results.flatMap(\.digests))
             if let last = batch.entries.last { progress("\(phase) of \(files[last.file].path), line", last.line, 0) }
             next = try read.get()
         }
@@ -71,6 +82,7 @@ final class TextList {
         var items: [(item: Item, entry: Int)] = []
         var problems: [DataError] = []
         var empty = 0
+        var digests: [UInt128] = []
         /// Why nothing could be made of a text that is good.
         var failure: DataError?
     }
@@ -103,9 +115,13 @@ final class TextList {
                     try read(entry, UnsafeBufferPointer(rebasing: bytes[entry.range]), into: &text)
                 } catch {
                     result.problems.append(error)
+                    if !isChecked { result.digests.append(0) }
                     continue
                 }
                 if text.isEmpty { result.empty += 1 }
+                if !isChecked {
+                    result.digests.append(text.isEmpty ? 0 : text.withUnsafeBufferPointer(TextDigests.digest))
+                }
                 guard isWanted, !isOver, !text.isEmpty else { continue }
                 let made = text.withUnsafeBufferPointer { text in
                     Result { () throws(DataError) in try make(text) }

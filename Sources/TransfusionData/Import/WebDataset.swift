@@ -10,6 +10,8 @@ final class WebDataset: PictureSource {
     private let shards: [String]
     /// Whether each sample can be used, shard after shard.
     private var isUsable: [Bool] = []
+    /// Where the samples of each shard begin among them.
+    private var starts: [Int] = []
     /// Shards that cannot be read to their end.
     private var damaged: Set<String> = []
 
@@ -54,11 +56,13 @@ final class WebDataset: PictureSource {
     }
 
     func list(
-        to list: PictureList, bad: inout BadInput, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
+        to list: PictureList, bad: BadInput, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
     ) throws(DataError) {
         let before = (list.captionCount, list.failedDownloads, bad.count)
         for shard in shards {
             var keys: Set<UInt128> = []
+            starts.append(isUsable.count)
+            list.note(shard)
             do throws(DataError) {
                 try forEachSample(of: shard) { (sample) throws(DataError) in
                     do throws(DataError) {
@@ -124,15 +128,25 @@ final class WebDataset: PictureSource {
     }
 
     func forEachPicture(
-        _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Void
+        from first: Int, _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Void
     ) throws(DataError) {
-        var number = 0
-        for shard in shards {
+        var left = first
+        for (shard, samples) in zip(shards, isUsable.parts(from: starts)) {
+            let usable = samples.count { $0 }
+            guard left < usable else {
+                left -= usable
+                continue
+            }
+            var number = samples.startIndex
             var failure: DataError?
             do throws(DataError) {
                 try forEachSample(of: shard) { (sample) throws(DataError) in
                     defer { number += 1 }
-                    guard number < isUsable.count, isUsable[number], let picture = sample.picture else { return }
+                    guard number < samples.endIndex, samples[number], let picture = sample.picture else { return }
+                    guard left == 0 else {
+                        left -= 1
+                        return
+                    }
                     do throws(DataError) {
                         try body(.success(picture))
                     } catch {

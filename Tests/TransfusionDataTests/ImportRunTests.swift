@@ -1,0 +1,151 @@
+import Foundation
+import Testing
+import _TestUtilities
+
+@testable import TransfusionData
+
+/// Imports that are interrupted, and copies among pictures and texts.
+@Suite struct ImportRunTests {
+    let directory: TemporaryDirectory
+
+    init() throws {
+        directory = try TemporaryDirectory()
+        try FileManager.default.createDirectory(atPath: directory.file("p"), withIntermediateDirectories: false)
+        var lines: [String] = []
+        // Of ten pictures the last three are copies of the first.
+        for number in 0..<10 {
+            let picture = Picture(width: 9, height: 9, filled: SIMD3(UInt8(number % 7) * 30, 7, 9))
+            try Files.write(PNG.encode(rgb: picture.rgb, width: 9, height: 9), to: directory.file("p/\(number).png"))
+            lines.append("{\"file_name\": \"\(number).png\", \"text\": \"picture \(number)\"}\n")
+        }
+        try write(lines.joined(), "p/metadata.jsonl")
+        // Every text comes twice, and one is empty.
+        try write(
+            (0..<60).map { "{\"text\": \"text \($0 % 30)\"}\n" }.joined() + "{\"text\": \"\"}\n", "text.jsonl")
+    }
+
+    func write(_ text: String, _ name: String) throws {
+        try Files.write(Array(text.utf8), to: directory.file(name))
+    }
+
+    func settings(_ change: (inout DatasetImport) -> Void = { _ in }) -> DatasetImport {
+        var settings = DatasetImport()
+        settings.folders = [directory.file("p")]
+        settings.texts = [directory.file("text.jsonl")]
+        settings.size = 4
+        settings.validationEvery = 5
+        settings.pieces = 280
+        change(&settings)
+        return settings
+    }
+
+    var place: String { directory.file("set") }
+
+    /// Damages a picture inside of its pixels, so that it shows only when these are read.
+    func damage(_ name: String) throws {
+        var bytes = try Files.read(directory.file(name), limit: 1 << 20)
+        bytes[bytes.count - 20] ^= 0xFF
+        try Files.write(bytes, to: directory.file(name))
+    }
+
+    /// Begins an import that stops behind the pictures, because one of them is damaged, and leaves what it has done.
+    func interrupt(_ settings: DatasetImport) throws {
+        let unfinished = try UnfinishedDirectory(continuing: place)
+        unfinished.isKept = true
+        #expect(throws: BadInputError.self) { try ImportRun(settings, in: unfinished) { _, _, _ in }.finish() }
+        #expect(ImportProgress.read(in: unfinished)?.pictures == 10)
+    }
+
+    @Test(arguments: [true, false]) func whatAnotherProcessHasDoneIsGoneOnWith(_ hasTokenizer: Bool) throws {
+        try damage("p/4.png")
+        let settings = settings {
+            if hasTokenizer { $0.tokenizerPath = Fixtures.path("tokenizer/small.model") }
+        }
+        try interrupt(settings)
+        var willing = settings
+        willing.skipBad = 1
+        let report = try willing.build(at: place)
+        #expect(report.picturesOfBefore == 10 && !report.beganAnew)
+        #expect(report.skipped.count == 1 && report.skipped[0].contains("4.png: cannot be read"))
+        #expect(report.duplicatePictures == 3 && report.duplicateTexts == 30 && report.emptyTexts == 1)
+        let whole = try willing.build(at: directory.file("whole"))
+        #expect(whole.picturesOfBefore == 0 && whole.digest == report.digest)
+        #expect(whole.skipped == report.skipped && whole.tokenizerNotes == report.tokenizerNotes)
+        #expect(PackedDataset.verify(place).isEmpty)
+        let left = try FileManager.default.contentsOfDirectory(atPath: directory.path).sorted()
+        #expect(left == ["p", "set", "text.jsonl", "whole"])
+        #expect(try !FileManager.default.contentsOfDirectory(atPath: place).contains { $0.contains("tmp") })
+    }
+
+    @Test func otherOptionsAreRefusedAndMistakesCostNothing() throws {
+        try damage("p/4.png")
+        try interrupt(settings())
+        for (change, problem) in [
+            ({ $0.size = 8 }, "(--size was 4 and is 8); give the same ones"),
+            ({ $0.deduplicate = true }, "(--deduplicate was false and is true)"),
+            ({ $0.folders = ["/nowhere"] }, "/nowhere: has no metadata.jsonl"),
+        ] as [((inout DatasetImport) -> Void, String)] {
+            #expect { try settings(change).build(at: place) } throws: { "\($0)".contains(problem) }
+        }
+        #expect(try settings { $0.skipBad = 1 }.build(at: place).picturesOfBefore == 10)
+    }
+
+    @Test func changedSourcesAreReadAnew() throws {
+        let whole = try Files.read(directory.file("p/4.png"), limit: 1 << 20)
+        try damage("p/4.png")
+        try interrupt(settings())
+        try Files.write(whole, to: directory.file("p/4.png"))
+        let report = try settings().build(at: place)
+        #expect(report.beganAnew && report.picturesOfBefore == 0 && report.skipped.isEmpty)
+        #expect(try report.digest == settings().build(at: directory.file("whole")).digest)
+    }
+
+    @Test func twoProcessesDoNotWriteToOnePlace() throws {
+        let other = try UnfinishedDirectory(continuing: place)
+        #expect { try settings().build(at: place) } throws: {
+            "\($0)".contains("set: is being made by another process")
+        }
+        withExtendedLifetime(other) {}
+    }
+
+    @Test(arguments: [true, false]) func copiesAreCountedAndLeftOutOnDemand(_ hasTokenizer: Bool) throws {
+        let kept = try settings().build(at: directory.file("kept"))
+        #expect(kept.duplicatePictures == 3 && kept.duplicateTexts == 30 && !kept.areDuplicatesLeftOut)
+        #expect(kept.pairs.values.reduce(0, +) == 10 && kept.documents.values.reduce(0, +) == 60)
+        let report = try settings {
+            $0.deduplicate = true
+            if hasTokenizer { $0.tokenizerPath = Fixtures.path("tokenizer/small.model") }
+        }.build(at: place)
+        #expect(report.duplicatePictures == 3 && report.duplicateTexts == 30 && report.areDuplicatesLeftOut)
+        #expect(report.images == 7 && report.pairs.values.reduce(0, +) == 7)
+        let dataset = try PackedDataset(place)
+        #expect(try Set(dataset.keys()) == Set((0..<7).map { "\($0).png" }))
+        let texts = try (0..<dataset.manifest.documents).map { try dataset.tokenizer.decode(dataset.document($0)) }
+        #expect(texts.count == 30 && Set(texts) == Set((0..<30).map { "text \($0)" }))
+        // Which split a text belongs to is told by its place among all.
+        #expect(report.documents == ["train": 24, "validation": 6])
+    }
+
+    @Test func equalDigestsAreFoundInAnyNumberOfPasses() throws {
+        let digests = (0..<500).map { number -> UInt128 in
+            number % 9 == 0 ? 0 : TextDigests.digest(of: "\(number * number % 97)")
+        }
+        var seen: Set<UInt128> = []
+        let expected = digests.map { $0 != 0 && !seen.insert($0).inserted }
+        try Files.write(digests.withUnsafeBytes { [UInt8]($0) }, to: directory.file("digests"))
+        for most in [1, 7, 100, 500, 10_000] {
+            let found = try TextDigests(directory.file("digests"), mostInMemory: most)
+            #expect(digests.indices.map { found.isRepeated($0) } == expected)
+            #expect(found.count == expected.count { $0 } && found.count > 100)
+        }
+        try Files.write([], to: directory.file("digests"))
+        #expect(try TextDigests(directory.file("digests")).count == 0)
+    }
+}
+
+extension TextDigests {
+    fileprivate static func digest(of text: String) -> UInt128 {
+        var text = text
+        return text.withUTF8 { digest($0) }
+    }
+}
