@@ -48,8 +48,15 @@ import _TestUtilities
 
     @Test(.enabled(if: (try? Command.onPath("promtool")) != nil, "promtool is of the package prometheus"))
     func prometheusUnderstandsTheAlerts() throws {
-        let checked = try Command.onPath("promtool").run("check", "rules", Self.alerts)
-        #expect(checked.status == 0, "\(checked)")
+        let scrape = "\(Self.deploy)/prometheus/scrape.yaml"
+        // The last says when each of them fires, and when not.
+        for words in [
+            ["check", "rules", Self.alerts], ["check", "config", "--syntax-only", scrape],
+            ["test", "rules", Fixtures.path("alerts.yaml")],
+        ] {
+            let checked = try Command.onPath("promtool").run(words)
+            #expect(checked.status == 0, "\(checked)")
+        }
     }
 
     /// Grafana numbers and places panels as the file says.
