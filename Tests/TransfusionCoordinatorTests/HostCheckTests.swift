@@ -47,6 +47,29 @@ import _TestUtilities
         }
     }
 
+    @Test func anotherOpenMPIOnAllHostsIsNamed() throws {
+        for (version, isRight) in [("v4.1.4", true), ("v4.1.10", true), ("v4.0.7", false), ("v5.0.3", false)] {
+            var one = answer("node1"), two = answer("node2")
+            one.probe?.report.openMPI = "Open MPI \(version)"
+            two.probe?.report.openMPI = "Open MPI \(version)"
+            let problems = HostCheck([one, two], shared: "/shared").problems
+            #expect(problems.isEmpty == isRight && problems.allSatisfy { $0.contains("install") }, "\(problems)")
+        }
+    }
+
+    @Test(arguments: [
+        (": cannot execute binary file: Exec format error", "it is built for other processors"),
+        ("tf-bench: error while loading shared libraries: libmpi.so.40: cannot open", "install Open MPI 4.1 there"),
+        ("tf-bench: error while loading shared libraries: libdnnl.so.2: cannot open", "install the package with apt"),
+        ("tf-bench: libc.so.6: version `GLIBC_2.36' not found", "its system is older"),
+        ("env: '/usr/bin/tf-bench': No such file or directory", "install the same build at the same path"),
+        ("Connection to node3 closed by remote host.", "was lost while it was asked"),
+    ])
+    func whyAProgramDoesNotRunIsSaidWithTheRemedy(_ message: String, _ remedy: String) {
+        let reason = HostCheck.reason(whyNotRunning: "/usr/bin/tf-bench", saying: message)
+        #expect(reason.contains(message) && reason.contains(remedy), "\(reason)")
+    }
+
     @Test func warningsNameTheHost() throws {
         let found: [(HostCheck, String)] = [
             (check { $0.probe?.matrixRate = 70e9 }, "node3: slow: its matrix products reach 70 %"),

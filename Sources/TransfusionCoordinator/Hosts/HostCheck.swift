@@ -78,19 +78,20 @@ public struct HostCheck: Codable, Sendable, Equatable {
         let result = await shell.result(of: script, on: host.name, within: patience)
         let answered = Date().timeIntervalSince1970
         guard let result else {
-            answer.failure = "does not answer within \(Int(patience)) s"
+            answer.failure = "does not answer within \(Int(patience)) s; see whether it is up, or leave it out"
             return answer
         }
-        let lines = result.output.split(separator: "\n"),
-            said = result.errors.split(separator: "\n").last.map { ": \($0)" } ?? ""
+        let lines = result.output.split(separator: "\n"), message = result.errors.split(separator: "\n").last
+        let said = message.map { ": \($0)" } ?? ""
         guard lines.contains(where: { $0 == mark }) else {
-            answer.failure = "cannot be reached\(said)"
+            answer.failure =
+                "cannot be reached\(said); see whether it is up, and that 'ssh \(host.name) true' works without a password"
             return answer
         }
         guard result.isSuccess, let json = lines.last, json != mark,
             let probe = try? JSONDecoder().decode(HostProbe.self, from: Data(json.utf8))
         else {
-            answer.failure = "\(bench) does not run there\(said); install the same build at the same path"
+            answer.failure = reason(whyNotRunning: bench, saying: message.map(String.init) ?? "")
             return answer
         }
         answer.probe = probe
@@ -101,6 +102,32 @@ public struct HostCheck: Codable, Sendable, Equatable {
             ?? (directory.hasAnswer(of: host.name) ? nil : "what is written there is not seen here")
         return answer
     }
+
+    /// Why a program gave no answer on a host, and the remedy.
+    /// - Parameter message: The last line that the host's shell, its loader or the program itself said.
+    static func reason(whyNotRunning program: String, saying message: String) -> String {
+        let said = message.isEmpty ? "" : ": \(message)"
+        if message.contains(/^(Connection|client_loop|Timeout, server|packet_write)|closed by remote host/) {
+            return "was lost while it was asked\(said); see whether it is up, and check again"
+        }
+        let library = message.firstMatch(of: /loading shared libraries: ([^ :]+)/)?.1
+        let remedy =
+            if message.contains(/Exec format error|cannot execute binary file/) {
+                "it is built for other processors than this host has; hosts of one architecture can train together"
+            } else if message.contains("GLIBC") {
+                "its system is older than that of the build; use the image there"
+            } else if library?.hasPrefix("libmpi") == true {
+                "install Open MPI \(openMPI) there, or load its module in ~/.bashrc, where a shell without login sees it"
+            } else if library != nil {
+                "install the package with apt, which brings its libraries, or unpack all of the tarball"
+            } else {
+                "install the same build at the same path"
+            }
+        return "\(program) does not run there\(said); \(remedy)"
+    }
+
+    /// The version of Open MPI whose mpirun the coordinator knows how to call.
+    private static let openMPI = "4.1"
 
     /// - Parameter shared: The path of the shared directory.
     init(_ answers: [Answer], shared: String) {
@@ -134,7 +161,14 @@ public struct HostCheck: Codable, Sendable, Equatable {
             uniqueKeysWithValues: answers.compactMap { answer in answer.probe.map { (answer.host, $0.report) } })
         let comparison = HostComparison(reports)
         self.answers = answers
-        self.problems = problems + comparison.conflicts
+        problems += comparison.conflicts.map { "\($0); install the same on all hosts" }
+        if let version = Set(reports.values.map(\.openMPI)).first, comparison.conflicts.isEmpty,
+            !version.contains(/v4\.1(\D|$)/)
+        {
+            problems.append(
+                "\(version): is not \(Self.openMPI), for which tf-coord is made; install that, or load its module")
+        }
+        self.problems = problems
         self.warnings = warnings + comparison.differences + Self.slowHosts(answers)
     }
 
