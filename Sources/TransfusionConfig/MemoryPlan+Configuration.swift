@@ -16,6 +16,7 @@ extension MemoryPlan.Layout {
         isElastic = configuration.parallel.reduction == .elastic
         let slots = configuration.batch.globalSequences / configuration.batch.microSequences
         microBatches = max(1, (slots + data - 1) / data)
+        rules = configuration.optimizer.rules
         saving = configuration.checkpoint.asynchronous ? .inBackground : .inForeground
     }
 }

@@ -53,6 +53,7 @@ extension RunConfiguration {
             "selective is for transformers; use none or full")
         problems += exampleProblems(imageChannels)
         problems += sourceProblems
+        if task == .transfusion, problems.isEmpty { problems += ruleProblems }
         if let ranks { problems += rankProblems(ranks) }
         if task == .transfusion, let imageHeight, let imageWidth, model.images != .none {
             problems += imageProblems(imageHeight, imageWidth)

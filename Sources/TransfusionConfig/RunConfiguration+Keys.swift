@@ -173,6 +173,14 @@ extension ConfigurationKey {
             "optimizer.clip_norm", \.optimizer.clipNorm, .positiveNumber(to: 1e30),
             "Gradients are scaled down to this global norm when theirs is larger."),
         ConfigurationKey(
+            "optimizer.frozen", \.optimizer.rules.frozen, .texts(atMost: 64),
+            "Patterns of parameters that keep their values, as in [\"model.layers.*\"], where * stands for any characters. They "
+                + "take no memory for gradients and moments."),
+        ConfigurationKey(
+            "optimizer.learning_rate_factors", \.optimizer.rules.learningRates, .learningRates,
+            "Factors of the learning rate by patterns of parameters, as in {\"model.layers.*\": 0.1}; where several match, the "
+                + "last one counts."),
+        ConfigurationKey(
             "schedule.steps", \.schedule.steps, .integer(1...1_000_000_000), default: .none, mayChange: true,
             "Steps of the run, at the last of which the learning rate reaches its minimum."),
         ConfigurationKey(
@@ -322,7 +330,7 @@ extension ConfigurationKey {
         let sections = ["model.", "data.", "objective.", "evaluation."]
         let others = [
             "batch.sequence_length", "parallel.tensor", "parallel.sequence_parallel", "samples.prompts",
-            "samples.diffusion_steps", "samples.cfg_scale",
+            "samples.diffusion_steps", "samples.cfg_scale", "optimizer.frozen", "optimizer.learning_rate_factors",
         ]
         guard sections.contains(where: path.hasPrefix) || others.contains(path) else { return nil }
         return ["data.path", "model.initial_weights"].contains(path) ? nil : .transfusion

@@ -118,6 +118,8 @@ public struct RunConfiguration: Sendable, Equatable {
         public var epsilon = 1e-8
         public var weightDecay = 0.1
         public var clipNorm = 1.0
+        /// Which parameters are trained, and how fast.
+        public var rules = ParameterRules()
     }
 
     /// Linear warm-up, then a cosine from `learningRate` to `minimumLearningRate` at the last step.

@@ -46,7 +46,7 @@ final class TrainingState {
 
     /// The weights of all players, without their gradients and optimizers.
     var weightBytes: Int {
-        players.reduce(0) { $0 + $1.parameters.matrices.byteCount + $1.parameters.vectors.byteCount }
+        players.reduce(0) { $0 + $1.parameters.byteCount }
     }
     var gradientBytes: Int { players.reduce(0) { $0 + ($1.parameters.gradients?.byteCount ?? 0) } }
     var optimizerBytes: Int { players.reduce(0) { $0 + $1.optimizer.byteCount } }
@@ -137,16 +137,29 @@ final class TrainingState {
             player.parameters.parameters.map { (parameter: $0, optimizer: player.optimizer.optimizer) }
         }
         var expected: [String: [Int]] = [:]
+        // A run that goes on may freeze what was trained before.
+        var unneeded: Set<String> = []
         for (parameter, _) in parameters {
             expected[parameter.name] = parameter.globalShape
-            for state in AdamW.State.allCases { expected[Self.momentName(state, parameter)] = parameter.globalShape }
+            let moments = AdamW.State.allCases.map { Self.momentName($0, parameter) }
+            if parameter.isFrozen { unneeded.formUnion(moments) }
+            for name in moments where !parameter.isFrozen { expected[name] = parameter.globalShape }
         }
         guard checkpoint.tensors.keys.contains(where: { $0.hasPrefix(Self.momentPrefix) }) else {
             throw CheckpointError(
                 checkpoint.path,
                 "holds weights only, from which no run can go on; start a new one with model.initial_weights")
         }
-        try checkpoint.require(expected)
+        if let frozen = parameters.map(\.parameter).first(where: { parameter in
+            !parameter.isFrozen && checkpoint.tensors[parameter.name] != nil
+                && AdamW.State.allCases.allSatisfy { checkpoint.tensors[Self.momentName($0, parameter)] == nil }
+        }) {
+            throw CheckpointError(
+                checkpoint.path,
+                "has no moments of \(frozen.name), which was frozen until then; keep it in optimizer.frozen, or start a new "
+                    + "run with model.initial_weights")
+        }
+        try checkpoint.require(expected) { !unneeded.contains($0) }
         for (parameter, optimizer) in parameters {
             try Self.loadWeights(parameter, from: checkpoint)
             for state in AdamW.State.allCases {

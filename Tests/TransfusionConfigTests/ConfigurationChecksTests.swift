@@ -40,6 +40,42 @@ struct ConfigurationChecksTests {
             "\(found(8))")
     }
 
+    @Test(arguments: [
+        (
+            "optimizer.frozen=[model.layer.*]",
+            "optimizer.frozen: \"model.layer.*\" matches no parameter of the model; a name is, for example, "
+                + "model.embed_tokens.weight"
+        ),
+        ("optimizer.frozen=[\"*\"]", "optimizer.frozen: leaves no parameter of the model to train; freeze less"),
+        (
+            "optimizer.frozen=[model.layers.2.self_attn.k_proj.weight]",
+            "optimizer.frozen: freezes model.layers.2.self_attn.k_proj.weight and not model.layers.2.self_attn.q_proj.weight, "
+                + "which are one product"
+        ),
+        (
+            "optimizer.learning_rate_factors={lm_head: 2}",
+            "optimizer.learning_rate_factors: \"lm_head\" matches no parameter"
+        ),
+        (
+            "optimizer.learning_rate_factors={lm_head.weight: 0}",
+            "optimizer.learning_rate_factors: \"lm_head.weight\" must be a number above 0, at most 1000, not \"0\"; "
+                + "optimizer.frozen stops parameters"
+        ),
+        (
+            "optimizer.learning_rate_factors=[3]",
+            "optimizer.learning_rate_factors: must be a mapping of at most 64 patterns"
+        ),
+    ]) func patternsOfParametersNameSome(_ override: String, _ message: String) {
+        let found = problems(in: minimal, overrides: [override])
+        #expect(found.count == 1 && found[0].contains(message), "\(found)")
+        #expect(
+            problems(
+                in: minimal,
+                overrides: ["optimizer.frozen=[lm_head.*]", "optimizer.learning_rate_factors={lm_head.*: 2}"]
+            )
+            .map { $0.contains("matches only what optimizer.frozen keeps") } == [true])
+    }
+
     @Test func aMicroBatchHasABoundOfRows() throws {
         func found(_ micro: Int) -> [String] {
             problems(

@@ -72,7 +72,8 @@ struct RunConfigurationTests {
             data: {path: "/data/with space: ü", caption_first: 0.25, caption_dropout: 0, noise_cap: 1000,
               text_image_ratio: 0.3333333333333333, max_caption_tokens: 77, horizontal_flip: true}
             objective: {image_loss_weight: 1.5}
-            optimizer: {beta1: 0, beta2: 0.999, epsilon: 1e-06, weight_decay: 0, clip_norm: 0.5}
+            optimizer: {beta1: 0, beta2: 0.999, epsilon: 1e-06, weight_decay: 0, clip_norm: 0.5,
+              frozen: [model.layers.0.*, "*.bias"], learning_rate_factors: {model.layers.*: 0.5, "*norm*": 1e-3}}
             schedule: {steps: 250_000, learning_rate: 2e-3, minimum_learning_rate: 0, warmup_steps: 0}
             batch: {sequence_length: 256, global_sequences: 12, micro_sequences: 4}
             parallel: {data: 3, tensor: 2, sequence_parallel: false, reduction: elastic, threads: 2, recompute: full}

@@ -88,9 +88,10 @@ public struct PlannedLayout: Sendable, Equatable, Codable {
         let cores = Double(hosts * cluster.cores)
         utilization = operations / stepSeconds / (machine.matrixRate * cores / Double(machine.threads))
 
-        let parameters = TransfusionModel.parameterCount(model)
+        let all = TransfusionModel.elementCounts(model, rules: configuration.optimizer.rules)
+        let parameters = all.trained
         checkpoint = CheckpointPlan(
-            parameters: parameters, ownedElements: (parameters / choice.tensor + data - 1) / data,
+            parameters: parameters, frozenParameters: all.frozen, ownedElements: (parameters / choice.tensor + data - 1) / data,
             isAsynchronous: configuration.checkpoint.asynchronous, machine: machine,
             bytesPerSecond: cluster.checkpointBytesPerSecond,
             restartSeconds: configuration.supervision.heartbeatTimeout,

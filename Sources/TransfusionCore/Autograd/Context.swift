@@ -122,6 +122,14 @@ public final class Context {
         if isRecording { tape.append(backward) }
     }
 
+    /// Runs forward code that needs no backward pass, because no parameter of it and of what comes before it is trained.
+    package func withoutRecording<Result>(_ forward: () throws -> Result) rethrows -> Result {
+        let wasRecording = isRecording
+        isRecording = false
+        defer { isRecording = wasRecording }
+        return try forward()
+    }
+
     /// Runs `body` without keeping its activations, and again, with keeping, when the backward pass gets to it.
     ///
     /// The values are the same either way: the second run sees the same input and addresses the same random numbers.

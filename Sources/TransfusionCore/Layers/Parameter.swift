@@ -15,6 +15,10 @@ public final class Parameter {
     public let globalShape: [Int]
     public let shard: ShardSpec
     public let initialization: Initialization
+    /// Whether the value stays as it is in training: there is no gradient, and the optimizer keeps no moments.
+    public let isFrozen: Bool
+    /// What the learning rate of the schedule is multiplied by.
+    public let learningRateFactor: Double
     /// The shape of this rank's part.
     public let shape: [Int]
 
@@ -22,20 +26,25 @@ public final class Parameter {
     public internal(set) var value: Tensor!
     /// Whether the value is in the order that products read, and of use for nothing else.
     var isPacked = false
-    /// The gradient of this rank's part, f32; nil when the model is not trained.
+    /// The gradient of this rank's part, f32; nil when the model or the parameter is not trained.
     public internal(set) var gradient: Tensor?
     /// Where the parameter begins in its store's flat order.
     public internal(set) var offset = 0
     /// The lower halves of the master weights of `ownedRange`; nil in f32 and when the model is not trained.
     public internal(set) var lowerHalves: UnsafeMutablePointer<Int16>?
-    /// Which elements of this rank's part this rank's optimizer updates.
+    /// Which elements of this rank's part this rank's optimizer updates, or keeps the master weights of.
     public internal(set) var ownedRange: Range<Int> = 0..<0
 
-    init(_ name: String, globalShape: [Int], shard: ShardSpec, initialization: Initialization) {
+    init(
+        _ name: String, globalShape: [Int], shard: ShardSpec, initialization: Initialization,
+        rules: ParameterRules = ParameterRules()
+    ) {
         self.name = name
         self.globalShape = globalShape
         self.shard = shard
         self.initialization = initialization
+        isFrozen = rules.isFrozen(name)
+        learningRateFactor = rules.learningRateFactor(name)
         shape = shard.box(in: globalShape).sizes
     }
 

@@ -3,13 +3,16 @@ public final class ParameterBuilder {
     package private(set) var groups: [[Parameter]] = []
     private let tensorRank: Int
     private let tensorSize: Int
+    private let rules: ParameterRules
 
     /// - Parameters:
     ///   - tensorRank: This rank's number in the tensor-parallel group.
     ///   - tensorSize: The size of that group.
-    public init(tensorRank: Int = 0, tensorSize: Int = 1) {
+    ///   - rules: Which of the parameters are trained.
+    public init(tensorRank: Int = 0, tensorSize: Int = 1, rules: ParameterRules = ParameterRules()) {
         self.tensorRank = tensorRank
         self.tensorSize = tensorSize
+        self.rules = rules
     }
 
     /// One parameter, split along `axis` over the tensor-parallel group, or whole.
@@ -28,33 +31,53 @@ public final class ParameterBuilder {
             axis == nil || tensorSize == 1
             ? ShardSpec.replicated : ShardSpec(axis: axis, index: tensorRank, count: tensorSize)
         let group = zip(names, globalShapes).map {
-            Parameter($0, globalShape: $1, shard: shard, initialization: initialization)
+            Parameter($0, globalShape: $1, shard: shard, initialization: initialization, rules: rules)
         }
         groups.append(group)
         return group
     }
 }
 
-/// All parameters of a model on this rank, in one flat order: first the matrices, then the vectors, each in the order of
-/// the forward pass.
+/// All parameters of a model on this rank, in one flat order: first the matrices that are trained, then the vectors that
+/// are, each in the order of the forward pass; after them, in the same way, what is frozen.
 ///
 /// Values, gradients and optimizer state are runs of that order, so a range of it is all that sharding needs.
 public final class ParameterStore {
     public let parameters: [Parameter]
-    /// The length of the flat order, gaps for alignment included.
+    /// The length of the flat order of what is trained, gaps for alignment included.
     public let count: Int
     /// Where the vectors begin in the flat order.
     public let vectorStart: Int
+    /// Where what is frozen lies in the flat order.
+    public let frozenRange: Range<Int>
     /// The type of the matrices.
     public let type: ElementType
-    /// The values of the matrices, `[vectorStart]` elements of `type`.
+    /// The values of the matrices that are trained, `[vectorStart]` elements of `type`.
     public let matrices: Tensor
-    /// The values of the vectors, f32.
+    /// The values of the vectors that are trained, f32.
     public let vectors: Tensor
-    /// The gradients of everything, f32; nil when the model is not trained.
+    /// The gradients of everything that is trained, f32; nil when the model is not.
     public let gradients: Tensor?
+    /// The values of the matrices and of the vectors that are frozen.
+    private let frozen: (matrices: Tensor, vectors: Tensor)
 
     private static let alignment = 16  // elements of f32 in 64 bytes
+
+    /// How many elements take memory, gaps for alignment included.
+    public struct ElementCounts: Sendable, Equatable {
+        public var matrices = 0
+        public var vectors = 0
+        public var frozenMatrices = 0
+        public var frozenVectors = 0
+
+        public var trained: Int { matrices + vectors }
+        public var frozen: Int { frozenMatrices + frozenVectors }
+
+        /// Bytes of the values, with matrices of the given type.
+        public func byteCount(_ type: ElementType) -> Int {
+            (matrices + frozenMatrices) * type.byteCount + (vectors + frozenVectors) * 4
+        }
+    }
 
     /// Places the parameters and takes memory for them. Contents are undefined until initialised or loaded.
     ///
@@ -65,45 +88,68 @@ public final class ParameterStore {
         _ builder: ParameterBuilder, type: ElementType, allocator: CachingAllocator,
         gradients: ((Int) throws -> Tensor)?
     ) rethrows {
-        let (vectorStart, vectorCount) = Self.place(builder)
-        self.vectorStart = vectorStart
+        let counts = Self.place(builder)
+        vectorStart = counts.matrices
         self.type = type
-        count = vectorStart + vectorCount
-        parameters = builder.groups.joined().filter(\.isMatrix) + builder.groups.joined().filter { !$0.isMatrix }
-        matrices = Tensor([vectorStart], type, allocator: allocator)
-        vectors = Tensor([vectorCount], .f32, allocator: allocator)
+        count = counts.trained
+        frozenRange = count..<count + counts.frozen
+        parameters = builder.groups.joined().sorted { $0.offset < $1.offset }
+        matrices = Tensor([counts.matrices], type, allocator: allocator)
+        vectors = Tensor([counts.vectors], .f32, allocator: allocator)
+        frozen = (
+            Tensor([counts.frozenMatrices], type, allocator: allocator),
+            Tensor([counts.frozenVectors], .f32, allocator: allocator)
+        )
         self.gradients = try gradients?(count)
         self.gradients?.fill(0)
         // Gaps belong to the flat order: they must never hold NaN, since whole ranges are reduced and updated.
-        matrices.fill(0)
-        vectors.fill(0)
+        for values in [matrices, vectors, frozen.matrices, frozen.vectors] { values.fill(0) }
         for parameter in parameters {
+            let values = parameter.isFrozen ? frozen : (matrices: matrices, vectors: vectors)
+            let first = parameter.isFrozen ? count : 0
+            let firstVector = first + values.matrices.count
             parameter.value =
                 parameter.isMatrix
-                ? matrices.view(at: parameter.offset, parameter.shape)
-                : vectors.view(at: parameter.offset - vectorStart, parameter.shape)
-            parameter.gradient = self.gradients?.view(at: parameter.offset, parameter.shape)
+                ? values.matrices.view(at: parameter.offset - first, parameter.shape)
+                : values.vectors.view(at: parameter.offset - firstVector, parameter.shape)
+            parameter.gradient =
+                parameter.isFrozen ? nil : self.gradients?.view(at: parameter.offset, parameter.shape)
         }
     }
 
-    /// Gives each parameter its place in the flat order: groups of matrices, then groups of vectors.
+    /// Gives each parameter its place in the flat order: groups of matrices, then groups of vectors, and again of those that
+    /// are frozen.
     ///
-    /// - Returns: How many elements both take, gaps for alignment included.
-    package static func place(_ builder: ParameterBuilder) -> (matrices: Int, vectors: Int) {
+    /// - Returns: How many elements they take.
+    package static func place(_ builder: ParameterBuilder) -> ElementCounts {
         var offset = 0
-        func place(_ groups: [[Parameter]]) {
-            for group in groups {
+        func place(isFrozen: Bool, areMatrices: Bool) -> Int {
+            let start = offset
+            for group in builder.groups where group[0].isFrozen == isFrozen && group[0].isMatrix == areMatrices {
+                precondition(
+                    group.allSatisfy { $0.isFrozen == isFrozen }, "\(group[0].name) is one product with others")
                 for parameter in group {
                     parameter.offset = offset
                     offset += parameter.count
                 }
                 offset = (offset + alignment - 1) / alignment * alignment
             }
+            return offset - start
         }
-        place(builder.groups.filter { $0[0].isMatrix })
-        let vectorStart = offset
-        place(builder.groups.filter { !$0[0].isMatrix })
-        return (vectorStart, offset - vectorStart)
+        var counts = ElementCounts()
+        counts.matrices = place(isFrozen: false, areMatrices: true)
+        counts.vectors = place(isFrozen: false, areMatrices: false)
+        counts.frozenMatrices = place(isFrozen: true, areMatrices: true)
+        counts.frozenVectors = place(isFrozen: true, areMatrices: false)
+        return counts
+    }
+
+    /// Those that are trained, in the flat order.
+    public var trained: ArraySlice<Parameter> { parameters.prefix { !$0.isFrozen } }
+
+    /// Bytes of all values.
+    public var byteCount: Int {
+        [matrices, vectors, frozen.matrices, frozen.vectors].reduce(0) { $0 + $1.byteCount }
     }
 
     /// The number of parameters of the whole model.

@@ -26,8 +26,11 @@ extension Context {
                 let dweight = Self.joined(weights.compactMap(\.gradient))
                 multiply(MatrixView(dy).transposed, MatrixView(x), into: MatrixView(dweight), accumulate: true)
                 count(operations)
-                if !biases.isEmpty { addColumnSums(of: dy, to: Self.joinedVectors(biases.compactMap(\.gradient))) }
-                (weights + biases).forEach { parameterIsReady?($0) }
+                weights.forEach { parameterIsReady?($0) }
+            }
+            if !biases.isEmpty, biases.allSatisfy({ $0.gradient != nil }) {
+                addColumnSums(of: dy, to: Self.joinedVectors(biases.compactMap(\.gradient)))
+                biases.forEach { parameterIsReady?($0) }
             }
             let dx = empty(x.shape)
             multiply(MatrixView(dy), MatrixView(weight), into: MatrixView(dx))

@@ -4,7 +4,7 @@ internal import Glibc
 /// Adam with decoupled weight decay over ranges of a model's flat parameter order.
 ///
 /// Matrices decay, vectors do not. In bf16 the optimizer keeps the lower halves of the f32 master weights; the upper
-/// halves are the weights that the model computes with.
+/// halves are the weights that the model computes with. Of what is frozen it keeps these lower halves too, and nothing else.
 ///
 /// ### References
 /// Loshchilov and Hutter 2019, "Decoupled weight decay regularization", algorithm 2, in the order of PyTorch's AdamW.
@@ -32,6 +32,10 @@ public final class AdamW {
     public let store: ParameterStore
     /// The runs of the flat order that this optimizer updates, ascending.
     public let ownedRanges: [Range<Int>]
+    /// The run of what is frozen whose master weights are kept here.
+    private let keptRange: Range<Int>
+    /// The runs that are updated alike, for each owned range.
+    private let parts: [[Part]]
     private let settings: Settings
     private let pool: ThreadPool
     private let firstMoment: Tensor
@@ -41,16 +45,27 @@ public final class AdamW {
     /// Elements that one task updates: enough to be worth a task, few enough to stay in cache.
     private static let chunk = 1 << 16
 
+    /// A run of matrices or of vectors with one learning rate.
+    private struct Part {
+        var range: Range<Int>
+        let isMatrix: Bool
+        let learningRateFactor: Double
+    }
+
     /// An optimizer with zero moments.
     ///
-    /// - Parameter ownedRanges: The runs to update; everything unless given. A parameter may lie in one of them only.
+    /// - Parameters:
+    ///   - ownedRanges: The runs to update; everything unless given. A parameter may lie in one of them only.
+    ///   - keptRange: The run of what is frozen to keep the master weights of; all of it unless given.
     public init(
-        _ store: ParameterStore, ownedRanges: [Range<Int>]? = nil, settings: Settings, pool: ThreadPool,
-        allocator: CachingAllocator
+        _ store: ParameterStore, ownedRanges: [Range<Int>]? = nil, keptRange: Range<Int>? = nil, settings: Settings,
+        pool: ThreadPool, allocator: CachingAllocator
     ) {
         let ranges = ownedRanges ?? [0..<store.count]
         self.store = store
         self.ownedRanges = ranges
+        self.keptRange = keptRange ?? store.frozenRange
+        parts = ranges.map { Self.parts(of: $0, store) }
         self.settings = settings
         self.pool = pool
         let count = ranges.reduce(0) { $0 + $1.count }
@@ -58,15 +73,38 @@ public final class AdamW {
         secondMoment = Tensor([count], .f32, allocator: allocator)
         firstMoment.fill(0)
         secondMoment.fill(0)
-        lowerHalves = store.type == .bf16 ? Tensor([count], .bf16, allocator: allocator) : nil
+        lowerHalves =
+            store.type == .bf16 ? Tensor([count + self.keptRange.count], .bf16, allocator: allocator) : nil
         lowerHalves?.fill(0)
         attach()
     }
 
-    /// Tells each parameter which of its elements are updated here.
+    /// Cuts a run where parameters with another learning rate, or vectors, begin. Gaps belong to what is before them.
+    private static func parts(of range: Range<Int>, _ store: ParameterStore) -> [Part] {
+        var parts: [Part] = []
+        let trained = store.trained
+        for (index, parameter) in zip(trained.indices, trained) {
+            let end = index + 1 < trained.endIndex ? trained[index + 1].offset : store.count
+            let common = range.clamped(to: (index == 0 ? 0 : parameter.offset)..<end)
+            if common.isEmpty { continue }
+            if let last = parts.last, last.isMatrix == parameter.isMatrix,
+                last.learningRateFactor == parameter.learningRateFactor
+            {
+                parts[parts.count - 1].range = last.range.lowerBound..<common.upperBound
+            } else {
+                parts.append(
+                    Part(
+                        range: common, isMatrix: parameter.isMatrix,
+                        learningRateFactor: parameter.learningRateFactor))
+            }
+        }
+        return parts
+    }
+
+    /// Tells each parameter which of its elements are updated or kept here.
     private func attach() {
         var start = 0
-        for range in ownedRanges {
+        for range in ownedRanges + [keptRange] {
             for parameter in store.parameters {
                 let common = range.clamped(to: parameter.offset..<parameter.offset + parameter.count)
                 guard !common.isEmpty else { continue }
@@ -84,7 +122,7 @@ public final class AdamW {
     /// Bytes of optimizer state on this rank.
     public var byteCount: Int { firstMoment.byteCount + secondMoment.byteCount + (lowerHalves?.byteCount ?? 0) }
 
-    /// The state of the owned elements of `parameter`, or nil when none are owned.
+    /// The state of the owned elements of `parameter`, or nil when none are owned or the parameter is frozen.
     public func state(_ state: State, of parameter: Parameter) -> UnsafeMutableBufferPointer<Float>? {
         var start = 0
         for range in ownedRanges {
@@ -132,7 +170,6 @@ public final class AdamW {
         step: Int, learningRate: Double, gradientFactor: Double, finished: (_ range: Int) -> Void = { _ in }
     ) {
         var constants = tf_adamw_step()
-        constants.learning_rate = Float(learningRate)
         constants.beta1 = settings.beta1
         constants.beta2 = settings.beta2
         constants.epsilon = settings.epsilon
@@ -141,20 +178,19 @@ public final class AdamW {
         constants.gradient_factor = Float(gradientFactor)
         var start = 0
         for (number, range) in ownedRanges.enumerated() {
-            let matrices = range.clamped(to: 0..<store.vectorStart)
-            let vectors = range.clamped(to: store.vectorStart..<store.count)
-            constants.weight_decay = settings.weightDecay
-            update(matrices, stateStart: start, constants)
-            constants.weight_decay = 0
-            update(vectors, stateStart: start + matrices.count, constants)
+            for part in parts[number] {
+                constants.learning_rate = Float(learningRate * part.learningRateFactor)
+                constants.weight_decay = part.isMatrix ? settings.weightDecay : 0
+                update(part, stateStart: start + part.range.lowerBound - range.lowerBound, constants)
+            }
             start += range.count
             finished(number)
         }
     }
 
-    private func update(_ range: Range<Int>, stateStart: Int, _ constants: tf_adamw_step) {
-        guard let gradients = store.gradients, !range.isEmpty else { return }
-        let isMatrix = range.lowerBound < store.vectorStart
+    private func update(_ run: Part, stateStart: Int, _ constants: tf_adamw_step) {
+        guard let gradients = store.gradients else { return }
+        let range = run.range, isMatrix = run.isMatrix
         pool.parallel(range.count, grain: Self.chunk) { part in
             var constants = constants
             let first = range.lowerBound + part.lowerBound, state = stateStart + part.lowerBound

@@ -22,16 +22,21 @@ public struct CheckpointPlan: Sendable, Equatable, Codable {
 
     /// Master weights and two moments, in f32.
     public static let bytesPerParameter = 12
+    /// Master weights alone.
+    public static let bytesPerFrozenParameter = 4
 
     /// - Parameters:
+    ///   - parameters: That are trained.
+    ///   - frozenParameters: That are not.
     ///   - ownedElements: Elements of which each rank saves the state.
     ///   - bytesPerSecond: That reach the disk from all hosts together, and are read back after a failure.
     ///   - restartSeconds: From a failure until the ranks load a checkpoint.
     public init(
-        parameters: Int, ownedElements: Int, isAsynchronous: Bool, machine: MachineRates, bytesPerSecond: Double,
+        parameters: Int, frozenParameters: Int = 0, ownedElements: Int, isAsynchronous: Bool, machine: MachineRates,
+        bytesPerSecond: Double,
         restartSeconds: Double, secondsBetweenFailures: Double
     ) {
-        bytes = parameters * Self.bytesPerParameter
+        bytes = parameters * Self.bytesPerParameter + frozenParameters * Self.bytesPerFrozenParameter
         writeSeconds = Double(bytes) / bytesPerSecond
         // A copy in memory is enough to go on; it is read and written once, like a sum.
         let copySeconds = Double(ownedElements * Self.bytesPerParameter) / machine.sharedSumBytesPerSecond

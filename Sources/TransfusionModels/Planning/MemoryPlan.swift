@@ -48,6 +48,8 @@ public struct MemoryPlan: Sendable, Equatable, Codable {
         /// Micro-batches of a rank in each step.
         public var microBatches = 1
         public var saving = Saving.inBackground
+        /// Which parameters are trained.
+        public var rules = ParameterRules()
         /// The ranks of the data-parallel group on one host, and how many hosts it reaches.
         public var hosts = 1
         /// Elements whose optimizer state the rank keeps; an equal share unless given.
@@ -72,12 +74,14 @@ public struct MemoryPlan: Sendable, Equatable, Codable {
     ///   - images: Of a micro-batch at most.
     ///   - programBytes: What the program itself takes: code, libraries and their scratch memory.
     public init(_ model: ModelConfiguration, _ layout: Layout, _ pass: PassCost, images: Int, programBytes: Int) {
-        let elements = TransfusionModel.elementCounts(model, tensorRank: layout.tensor - 1, tensorSize: layout.tensor)
-        let count = elements.matrices + elements.vectors
-        let owned = layout.ownedElements ?? (count + layout.data - 1) / layout.data
-        weights = elements.matrices * layout.type.byteCount + elements.vectors * 4
-        gradients = count * 4
-        master = layout.type == .bf16 ? owned * 2 : 0
+        let elements = TransfusionModel.elementCounts(
+            model, tensorRank: layout.tensor - 1, tensorSize: layout.tensor, rules: layout.rules)
+        let owned = layout.ownedElements ?? (elements.trained + layout.data - 1) / layout.data
+        // Of what is frozen, as much as of an equal share.
+        let kept = (elements.frozen + layout.data - 1) / layout.data
+        weights = elements.byteCount(layout.type)
+        gradients = elements.trained * 4
+        master = layout.type == .bf16 ? (owned + kept) * 2 : 0
         moments = owned * 8
         activations = pass.residentBytes
         buffers = programBytes
@@ -97,6 +101,8 @@ public struct MemoryPlan: Sendable, Equatable, Codable {
             buffers += 2 * Self.chunksAtOnce * min(Self.checkpointChunk, largest)
         }
         // A copy of the rank's share of the checkpoint: master weights and moments, in f32.
-        if layout.saving == .inBackground { buffers += CheckpointPlan.bytesPerParameter * owned }
+        if layout.saving == .inBackground {
+            buffers += CheckpointPlan.bytesPerParameter * owned + CheckpointPlan.bytesPerFrozenParameter * kept
+        }
     }
 }

@@ -28,8 +28,9 @@ public struct StepTimePlan: Sendable, Equatable, Codable {
         machine: MachineRates, threads: Int, network: NetworkRates
     ) {
         let tensor = Double(layout.tensor)
-        let elements = TransfusionModel.elementCounts(model, tensorRank: layout.tensor - 1, tensorSize: layout.tensor)
-        let count = Double(elements.matrices + elements.vectors)
+        let elements = TransfusionModel.elementCounts(
+            model, tensorRank: layout.tensor - 1, tensorSize: layout.tensor, rules: layout.rules)
+        let count = Double(elements.trained)
 
         let operations = pass.work.operations + pass.work.recomputed
         var seconds = machine.seconds(operations: operations / tensor, width: model.width, threads: threads)
@@ -47,7 +48,7 @@ public struct StepTimePlan: Sendable, Equatable, Codable {
         let exchange = DataExchange(layout, machine, network)
         gradientExchange = Self.exposed(
             exchange.reduceSeconds(elements: count), beside: seconds * 2 / 3, threads: threads)
-        let owned = layout.ownedElements ?? (elements.matrices + elements.vectors + layout.data - 1) / layout.data
+        let owned = layout.ownedElements ?? (elements.trained + layout.data - 1) / layout.data
         update = machine.updateSeconds(parameters: owned, threads: threads)
         let weightBytes = Double(elements.matrices * layout.type.byteCount + elements.vectors * 4)
         weightExchange = Self.exposed(

@@ -20,7 +20,9 @@ extension TransfusionModel {
             let context = Context(
                 pool: ThreadPool(threads: 1), type: layout.type, allocator: CachingAllocator(isSizesOnly: true),
                 tensorParallel: rank, sequenceParallel: layout.sequenceParallel)
-            let model = TransfusionModel(configuration, context, recomputation: layout.recomputation) {
+            let model = TransfusionModel(
+                configuration, context, recomputation: layout.recomputation, rules: layout.rules
+            ) {
                 Tensor([$0], .f32, allocator: context.allocator)
             }
             return try PassCost(context, rank) {

@@ -29,6 +29,9 @@ public final class TransfusionModel {
         /// The embedding itself in a model with tied embeddings.
         let head: Parameter
         let patchDecoder: PatchDecoder?
+        /// Of each block, whether any parameter of it is trained.
+        let trainsBlock: [Bool]
+        let trainsPatchEncoder: Bool
 
         init(_ configuration: ModelConfiguration, in builder: ParameterBuilder) {
             let tableShape = [configuration.vocabulary, configuration.width]
@@ -40,8 +43,19 @@ public final class TransfusionModel {
                 "model.embed_tokens.weight", tableShape, splitAlong: 0,
                 configuration.hasTiedEmbeddings ? deviation : .normal(standardDeviation: 1))
             let hasImages = configuration.images != .none
-            patchEncoder = hasImages ? PatchEncoder(configuration, in: builder) : nil
-            blocks = (0..<configuration.layers).map { TransformerBlock($0, configuration, rotary: rotary, in: builder) }
+            /// A layer, and whether any parameter of it is trained.
+            func make<Layer>(_ layer: () -> Layer) -> (Layer, isTrained: Bool) {
+                let first = builder.groups.count
+                return (layer(), builder.groups[first...].joined().contains { !$0.isFrozen })
+            }
+            (patchEncoder, trainsPatchEncoder) = make {
+                hasImages ? PatchEncoder(configuration, in: builder) : nil
+            }
+            let made = (0..<configuration.layers).map { layer in
+                make { TransformerBlock(layer, configuration, rotary: rotary, in: builder) }
+            }
+            blocks = made.map(\.0)
+            trainsBlock = made.map(\.isTrained)
             norm = RMSNorm("model.norm", width: configuration.width, epsilon: configuration.rmsNormEpsilon, in: builder)
             head =
                 configuration.hasTiedEmbeddings
@@ -66,25 +80,36 @@ public final class TransfusionModel {
 
     /// How many elements a rank's matrices and vectors take, gaps for alignment included, without making the model.
     public static func elementCounts(
-        _ configuration: ModelConfiguration, tensorRank: Int = 0, tensorSize: Int = 1
-    ) -> (matrices: Int, vectors: Int) {
-        let builder = ParameterBuilder(tensorRank: tensorRank, tensorSize: tensorSize)
+        _ configuration: ModelConfiguration, tensorRank: Int = 0, tensorSize: Int = 1,
+        rules: ParameterRules = ParameterRules()
+    ) -> ParameterStore.ElementCounts {
+        let builder = ParameterBuilder(tensorRank: tensorRank, tensorSize: tensorSize, rules: rules)
         _ = Layers(configuration, in: builder)
         return ParameterStore.place(builder)
+    }
+
+    /// Why the model cannot be trained by the rules, as `ParameterRules.problems` says it.
+    public static func problems(
+        of rules: ParameterRules, _ configuration: ModelConfiguration
+    ) -> [(part: ParameterRules.Part, message: String)] {
+        let builder = ParameterBuilder(rules: rules)
+        _ = Layers(configuration, in: builder)
+        return rules.problems(of: builder.groups)
     }
 
     /// A model without values: initialise or load `parameters` before use.
     ///
     /// - Parameters:
+    ///   - rules: Which parameters are trained; `problems(of:_:)` has found nothing.
     ///   - gradients: Makes the buffer for the gradients, given its length; nil for a model that is not trained.
     public init(
         _ configuration: ModelConfiguration, _ context: Context, recomputation: Recomputation = .none,
-        gradients: ((Int) throws -> Tensor)? = nil
+        rules: ParameterRules = ParameterRules(), gradients: ((Int) throws -> Tensor)? = nil
     ) rethrows {
         self.configuration = configuration
         self.recomputation = recomputation
         let builder = ParameterBuilder(
-            tensorRank: context.tensorParallel.rank, tensorSize: context.tensorParallel.size)
+            tensorRank: context.tensorParallel.rank, tensorSize: context.tensorParallel.size, rules: rules)
         layers = Layers(configuration, in: builder)
         parameters = try ParameterStore(
             builder, type: context.type, allocator: context.allocator, gradients: gradients)
@@ -109,14 +134,24 @@ public final class TransfusionModel {
     public func hiddenStates(
         tokens: [Int32], images: NoisedImages?, imageStarts: [Int32], rows: AttentionRows, _ context: Context
     ) throws -> Tensor {
-        let patches = try images.map { try patchLayers.encoder($0, context) }
-        var x = context.shareRows(
-            try context.embed(tokens, embedding: layers.embedding, patches: patches, imageStarts: imageStarts))
+        // Below the first parameter that is trained no gradient is needed, and no activation is kept.
+        var needsGradient = !layers.embedding.isFrozen || images != nil && layers.trainsPatchEncoder
+        func run(_ forward: () throws -> Tensor) rethrows -> Tensor {
+            needsGradient ? try forward() : try context.withoutRecording(forward)
+        }
+        var x = try run {
+            let patches = try images.map { try patchLayers.encoder($0, context) }
+            return context.shareRows(
+                try context.embed(tokens, embedding: layers.embedding, patches: patches, imageStarts: imageStarts))
+        }
         context.recomputesCheapTensors = recomputation == .selective
-        for block in layers.blocks {
-            switch recomputation {
-            case .none, .selective: x = try block(x, rows, context)
-            case .full: x = try context.checkpointed(x) { try block($0, rows, context) }
+        for (block, isTrained) in zip(layers.blocks, layers.trainsBlock) {
+            needsGradient = needsGradient || isTrained
+            x = try run {
+                switch recomputation {
+                case .none, .selective: try block(x, rows, context)
+                case .full: try context.checkpointed(x) { try block($0, rows, context) }
+                }
             }
         }
         return try context.collectRows(layers.norm(x, context))

@@ -41,16 +41,22 @@ public final class ShardedAdamW {
         self.data = data
         self.tensor = tensor
         plan = GradientPlan(
-            parameters: store.parameters.map { $0.offset..<$0.offset + $0.count }, vectorStart: store.vectorStart,
+            parameters: store.trained.map { $0.offset..<$0.offset + $0.count }, vectorStart: store.vectorStart,
             count: store.count, ranks: data.size, bucketLength: bucketLength ?? ExchangeSizes.bucketElements)
         missingParameters = plan.buckets.map(\.parameterCount)
         bucketOfParameter = Dictionary(
-            uniqueKeysWithValues: zip(store.parameters.map { ObjectIdentifier($0) }, plan.bucketOfParameter))
+            uniqueKeysWithValues: zip(store.trained.map { ObjectIdentifier($0) }, plan.bucketOfParameter))
         slotSums =
             order == .elastic ? store.gradients.map { SlotSums($0, pool: pool, allocator: allocator) } : nil
         optimizer = AdamW(
             store, ownedRanges: plan.buckets.map { $0.part(of: data.rank) }.sorted { $0.lowerBound < $1.lowerBound },
-            settings: settings, pool: pool, allocator: allocator)
+            keptRange: Self.share(of: store.frozenRange, data), settings: settings, pool: pool, allocator: allocator)
+    }
+
+    /// An equal part of a run for each rank.
+    private static func share(of range: Range<Int>, _ group: any Collectives) -> Range<Int> {
+        func start(_ rank: Int) -> Int { range.lowerBound + range.count * rank / group.size }
+        return start(group.rank)..<start(group.rank + 1)
     }
 
     deinit {
@@ -159,7 +165,7 @@ public final class ShardedAdamW {
         guard tensor.rank > 0 else { return squares.reduce(0, +) }
         var sum = 0.0
         var chunk = 0
-        for parameter in store.parameters {
+        for parameter in store.trained {
             let chunks = (parameter.count + GradientPlan.chunkLength - 1) / GradientPlan.chunkLength
             if parameter.shard != .replicated { sum += squares[chunk..<chunk + chunks].reduce(0, +) }
             chunk += chunks

@@ -91,6 +91,7 @@ struct TransfusionTask: RunTask {
         let model = try TransfusionModel(
             inputs.source.model, resources.context,
             recomputation: TransfusionModel.Recomputation(configuration.parallel.recompute),
+            rules: configuration.optimizer.rules,
             gradients: isTrained ? resources.makeGradients : nil)
         objective = TransfusionObjective(model: model, imageLossWeight: configuration.objective.imageLossWeight)
         players = [Player("model", model.parameters, configuration)]
@@ -106,9 +107,10 @@ struct TransfusionTask: RunTask {
             ? "no images"
             : "images \(configuration.imageHeight) × \(configuration.imageWidth) × "
                 + "\(configuration.imageChannels) in \(configuration.patchesPerImage) patches"
+        let frozen = model.parameters.parameters.filter(\.isFrozen).reduce(0) { $0 + $1.globalCount }
         return [
             "model: \(configuration.layers) layers, width \(configuration.width), \(configuration.heads) heads, "
-                + "\(model.parameters.globalCount) parameters; \(images); "
+                + "\(model.parameters.globalCount) parameters\(frozen == 0 ? "" : ", \(frozen) of them frozen"); \(images); "
                 + "\(configuration.vocabulary) tokens"
         ] + dataReport.lines.map { "data: \($0)" }
     }
