@@ -43,11 +43,11 @@ extension RunConfiguration {
             "\(batch.microSequences) sequences of \(batch.sequenceLength) rows are more than the \(Self.mostRows) rows that "
                 + "can pass through the model at once; use at most \(Self.mostRows / batch.sequenceLength)")
         let keyHeads = model.keyValueHeads ?? model.heads
-        let tensorDivides = { (ranks: Int) in keyHeads % ranks == 0 }
         require(
-            tensorDivides(parallel.tensor), "parallel.tensor",
-            "\(parallel.tensor) ranks do not divide the \(keyHeads) \(keyHeads == model.heads ? "" : "key-value ")heads of "
-                + "the model; use \(nearest(to: parallel.tensor, in: 1...max(1, keyHeads), where: tensorDivides))")
+            tensorDividesHeads(parallel.tensor), "parallel.tensor",
+            "\(parallel.tensor) ranks do not divide the \(model.heads) heads"
+                + (keyHeads == model.heads ? "" : " and \(keyHeads) key-value heads") + " of the model; use "
+                + nearest(to: parallel.tensor, in: 1...max(1, model.heads), where: tensorDividesHeads))
         require(
             task == .transfusion || parallel.recompute != .selective, "parallel.recompute",
             "selective is for transformers; use none or full")
@@ -127,9 +127,14 @@ extension RunConfiguration {
         return problems
     }
 
+    /// Whether so many ranks have equal shares of the heads; several may share one of keys.
+    private func tensorDividesHeads(_ tensor: Int) -> Bool {
+        let keyHeads = max(1, model.keyValueHeads ?? model.heads)
+        return model.heads % tensor == 0 && (keyHeads % tensor == 0 || tensor % keyHeads == 0)
+    }
+
     private func rankProblems(_ ranks: Int) -> [ConfigurationProblem] {
-        let keyHeads = model.keyValueHeads ?? model.heads
-        let tensorDivides = { (tensor: Int) in ranks % tensor == 0 && keyHeads % tensor == 0 }
+        let tensorDivides = { (tensor: Int) in ranks % tensor == 0 && tensorDividesHeads(tensor) }
         guard ranks % parallel.tensor == 0 else {
             return [
                 ConfigurationProblem(

@@ -109,7 +109,8 @@ final class TrainingState {
 
     private func pieces(of parameter: Parameter, _ optimizer: AdamW) -> [ShardPiece] {
         let owned = parameter.ownedRange
-        guard !owned.isEmpty, savesWholeParameters || parameter.shard != .replicated else { return [] }
+        let isSavedHere = parameter.shard.axis == nil ? savesWholeParameters : parameter.shard.replica == 0
+        guard !owned.isEmpty, isSavedHere else { return [] }
         let weight = Self.box(parameter, named: parameter.name)
         let master = MasterWeights(parameter)
         var start = owned.lowerBound

@@ -33,11 +33,13 @@ struct ConfigurationChecksTests {
                 in: minimal,
                 overrides: ["model.heads=16", "model.kv_heads=4", "model.head_width=24", "parallel.tensor=\(tensor)"])
         }
-        #expect(found(4).isEmpty)
-        #expect(
-            found(8).count == 1
-                && found(8)[0].hasSuffix("8 ranks do not divide the 4 key-value heads of the model; use 4"),
-            "\(found(8))")
+        for tensor in [1, 2, 4, 8, 16] { #expect(found(tensor).isEmpty) }
+        for (tensor, nearest) in [(3, "2 or 4"), (6, "4 or 8"), (32, "16")] {
+            #expect(
+                found(tensor).map { String($0.drop { $0 != " " }.dropFirst()) } == [
+                    "parallel.tensor: \(tensor) ranks do not divide the 16 heads and 4 key-value heads of the model; use \(nearest)"
+                ])
+        }
     }
 
     @Test(arguments: [

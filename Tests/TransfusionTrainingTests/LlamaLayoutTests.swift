@@ -53,4 +53,38 @@ import _TestUtilities
             }
         }
     }
+
+    /// More ranks than heads of keys: several hold the same one.
+    @Test(.timeLimit(.minutes(10)), arguments: [1, 2, 3]) func ranksShareTheHeadsOfKeys(_ keyHeads: Int) throws {
+        let heads = ["model.kv_heads=\(keyHeads)"], steps = 20
+        func train(_ name: String, data: Int, tensor: Int, lastStep: Int = steps, _ more: [String] = []) throws {
+            try run.train(
+                name, ranks: data * tensor, lastStep: lastStep,
+                set: Self.options + heads + ["parallel.data=\(data)", "parallel.tensor=\(tensor)"] + more)
+        }
+        try train("reference", data: 1, tensor: 1)
+        let reference = try run.records("reference"), names = try run.tensors("reference", step: steps).keys.sorted()
+        func check(_ name: String) throws {
+            let records = try run.records(name)
+            #expect(largestRelativeDifference(records.map(\.loss), reference.map(\.loss)) <= 2e-5, "\(name)")
+            let norms = largestRelativeDifference(records.map(\.gradientNorm), reference.map(\.gradientNorm))
+            #expect(norms <= 1e-3, "\(name)")
+            #expect(try run.tensors(name, step: steps).keys.sorted() == names, "\(name)")
+        }
+        let sizes = [2, 4, 6].filter { $0 > keyHeads && $0 % keyHeads == 0 }
+        for (index, tensor) in sizes.enumerated() {
+            let way = ["parallel.recompute=\(["none", "selective", "full"][index])"]
+            try train("tensor \(tensor)", data: 1, tensor: tensor, way)
+            try check("tensor \(tensor)")
+        }
+        // From one layout to the next, through checkpoints.
+        for (step, data, tensor) in [(5, 1, sizes[0]), (10, 2, 1), (15, 1, 6), (20, 1, sizes[0])] {
+            try train("moving", data: data, tensor: tensor, lastStep: step)
+        }
+        try check("moving")
+        // Any number of data-parallel ranks has the same bits.
+        let elastic = ["parallel.reduction=elastic", "parallel.sequence_parallel=\(keyHeads != 2)"]
+        for data in [1, 2] { try train("elastic \(data)", data: data, tensor: sizes[0], lastStep: 6, elastic) }
+        #expect(try run.tensors("elastic 1", step: 6) == run.tensors("elastic 2", step: 6))
+    }
 }

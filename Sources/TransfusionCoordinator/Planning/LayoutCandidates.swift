@@ -23,7 +23,7 @@ struct LayoutCandidates {
     private var possibleRanksPerHost: [Int] { (1...cluster.cores).filter { cluster.cores % $0 == 0 } }
 
     private func possibleTensor(_ ranksPerHost: Int) -> [Int] {
-        (1...ranksPerHost).filter { ranksPerHost % $0 == 0 && model.keyValueHeads % $0 == 0 }
+        (1...ranksPerHost).filter { ranksPerHost % $0 == 0 && model.canBeSplit(over: $0) }
     }
 
     /// For each number of ranks on a host and of tensor-parallel ranks, the layouts that differ in nothing else.
@@ -46,7 +46,7 @@ struct LayoutCandidates {
                 .map { forms(tensor: tensor, ranksPerHost: $0, data: data) }.first { !$0.isEmpty }
             guard let found else {
                 throw CommandFailure(
-                    "--layouts: \(data)x\(tensor) is not possible for \(model.keyValueHeads) key-value heads and "
+                    "--layouts: \(data)x\(tensor) is not possible for \(model.heads) heads, \(model.keyValueHeads) of keys, and "
                         + "\(configuration.batch.globalSequences / configuration.batch.microSequences) micro-batches on "
                         + "\(cluster.hosts) hosts of \(cluster.cores) cores", .wrongUse)
             }

@@ -13,9 +13,12 @@ package struct Linear {
     let biases: [Parameter]
     private let split: Split
 
-    /// - Parameter outputs: Of each of the names.
+    /// - Parameters:
+    ///   - outputs: Of each of the names.
+    ///   - parts: Into how many parts those of each can be split; as many as there are ranks unless given.
     package init(
-        _ names: [String], inputs: Int, outputs: [Int], split: Split = .whole, hasBias: Bool = false,
+        _ names: [String], inputs: Int, outputs: [Int], parts: [Int]? = nil, split: Split = .whole,
+        hasBias: Bool = false,
         standardDeviation: Float, biasDeviation: Float = 0, in builder: ParameterBuilder
     ) {
         self.split = split
@@ -26,14 +29,15 @@ package struct Linear {
             case .inputs: 1
             }
         weights = builder.adjacent(
-            names.map { $0 + ".weight" }, outputs.map { [$0, inputs] }, splitAlong: axis,
+            names.map { $0 + ".weight" }, outputs.map { [$0, inputs] }, splitAlong: axis, parts: parts,
             .normal(standardDeviation: standardDeviation))
         let initialBias =
             biasDeviation > 0 ? Parameter.Initialization.normal(standardDeviation: biasDeviation) : .zeros
         biases =
             hasBias
             ? builder.adjacent(
-                names.map { $0 + ".bias" }, outputs.map { [$0] }, splitAlong: split == .outputs ? 0 : nil, initialBias)
+                names.map { $0 + ".bias" }, outputs.map { [$0] }, splitAlong: split == .outputs ? 0 : nil,
+                parts: parts, initialBias)
             : []
     }
 

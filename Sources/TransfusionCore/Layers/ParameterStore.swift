@@ -23,15 +23,20 @@ public final class ParameterBuilder {
     }
 
     /// Several parameters that follow each other in memory without a gap, so that one matrix product can use them all.
+    ///
+    /// - Parameter parts: Into how many parts each can be split; as many as there are ranks unless given.
     public func adjacent(
-        _ names: [String], _ globalShapes: [[Int]], splitAlong axis: Int? = nil,
+        _ names: [String], _ globalShapes: [[Int]], splitAlong axis: Int? = nil, parts: [Int]? = nil,
         _ initialization: Parameter.Initialization
     ) -> [Parameter] {
-        let shard =
-            axis == nil || tensorSize == 1
-            ? ShardSpec.replicated : ShardSpec(axis: axis, index: tensorRank, count: tensorSize)
-        let group = zip(names, globalShapes).map {
-            Parameter($0, globalShape: $1, shard: shard, initialization: initialization, rules: rules)
+        let group = names.indices.map { index in
+            var shard = ShardSpec.replicated
+            if let axis, tensorSize > 1 {
+                shard = ShardSpec(axis: axis, rank: tensorRank, of: tensorSize, parts: parts?[index] ?? tensorSize)
+            }
+            return Parameter(
+                names[index], globalShape: globalShapes[index], shard: shard, initialization: initialization,
+                rules: rules)
         }
         groups.append(group)
         return group

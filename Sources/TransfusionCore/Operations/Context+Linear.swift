@@ -22,20 +22,73 @@ extension Context {
         if !biases.isEmpty { addBias(Self.joinedVectors(biases.map(\.value)), to: y) }
         return record(y) { [self] dy, gradients in
             let dy = converted(dy, to: type)
-            if weights.allSatisfy({ $0.gradient != nil }) {
-                let dweight = Self.joined(weights.compactMap(\.gradient))
-                multiply(MatrixView(dy).transposed, MatrixView(x), into: MatrixView(dweight), accumulate: true)
-                count(operations)
-                weights.forEach { parameterIsReady?($0) }
-            }
-            if !biases.isEmpty, biases.allSatisfy({ $0.gradient != nil }) {
-                addColumnSums(of: dy, to: Self.joinedVectors(biases.compactMap(\.gradient)))
-                biases.forEach { parameterIsReady?($0) }
+            let trainsWeights = weights.allSatisfy { $0.gradient != nil }
+            let trainsBiases = !biases.isEmpty && biases.allSatisfy { $0.gradient != nil }
+            if trainsWeights { count(operations) }
+            if weights.contains(where: { $0.shard.replicas > 1 }) {
+                try addGradientsOverReplicas(
+                    dy, x, weights: trainsWeights ? weights : [], biases: trainsBiases ? biases : [])
+            } else {
+                if trainsWeights {
+                    let dweight = Self.joined(weights.compactMap(\.gradient))
+                    multiply(MatrixView(dy).transposed, MatrixView(x), into: MatrixView(dweight), accumulate: true)
+                    weights.forEach { parameterIsReady?($0) }
+                }
+                if trainsBiases {
+                    addColumnSums(of: dy, to: Self.joinedVectors(biases.compactMap(\.gradient)))
+                    biases.forEach { parameterIsReady?($0) }
+                }
             }
             let dx = empty(x.shape)
             multiply(MatrixView(dy), MatrixView(weight), into: MatrixView(dx))
             count(operations)
             gradients.add(dx, to: x)
+        }
+    }
+
+    /// The gradients of weights and biases of which several ranks hold the same part: heads of keys that more ranks share than
+    /// there are heads. Each has met only what its own heads of queries made of them, so these ranks add up theirs.
+    private func addGradientsOverReplicas(
+        _ dy: Tensor, _ x: Tensor, weights: [Parameter], biases: [Parameter]
+    ) throws {
+        var found: [(parameter: Parameter, gradient: Tensor)] = []
+        if !weights.isEmpty {
+            let dweight = empty([dy.width, x.width], .f32)
+            multiply(MatrixView(dy).transposed, MatrixView(x), into: MatrixView(dweight))
+            found += Self.cut(dweight, among: weights)
+        }
+        if !biases.isEmpty {
+            let sums = empty([dy.width], .f32)
+            sums.fill(0)
+            addColumnSums(of: dy, to: sums)
+            found += Self.cut(sums, among: biases)
+        }
+        // One message: the whole parameters, to which each rank adds what it has of its part.
+        let shared = found.filter { $0.parameter.shard.replicas > 1 }
+        let whole = empty([shared.reduce(0) { $0 + $1.parameter.globalCount }], .f32)
+        whole.fill(0)
+        var start = 0
+        let sums = shared.map { parameter, gradient in
+            let own = whole.view(at: start + parameter.shard.index * parameter.count, parameter.shape)
+            start += parameter.globalCount
+            copy(gradient, at: 0, to: own, at: 0, count: gradient.count)
+            return (parameter: parameter, gradient: own)
+        }
+        try tensorParallel.allReduceSum(whole.f32, site: "gradients of shared heads")
+        for (parameter, gradient) in found.filter({ $0.parameter.shard.replicas == 1 }) + sums {
+            if let sum = parameter.gradient { accumulate(gradient, into: sum) }
+            parameterIsReady?(parameter)
+        }
+    }
+
+    /// What each of the parameters, which lie beside each other, has of a tensor that lies like them.
+    private static func cut(
+        _ tensor: Tensor, among parameters: [Parameter]
+    ) -> [(parameter: Parameter, gradient: Tensor)] {
+        var start = 0
+        return parameters.map { parameter in
+            defer { start += parameter.count }
+            return (parameter, tensor.view(at: start, parameter.shape))
         }
     }
 

@@ -14,7 +14,7 @@ extension KeyValueCache {
     public convenience init(_ configuration: ModelConfiguration, capacity: Int, _ context: Context) {
         self.init(
             layers: configuration.layers,
-            width: configuration.keyValueHeads * configuration.headWidth / context.tensorParallel.size,
+            width: configuration.keyValueHeads(ofRanks: context.tensorParallel.size) * configuration.headWidth,
             capacity: capacity, context)
     }
 }

@@ -36,8 +36,7 @@ struct SelfAttention {
     let output: Linear
     private let norm: HeadNorm?
     private let layer: Int
-    /// Of the whole model; ranks have equal shares.
-    private let heads: (query: Int, keyValue: Int, width: Int)
+    private let configuration: ModelConfiguration
     private let rotary: RotaryTable
 
     init(
@@ -48,14 +47,17 @@ struct SelfAttention {
         let keys = configuration.keyValueHeads * configuration.headWidth
         self.layer = layer
         self.rotary = rotary
-        heads = (configuration.heads, configuration.keyValueHeads, configuration.headWidth)
+        self.configuration = configuration
         queryKeyValue = Linear(
             ["q_proj", "k_proj", "v_proj"].map { "\(name).\($0)" }, inputs: configuration.width,
-            outputs: [queries, keys, keys], split: .outputs, hasBias: configuration.attentionBias != .none,
+            outputs: [queries, keys, keys],
+            parts: [configuration.heads, configuration.keyValueHeads, configuration.keyValueHeads], split: .outputs,
+            hasBias: configuration.attentionBias != .none,
             standardDeviation: configuration.initialDeviation, in: builder)
         norm =
             configuration.hasQueryKeyNorm
-            ? HeadNorm(name, headWidth: heads.width, epsilon: configuration.rmsNormEpsilon, in: builder) : nil
+            ? HeadNorm(name, headWidth: configuration.headWidth, epsilon: configuration.rmsNormEpsilon, in: builder)
+            : nil
         output = Linear(
             [name + ".o_proj"], inputs: queries, outputs: [configuration.width], split: .inputs,
             hasBias: configuration.attentionBias == .all, standardDeviation: configuration.initialResidualDeviation,
@@ -64,7 +66,9 @@ struct SelfAttention {
 
     func callAsFunction(_ x: Tensor, _ rows: AttentionRows, _ context: Context) throws -> Tensor {
         let ranks = context.tensorParallel.size
-        let heads = AttentionHeads(query: heads.query / ranks, keyValue: heads.keyValue / ranks, width: heads.width)
+        let heads = AttentionHeads(
+            query: configuration.heads / ranks, keyValue: configuration.keyValueHeads(ofRanks: ranks),
+            width: configuration.headWidth)
         let normed = try queryKeyValue(x, context)
         let projected = context.repeated(norm?(normed, heads, context) ?? normed, to: rows.count)
         let rotated = context.rotaryEmbedding(projected, rows, heads, rotary)

@@ -93,6 +93,13 @@ public struct ModelConfiguration: Sendable, Equatable {
         get { ownHeadWidth ?? width / heads }
         set { ownHeadWidth = newValue == width / heads ? nil : newValue }
     }
+    /// Whether so many ranks can hold the model together: equally many heads of queries each, and of keys, or equally many ranks
+    /// to each head of keys.
+    public func canBeSplit(over ranks: Int) -> Bool {
+        ranks > 0 && heads % ranks == 0 && (keyValueHeads % ranks == 0 || ranks % keyValueHeads == 0)
+    }
+    /// The heads of keys of one of so many ranks.
+    func keyValueHeads(ofRanks ranks: Int) -> Int { max(1, keyValueHeads / ranks) }
     public var patchesPerImage: Int { (imageHeight / patchSize) * (imageWidth / patchSize) }
     /// Numbers in one patch vector: rows, columns, channels, with the channel fastest.
     public var patchWidth: Int { patchSize * patchSize * imageChannels }

@@ -160,14 +160,16 @@ public final class ShardedAdamW {
         gradients.f32[own.upperBound..<bucket.range.upperBound].update(repeating: 0)
     }
 
-    /// The sum over the chunks, those of whole parameters on one rank of the tensor-parallel group only.
+    /// The sum over the chunks, those that several ranks of the tensor-parallel group hold on one of them only.
     private func sumCountedOnce(_ squares: [Double]) -> Double {
         guard tensor.rank > 0 else { return squares.reduce(0, +) }
         var sum = 0.0
         var chunk = 0
         for parameter in store.trained {
             let chunks = (parameter.count + GradientPlan.chunkLength - 1) / GradientPlan.chunkLength
-            if parameter.shard != .replicated { sum += squares[chunk..<chunk + chunks].reduce(0, +) }
+            if parameter.shard.axis != nil, parameter.shard.replica == 0 {
+                sum += squares[chunk..<chunk + chunks].reduce(0, +)
+            }
             chunk += chunks
         }
         return sum
