@@ -4,6 +4,7 @@ import TransfusionCheckpoint
 import TransfusionConfig
 import TransfusionCore
 import TransfusionData
+import TransfusionInference
 import TransfusionModels
 import TransfusionParallel
 import TransfusionTelemetry
@@ -91,6 +92,42 @@ import _TestUtilities
         try FileManager.default.moveItem(atPath: llama, toPath: llama + "-elsewhere")
         try run.train("one", lastStep: 5, set: keys)
         #expect(try run.losses("one").count == 5)
+    }
+
+    /// Training and `tf-eval perplexity` agree on what a converted Llama makes of the same rows.
+    @Test func theFirstLossIsThatOfPerplexity() throws {
+        let images = ImageOptions(patchSize: 2, channels: 3, height: 8, width: 8)
+        let converted = run.directory.file("converted")
+        try WeightFormat.checkpoint.write(try WeightFormat.huggingFaceLlama.open(llama, images: images), to: converted)
+        // Texts alone: what images are to the model, no perplexity says.
+        let set = keys + ["model.images=none"]
+        let items = try withSetup(set) { setup in
+            try (0..<8).flatMap { sequence in
+                Self.documents(of: try setup.task.source.microBatch(step: 0, sequences: sequence..<sequence + 1).layout)
+            }
+        }
+        var request = LoadedModel.Request(checkpoint: converted)
+        request.tokenizer = Fixtures.path("tokenizer/small.model")
+        request.precision = .f32
+        let scores = try TextScorer(LoadedModel(request)).logLikelihoods(items)
+        let expected = -scores.reduce(0, +) / Double(items.reduce(0) { $0 + $1.scored })
+        try run.train("texts", lastStep: 1, set: set)
+        let loss = try #require(run.records("texts")[0].losses["text"])
+        #expect(items.count > 8 && abs(loss - expected) <= 1e-5 * expected, "\(loss), \(expected)")
+    }
+
+    /// The rows of each document, with what its last row predicts where a target is due there.
+    private static func documents(of layout: RowLayout) -> [TextScorer.Item] {
+        var items: [TextScorer.Item] = []
+        var start = 0
+        for row in 1...layout.count where row == layout.count || layout.visibleStart[row] != layout.visibleStart[start]
+        {
+            var tokens = Array(layout.tokens[start..<row])
+            if layout.targets[row - 1] >= 0 { tokens.append(layout.targets[row - 1]) }
+            if tokens.count > 1 { items.append(TextScorer.Item(tokens: tokens, scored: tokens.count - 1)) }
+            start = row
+        }
+        return items
     }
 
     @Test func anOwnModelBringsAllItsWeights() throws {
