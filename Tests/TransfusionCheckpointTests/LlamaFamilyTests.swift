@@ -210,6 +210,45 @@ import _TestUtilities
         #expect(problem.hasPrefix("cannot say model.") && problem.hasSuffix("choose --to hf-llama"), "\(problem)")
     }
 
+    /// Meta cuts larger models into a file for each rank that trained them.
+    @Test func metaShardsAreJoined() throws {
+        func copy(_ name: String, _ files: [String: String]) throws -> String {
+            let folder = directory.file(name)
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            for (from, to) in files.merging(["params.json": "params.json"], uniquingKeysWith: { $1 }) {
+                try FileManager.default.copyItem(
+                    atPath: Fixtures.path("meta_shards/" + from), toPath: "\(folder)/\(to)")
+            }
+            return folder
+        }
+        let (first, second) = ("consolidated.00.pth", "consolidated.01.pth")
+        let shards = try copy("shards", [first: first, second: second])
+        let whole = try copy("whole", ["whole.safetensors": "consolidated.safetensors"])
+        #expect(try WeightFormat(detectedAt: shards) == .metaLlama)
+        for (name, path) in [("a", shards), ("b", whole)] {
+            try WeightFormat.checkpoint.write(WeightFormat.metaLlama.open(path), to: directory.file(name))
+        }
+        #expect(try TensorComparison(directory.file("a"), directory.file("b")).isEqual)
+
+        func problem(_ name: String, _ files: [String: String]) throws -> String {
+            let folder = try copy(name, files)
+            return try #require(
+                #expect(throws: CheckpointError.self) { try WeightFormat.metaLlama.open(folder) }
+            ).problem
+        }
+        #expect(
+            try problem("one", [first: first]).contains(
+                "holds 1 of the files consolidated.NN.pth, but the model was cut into 2"))
+        #expect(try problem("late", [second: second]).contains("but not the file with the number 0 before it"))
+        #expect(
+            try problem("three", [first: first, second: second, "whole.safetensors": "consolidated.02.safetensors"])
+                .contains("holds 3 of the files consolidated.NN.pth, but the model was cut into 2"))
+        // The same part twice: what every rank has is equal, and its number fits; only the other parts would be wrong.
+        #expect(
+            try problem("gap", [first: first, "consolidated.01.pth": "consolidated.02.pth"]).contains(
+                "number 1 before it"))
+    }
+
     /// Grouped-query attention and tied embeddings go through Meta's form and its order of rows.
     @Test(arguments: ["tinyllama", "smollm"]) func metaKeepsWhatItCanSay(_ name: String) throws {
         let weights = try WeightFormat.huggingFaceLlama.open(source(name), images: images)

@@ -68,9 +68,25 @@ struct SafetensorsDirectory {
         passedOver += files.subtracting([file]).sorted()
     }
 
+    /// Opens a Llama as Meta keeps it: in one file, or cut into numbered ones.
+    init(metaLlama path: String, single: String) throws {
+        let names = WeightFile.isNamed(path) ? [] : try POSIXFileSystem().list(path)
+        let shards = names.contains(single) ? [] : try MetaLlamaShards.names(in: names, path: path)
+        guard !shards.isEmpty else {
+            try self.init(path, single: single)
+            return
+        }
+        let files = try shards.map { try WeightFile(Paths.join(path, $0)) }
+        self.init(path, files: files, tensors: try MetaLlamaShards.join(files, path: path))
+    }
+
     private init(_ path: String, files: [WeightFile]) {
+        self.init(path, files: files, tensors: files.reduce(into: [:]) { $0.merge($1.tensors) { $1 } })
+    }
+
+    private init(_ path: String, files: [WeightFile], tensors: [String: SourceTensor]) {
         self.path = path
-        tensors = files.reduce(into: [:]) { $0.merge($1.tensors) { $1 } }
+        self.tensors = tensors
         unreadable = files.reduce(into: [:]) { all, file in
             for name in file.unreadable.keys { all[name] = file }
         }

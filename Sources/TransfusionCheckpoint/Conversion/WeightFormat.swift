@@ -87,7 +87,7 @@ extension WeightFormat {
             weights = try LlamaFormat.join(tensors, description, directory: directory, images: images)
             weights.passedOver += files.passedOver
         case .metaLlama:
-            let files = try SafetensorsDirectory(path, single: Self.metaFileName), tensors = files.tensors
+            let files = try SafetensorsDirectory(metaLlama: path, single: Self.metaFileName), tensors = files.tensors
             guard let gate = tensors["layers.0.feed_forward.w1.weight"]?.shape.first,
                 let vocabulary = tensors["tok_embeddings.weight"]?.shape.first
             else { throw CheckpointError(path, "has no tensors with the names of Meta's Llama") }
@@ -177,7 +177,7 @@ extension WeightFormat {
 }
 
 extension POSIXFileSystem {
-    fileprivate func requireAbsent(_ path: String) throws {
+    func requireAbsent(_ path: String) throws {
         guard !exists(Paths.name(of: path), in: Paths.parent(of: path)) else {
             throw CheckpointError(path, "already exists; choose another place or remove it")
         }
