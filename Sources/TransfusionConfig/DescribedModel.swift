@@ -41,6 +41,7 @@ extension RunConfiguration.Model {
         take("shared_image_position", \.rowOptions.sharedImagePosition, other.rowOptions.sharedImagePosition)
         take("attend_across_documents", \.rowOptions.attendAcrossDocuments, other.rowOptions.attendAcrossDocuments)
         take("end_of_image_is_target", \.rowOptions.endOfImageIsTarget, other.rowOptions.endOfImageIsTarget)
+        take("causal_images", \.rowOptions.causalImages, other.rowOptions.causalImages)
     }
 
     /// The shortest decimal of the number, which a configuration shows: 1e-05, not 9.999999747378752e-06.

@@ -106,6 +106,9 @@ extension ConfigurationKey {
         ConfigurationKey(
             "model.end_of_image_is_target", \.model.rowOptions.endOfImageIsTarget, .flag,
             "Trains the last patch of an image to predict the end-of-image token."),
+        ConfigurationKey(
+            "model.causal_images", \.model.rowOptions.causalImages, .flag,
+            "Lets a patch see only those patches of its image that stand before it, instead of all."),
     ]
 
     private static let autoencoderKeys: [ConfigurationKey] = [

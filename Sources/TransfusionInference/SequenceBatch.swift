@@ -135,10 +135,10 @@ final class SequenceBatch {
 
         mutating func addImage(_ configuration: ModelConfiguration, to sequence: inout Sequence) {
             let patches = configuration.patchesPerImage
-            let end = sequence.slots.lowerBound + sequence.count + patches
+            let start = sequence.slots.lowerBound + sequence.count, options = configuration.rowOptions
             for patch in 0..<patches {
-                add(-1, seesUntil: end, to: &sequence)
-                let staysInPlace = configuration.rowOptions.sharedImagePosition && patch + 1 < patches
+                add(-1, seesUntil: start + (options.causalImages ? patch + 1 : patches), to: &sequence)
+                let staysInPlace = options.sharedImagePosition && patch + 1 < patches
                 if !staysInPlace { sequence.position += 1 }
             }
         }

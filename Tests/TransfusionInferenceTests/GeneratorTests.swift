@@ -43,6 +43,15 @@ struct GeneratorTests {
         #expect(relativeError(images[0], images[2]) > 0.1)
     }
 
+    @Test func causalImagesEqualRecomputation() throws {
+        let small = SmallModel(causalImages: true)
+        let images = try small.generator.images(for: [[5, 6]], seeds: [.init(20)], settings())
+        let expected = try start(small, [5, 6]).draw(settings(), without: start(small, []), seed: 20)
+        #expect(relativeError(images[0], expected) < 1e-5)
+        let seen = try SmallModel().generator.images(for: [[5, 6]], seeds: [.init(20)], settings())
+        #expect(relativeError(seen[0], expected) > 1e-3)
+    }
+
     @Test func memoryLimitDoesNotChangeImages() throws {
         let small = SmallModel()
         let one = SmallModel(memoryLimit: 1)

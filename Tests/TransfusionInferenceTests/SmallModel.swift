@@ -10,11 +10,15 @@ struct SmallModel {
     let context: Context
     let generator: Generator
 
-    init(sharedImagePosition: Bool = false, memoryLimit: Int = 1 << 30, contextLength: Int = 200) {
+    init(
+        sharedImagePosition: Bool = false, causalImages: Bool = false, memoryLimit: Int = 1 << 30,
+        contextLength: Int = 200
+    ) {
         var configuration = ModelConfiguration(
             layers: 2, width: 32, heads: 2, feedForward: 48, vocabulary: 40, patchSize: 2, imageChannels: 3,
             imageHeight: 6, imageWidth: 4, beginOfText: 1, endOfText: 2, beginOfImage: 38, endOfImage: 39)
         configuration.rowOptions.sharedImagePosition = sharedImagePosition
+        configuration.rowOptions.causalImages = causalImages
         self.configuration = configuration
         context = Context(pool: ThreadPool(threads: 2), type: .f32)
         model = TransfusionModel(configuration, context)

@@ -36,7 +36,9 @@ extension TransfusionModel {
     }
 
     private func pass(_ sizes: MicroBatchSizes, _ context: Context) throws {
-        let rows = RowLayout(sizes, patchesPerImage: configuration.patchesPerImage)
+        let rows = RowLayout(
+            sizes, patchesPerImage: configuration.patchesPerImage,
+            isCausal: configuration.rowOptions.causalImages)
         try context.record {
             let images =
                 rows.imageCount == 0
@@ -53,7 +55,7 @@ extension TransfusionModel {
 
 extension RowLayout {
     /// Rows of which only the numbers count: images, then text, in sequences that are one document each.
-    fileprivate init(_ sizes: MicroBatchSizes, patchesPerImage: Int) {
+    fileprivate init(_ sizes: MicroBatchSizes, patchesPerImage: Int, isCausal: Bool) {
         let images = Int(sizes.images), length = sizes.sequenceLength
         let imageStarts = (0..<images).map { $0 * patchesPerImage }
         let patches = images * patchesPerImage
@@ -65,7 +67,7 @@ extension RowLayout {
             positions: (0..<sizes.rows).map { Int32($0 - sequenceStart[$0]) },
             visibleStart: sequenceStart.map { Int32($0) },
             visibleEnd: (0..<sizes.rows).map {
-                Int32($0 < patches ? ($0 / patchesPerImage + 1) * patchesPerImage : $0 + 1)
+                Int32($0 < patches && !isCausal ? ($0 / patchesPerImage + 1) * patchesPerImage : $0 + 1)
             },
             imageStarts: imageStarts.map { Int32($0) }, patchesPerImage: patchesPerImage)
     }

@@ -18,8 +18,20 @@ public struct RowLayout: Sendable, Equatable {
         public var attendAcrossDocuments = false
         /// The last patch of an image predicts EOI.
         public var endOfImageIsTarget = false
+        /// A patch sees those of its image before it, and not those after it: the ablation of the paper's Table 5.
+        public var causalImages = false
 
         public init() {}
+
+        /// Files of earlier versions do not have all options.
+        public init(from decoder: any Decoder) throws {
+            let values = try decoder.container(keyedBy: CodingKeys.self)
+            func flag(_ key: CodingKeys) throws -> Bool { try values.decodeIfPresent(Bool.self, forKey: key) ?? false }
+            sharedImagePosition = try flag(.sharedImagePosition)
+            attendAcrossDocuments = try flag(.attendAcrossDocuments)
+            endOfImageIsTarget = try flag(.endOfImageIsTarget)
+            causalImages = try flag(.causalImages)
+        }
     }
 
     /// The token of each row; -1 where the row is a patch.
@@ -61,8 +73,11 @@ public struct RowLayout: Sendable, Equatable {
         var visibleStart = [Int32](repeating: 0, count: count)
         var visibleEnd = (0..<count).map { Int32($0 + 1) }
 
+        var isLastPatch = [Bool](repeating: false, count: count)
         for image in imageStarts {
             let end = image + Int32(patchesPerImage)
+            isLastPatch[Int(end) - 1] = true
+            if options.causalImages { continue }
             for row in Int(image)..<Int(end) { visibleEnd[row] = end }
         }
         var nextDocument = 0
@@ -81,8 +96,8 @@ public struct RowLayout: Sendable, Equatable {
             }
             visibleStart[row] = Int32(visibleFrom)
             positions[row] = position
-            let insideImage = tokens[row] < 0 && Int(visibleEnd[row]) > row + 1
-            if !(options.sharedImagePosition && insideImage) { position += 1 }
+            let isInsideImage = tokens[row] < 0 && !isLastPatch[row]
+            if !(options.sharedImagePosition && isInsideImage) { position += 1 }
 
             let endOfDocument = nextDocument < documentStarts.count ? Int(documentStarts[nextDocument]) : count
             guard row + 1 < endOfDocument, row >= documentStart, tokens[row + 1] >= 0 else { continue }

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import TransfusionCore
@@ -42,6 +43,22 @@ import Testing
         let rows = try layout(captioned, images: [4], options: options)
         #expect(rows.targets == [7, 8, 90, -1, -1, -1, -1, 91, 9, 2, -1])
         #expect(rows.targetCount == 6)
+    }
+
+    @Test func aPatchSeesThoseBeforeItWhenImagesAreCausal() throws {
+        var options = RowLayout.Options()
+        options.causalImages = true
+        let rows = try layout(captioned, images: [4], options: options)
+        #expect(rows.visibleEnd == (1...11).map { Int32($0) })
+        #expect(rows.positions == Array(0..<11) && rows.targets == [7, 8, 90, -1, -1, -1, -1, -1, 9, 2, -1])
+        options.sharedImagePosition = true
+        #expect(try layout(captioned, images: [4], options: options).positions == [0, 1, 2, 3, 4, 4, 4, 4, 5, 6, 7])
+    }
+
+    @Test func optionsOfEarlierVersionsAreRead() throws {
+        let old = #"{"sharedImagePosition": true, "attendAcrossDocuments": false, "endOfImageIsTarget": true}"#
+        let options = try JSONDecoder().decode(RowLayout.Options.self, from: Data(old.utf8))
+        #expect(options.sharedImagePosition && options.endOfImageIsTarget && !options.causalImages)
     }
 
     @Test func bOIBeforeAWordHasNoLoss() throws {
@@ -112,6 +129,7 @@ import Testing
         var options = RowLayout.Options()
         options.sharedImagePosition = seed % 2 == 1
         options.endOfImageIsTarget = seed % 3 == 1
+        options.causalImages = seed % 4 > 1
         let rows = try layout(tokens, documents: documents, images: images, patches: patches, options: options)
         func document(_ row: Int) -> Int { documents.lastIndex { Int($0) <= row } ?? -1 }
         func image(_ row: Int) -> Int? {
@@ -119,7 +137,7 @@ import Testing
         }
         for query in tokens.indices {
             for key in tokens.indices {
-                let sameImage = image(query) != nil && image(query) == image(key)
+                let sameImage = image(query) != nil && image(query) == image(key) && !options.causalImages
                 let allowed = document(query) == document(key) && (key <= query || sameImage)
                 let visible = Int(rows.visibleStart[query])..<Int(rows.visibleEnd[query])
                 #expect(visible.contains(key) == allowed, "query \(query), key \(key)")
