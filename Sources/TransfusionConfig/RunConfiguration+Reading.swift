@@ -3,14 +3,6 @@ internal import TransfusionSupport
 internal import Yams
 
 extension RunConfiguration {
-    /// Bounds on what is read, far above what a configuration needs: a file from elsewhere cannot exhaust memory.
-    enum ReadingLimits {
-        static let bytes = 256 << 10
-        /// With so few references, what they expand to stays within a few hundred times the file.
-        static let aliases = 16
-        static let problems = 50
-    }
-
     /// Reads a configuration file.
     /// - Parameters:
     ///   - path: The YAML file.
@@ -21,24 +13,11 @@ extension RunConfiguration {
     public static func load(
         _ path: String, overrides: [String] = [], describe: ((RunConfiguration) throws -> DescribedModel?)? = nil
     ) throws(ConfigurationError) -> RunConfiguration {
-        func refuse(_ message: String) -> ConfigurationError {
-            ConfigurationError(problems: [ConfigurationProblem(nil, message, at: path)])
-        }
-        guard let file = FileHandle(forReadingAtPath: path) else {
-            let reason = FileManager.default.fileExists(atPath: path) ? "cannot be read" : "there is no such file"
-            throw refuse("\(reason); give the path of a configuration")
-        }
-        let contents: Data?
+        let text: String
         do {
-            contents = try file.read(upToCount: ReadingLimits.bytes + 1)
+            text = try BoundedYAML.text(ofFile: path)
         } catch {
-            throw refuse("cannot be read as a file; give the path of a configuration")
-        }
-        guard contents?.count ?? 0 <= ReadingLimits.bytes else {
-            throw refuse("is larger than the \(ReadingLimits.bytes) bytes that a configuration may have")
-        }
-        guard let text = String(data: contents ?? Data(), encoding: .utf8) else {
-            throw refuse("is not UTF-8 text; a configuration is a YAML file")
+            throw ConfigurationError(problems: [error])
         }
         let name = runName(ofFile: Paths.stem(of: path))
         return try RunConfiguration(
@@ -68,6 +47,9 @@ extension RunConfiguration {
 
 /// Collects the values of a configuration and all problems with them.
 private struct ConfigurationReader {
+    /// So many problems are reported at most.
+    private static let mostProblems = 50
+
     let file: String
     var configuration = RunConfiguration()
     var problems: [ConfigurationProblem] = []
@@ -86,7 +68,7 @@ private struct ConfigurationReader {
 
     mutating func read(_ yaml: String) {
         do {
-            guard let root = try compose(yaml, at: file) else { return }
+            guard let root = try BoundedYAML.compose(yaml, at: file) else { return }
             var values: [String: Node] = [:]
             collect(root, path: "", into: &values)
             // In the order of the table, so that a preset comes before the sizes that override it.
@@ -111,7 +93,7 @@ private struct ConfigurationReader {
                 continue
             }
             do {
-                let node = try compose(String(override[override.index(after: equals)...]), at: origin)
+                let node = try BoundedYAML.compose(String(override[override.index(after: equals)...]), at: origin)
                 set(key, to: node ?? Node(""), at: origin)
             } catch {
                 problems.append(error)
@@ -166,57 +148,12 @@ private struct ConfigurationReader {
         return problem
     }
 
-    private func compose(_ yaml: String, at place: String) throws(ConfigurationProblem) -> Node? {
-        let limits = RunConfiguration.ReadingLimits.self
-        guard yaml.utf8.count <= limits.bytes else {
-            throw ConfigurationProblem(
-                nil, "is larger than the \(limits.bytes) bytes that a configuration may have", at: place)
-        }
-        guard Self.mostAliases(in: yaml) <= limits.aliases else {
-            throw ConfigurationProblem(
-                nil, "has more than \(limits.aliases) YAML aliases, as in *name; write out what they stand for",
-                at: place)
-        }
-        do {
-            return try Yams.compose(yaml: yaml)
-        } catch let error as YamlError {
-            throw ConfigurationProblem(nil, "is not YAML: \(error.reason)", at: place + error.line)
-        } catch {
-            throw ConfigurationProblem(nil, "is not YAML", at: place)
-        }
-    }
-
-    /// How many aliases a text has at most. They are counted before the parser sees them, because it expands them.
-    ///
-    /// An alias stands where a value begins: first on a line, or after one of `[{,:-?`. A comment has none; but what looks
-    /// like a comment with a quote in it can be the end of a quoted text that began on an earlier line, and is counted.
-    private static func mostAliases(in yaml: String) -> Int {
-        let breaks: [Unicode.Scalar] = ["\n", "\r", "\u{85}", "\u{2028}", "\u{2029}"]
-        let blanks: [Unicode.Scalar] = [" ", "\t", "\u{FEFF}"]
-        let openings: [Unicode.Scalar] = ["[", "{", ",", ":", "-", "?"]
-        var count = 0
-        for line in yaml.unicodeScalars.split(whereSeparator: breaks.contains) {
-            let lastQuote = line.lastIndex { $0 == "'" || $0 == "\"" }
-            var previous: Unicode.Scalar?
-            var isAfterBlank = true
-            for index in line.indices {
-                let scalar = line[index]
-                if scalar == "#", isAfterBlank, lastQuote.map({ $0 < index }) ?? true { break }
-                isAfterBlank = blanks.contains(scalar)
-                if isAfterBlank { continue }
-                if scalar == "*", previous.map(openings.contains) ?? true { count += 1 }
-                previous = scalar
-            }
-        }
-        return count
-    }
-
     /// Finds the values of all known keys below `node`, and what is no key.
     private mutating func collect(_ node: Node, path: String, into values: inout [String: Node]) {
         if Self.keys[path] != nil {
             values[path] = node
         } else if case .mapping(let mapping) = node {
-            for (name, value) in mapping where problems.count < RunConfiguration.ReadingLimits.problems {
+            for (name, value) in mapping where problems.count < Self.mostProblems {
                 guard let name = name.scalar?.string else {
                     problems.append(
                         ConfigurationProblem(path.isEmpty ? nil : path, "a key must be a word", at: origin(name)))
@@ -269,24 +206,5 @@ private struct ConfigurationReader {
         let section = path.lastIndex(of: ".").map { String(path[...$0]) } ?? ""
         let siblings = known.filter { $0.hasPrefix(section) && !$0.dropFirst(section.count).contains(".") }
         return "there is no such key; there are \(siblings.joined(separator: ", "))"
-    }
-}
-
-extension YamlError {
-    fileprivate var line: String {
-        switch self {
-        case .scanner(_, _, let mark, _), .parser(_, _, let mark, _), .composer(_, _, let mark, _): ":\(mark.line)"
-        case .duplicatedKeysInMapping(_, let context): ":\(context.mark.line)"
-        default: ""
-        }
-    }
-
-    fileprivate var reason: String {
-        switch self {
-        case .reader(let problem, _, _, _): problem
-        case .scanner(_, let problem, _, _), .parser(_, let problem, _, _), .composer(_, let problem, _, _): problem
-        case .duplicatedKeysInMapping(let duplicates, _): "\(duplicates.joined(separator: ", ")) is given twice"
-        default: "it cannot be parsed"
-        }
     }
 }

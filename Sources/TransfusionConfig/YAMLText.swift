@@ -1,5 +1,19 @@
-/// Text as a YAML scalar.
+internal import Yams
+
+/// Values as YAML on one line.
 enum YAMLText {
+    /// A value as it was read: what was quoted is quoted, what was not is not.
+    static func flow(_ node: Node) -> String {
+        switch node {
+        case .scalar(let scalar):
+            scalar.style == .plain || scalar.style == .any ? scalar.string : escaped(scalar.string)
+        case .sequence(let items): "[" + items.map(flow).joined(separator: ", ") + "]"
+        case .mapping(let members):
+            "{" + members.map { "\(flow($0.key)): \(flow($0.value))" }.joined(separator: ", ") + "}"
+        case .alias: ""
+        }
+    }
+
     /// A scalar that every YAML reader takes as this text: plain where that cannot be misread, else in double quotes.
     static func quoted(_ text: String) -> String {
         let isPlain =

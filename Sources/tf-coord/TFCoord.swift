@@ -15,6 +15,7 @@ struct TFCoord: TransfusionCommand {
             tf-coord resume runs/quickstart # go on
             tf-coord dashboard              # the same in a browser
             tf-coord plan CONFIG --hosts 8 --cores 64 --memory 256  # what fits, how fast
+            tf-coord experiment FILE        # runs that are compared, with a report
 
             tf-coord serve                  # a daemon
             tf-coord submit CONFIG          # hands it a run, which it queues
@@ -26,13 +27,15 @@ struct TFCoord: TransfusionCommand {
         subcommands: [
             RunCommand.self, ServeCommand.self, SubmitCommand.self, StatusCommand.self, DashboardCommand.self,
             LogsCommand.self, StopCommand.self, ResumeCommand.self, HostsCommand.self, ConfigCommand.self,
-            PlanCommand.self, TokenCommand.self,
+            PlanCommand.self, ExperimentCommand.self, TokenCommand.self,
         ])
 
     static func main() {
         let arguments = Array(CommandLine.arguments.dropFirst())
         // Before anything else: a signal that came earlier than its handler would be the end.
-        if let verb = arguments.first, ["run", "resume", "serve"].contains(verb) { StopRequests.install() }
+        if let verb = arguments.first, ["run", "resume", "serve", "experiment"].contains(verb) {
+            StopRequests.install()
+        }
         main(arguments)
     }
 }

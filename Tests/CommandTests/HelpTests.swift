@@ -11,7 +11,7 @@ import _TestUtilities
             "tf-coord",
             [
                 "run", "serve", "submit", "status", "dashboard", "logs", "stop", "resume", "hosts", "plan", "config",
-                "token",
+                "experiment", "token",
             ]
         ),
         ("tf-ckpt", ["list", "inspect", "verify", "diff", "reshard", "convert", "prune", "export-weights"]),
