@@ -34,7 +34,7 @@ done
 
 programs=(tf-bench tf-ckpt tf-coord tf-data tf-eval tf-sample tf-worker)
 architecture=$(dpkg --print-architecture)
-# With the libraries at most; xz finds what is in several programs only with a window as large as they are.
+# Each program has Swift's libraries within it, which xz finds in the one before with a window as large as a program.
 most_megabytes=40
 
 # The version: that of the sources, and the commit behind it unless it has that tag.
@@ -86,7 +86,7 @@ for program in "${programs[@]}"; do
 done
 cp -r configs "$root/usr/share/transfusion/"
 install -m 644 deploy/systemd/*.service "$root/lib/systemd/system/"
-cp -r deploy/slurm deploy/kubernetes "$root/$doc/examples/"
+cp -r deploy/slurm deploy/kubernetes deploy/prometheus deploy/grafana "$root/$doc/examples/"
 install -D -m 644 deploy/package/lintian-overrides "$root/usr/share/lintian/overrides/transfusion"
 install -m 644 README.md docs/*.md docs/*.png "$root/$doc/"
 gzip -9nc CHANGELOG.md >"$root/$doc/changelog.gz"
@@ -133,7 +133,17 @@ sed -e "s|@VERSION@|$version|; s|@ARCHITECTURE@|$architecture|; s|@SIZE@|$size|;
     deploy/package/control.in >"$root/DEBIAN/control"
 (cd "$root" && find usr lib -type f -print0 | sort -z | xargs -0 md5sum) >"$root/DEBIAN/md5sums"
 deb=$out/transfusion_$version-1_$architecture.deb
-dpkg-deb --root-owner-group -Zxz -z9 --build "$root" "$deb" >/dev/null
+# By hand, as the largest window of dpkg-deb has 64 MiB.
+pack() { # What is packed is in the order of names, of root, and of the time of the commit.
+    tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -cf - "$@" |
+        xz --lzma2=preset=7,dict=128MiB --threads=1
+}
+echo 2.0 >"$stage/debian-binary"
+tar -C "$root/DEBIAN" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -cf - . | xz >"$stage/control.tar.xz"
+pack -C "$root" ./usr ./lib >"$stage/data.tar.xz"
+rm -f "$deb"
+(cd "$stage" && ar -rcD package.deb debian-binary control.tar.xz data.tar.xz)
+mv "$stage/package.deb" "$deb"
 
 echo "== Tarball"
 name=transfusion-$version-linux-$architecture
@@ -157,7 +167,9 @@ take() {
         install -m 644 "$path" "$tree/lib/$needed"
         patchelf --set-rpath '$ORIGIN' "$tree/lib/$needed"
         take "$path"
-        package=$(dpkg -S "$(readlink -f "$path")" | head -n 1 | cut -d: -f1)
+        # /lib is a link to /usr/lib, and the package database has either.
+        path=$(readlink -f "$path")
+        package=$( (dpkg -S "$path" || dpkg -S "${path#/usr}") 2>/dev/null | head -n 1 | cut -d: -f1)
         install -D -m 644 "/usr/share/doc/$package/copyright" "$tree/share/doc/transfusion/licences/$package"
     done < <(patchelf --print-needed "$1")
 }
@@ -166,9 +178,11 @@ for program in "${programs[@]}"; do
     patchelf --set-rpath '$ORIGIN/../lib' "$tree/bin/$program"
 done
 sed "s|@VERSION@|$version|" deploy/package/modulefile.in >"$tree/modulefiles/transfusion/$version"
+glibc=$(objdump -T "$tree"/bin/* "$tree"/lib/* | grep -o 'GLIBC_2\.[0-9]*' | sed 's/GLIBC_//' | sort -V | tail -n 1)
+sed "s|@MACHINE@|$(uname -m)|; s|@GLIBC@|$glibc|" deploy/package/check.in >"$tree/check"
+chmod 755 "$tree/check"
 tarball=$out/$name.tar.xz
-tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -C "$stage" -cf - "$name" |
-    xz -9 --threads=1 >"$tarball"
+pack -C "$stage" "$name" >"$tarball"
 
 echo "== Checking"
 status=0
