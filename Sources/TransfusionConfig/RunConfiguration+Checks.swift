@@ -52,7 +52,7 @@ extension RunConfiguration {
             task == .transfusion || parallel.recompute != .selective, "parallel.recompute",
             "selective is for transformers; use none or full")
         problems += exampleProblems(imageChannels)
-        problems += sourceProblems
+        problems += sourceProblems + discriminatorProblems(imageHeight, imageWidth)
         if task == .transfusion, problems.isEmpty { problems += ruleProblems }
         if let ranks { problems += rankProblems(ranks) }
         if task == .transfusion, let imageHeight, let imageWidth, model.images != .none {
@@ -131,6 +131,27 @@ extension RunConfiguration {
     private func tensorDividesHeads(_ tensor: Int) -> Bool {
         let keyHeads = max(1, model.keyValueHeads ?? model.heads)
         return model.heads % tensor == 0 && (keyHeads % tensor == 0 || tensor % keyHeads == 0)
+    }
+
+    /// Of the discriminator of an autoencoder.
+    private func discriminatorProblems(_ height: Int?, _ width: Int?) -> [ConfigurationProblem] {
+        guard let start = discriminator.start else { return [] }
+        if start >= schedule.steps {
+            return [
+                ConfigurationProblem(
+                    "discriminator.start",
+                    "\(start) is not before the end of the run after \(schedule.steps) steps, so that the discriminator would "
+                        + "never count; use at most \(schedule.steps - 1), or off")
+            ]
+        }
+        let side = min(height ?? .max, width ?? .max), least = 3 << discriminator.layers
+        guard side < least else { return [] }
+        return [
+            ConfigurationProblem(
+                "discriminator.layers",
+                "\(discriminator.layers) layers judge pictures of at least \(least) pixels a side, and the data set's have "
+                    + "\(side); use fewer")
+        ]
     }
 
     private func rankProblems(_ ranks: Int) -> [ConfigurationProblem] {

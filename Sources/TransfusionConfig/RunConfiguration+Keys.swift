@@ -4,7 +4,8 @@ internal import TransfusionModels
 extension ConfigurationKey {
     /// All keys, in the order in which they are read, written and documented.
     public static let all: [ConfigurationKey] =
-        runKeys + modelKeys + autoencoderKeys + dataKeys + optimizationKeys + executionKeys + outputKeys
+        runKeys + modelKeys + autoencoderKeys + dataKeys + discriminatorKeys + optimizationKeys + executionKeys
+        + outputKeys
         + supervisionKeys
 
     private static let runKeys: [ConfigurationKey] = [
@@ -111,15 +112,6 @@ extension ConfigurationKey {
             "Lets a patch see only those patches of its image that stand before it, instead of all."),
     ]
 
-    private static let autoencoderKeys: [ConfigurationKey] = [
-        ConfigurationKey(
-            "autoencoder.preset", \.autoencoder.preset, .choice,
-            "Sizes of the autoencoder that task: autoencoder trains: the paper's, Stable Diffusion's, or a laptop's."),
-        ConfigurationKey(
-            "autoencoder.kind", \.autoencoder.kind, .choice,
-            "Whether its latents are drawn from a normal distribution (kl) or are vectors of a codebook (vq)."),
-    ]
-
     private static let dataKeys: [ConfigurationKey] = [
         ConfigurationKey(
             "data.path", \.data.pathIfGiven, .either("none", or: path),
@@ -159,6 +151,10 @@ extension ConfigurationKey {
         ConfigurationKey(
             "objective.codebook_weight", \.objective.codebookWeight, .number(0...1e6),
             "With vq, the weight of the codebook's loss beside the mean absolute error of the pixels."),
+        ConfigurationKey(
+            "objective.adversarial_weight", \.objective.adversarialWeight, .number(0...1e6),
+            "Weight of the discriminator's verdict beside the other losses of the pictures, from discriminator.start on."
+        ),
     ]
 
     private static let optimizationKeys: [ConfigurationKey] = [
@@ -327,7 +323,8 @@ extension ConfigurationKey {
 
     /// The only task that the key is for; nil for a key of every run.
     var task: RunConfiguration.Task? {
-        if path.hasPrefix("autoencoder.") || ["objective.kl_weight", "objective.codebook_weight"].contains(path) {
+        let weights = ["objective.kl_weight", "objective.codebook_weight", "objective.adversarial_weight"]
+        if path.hasPrefix("autoencoder.") || path.hasPrefix("discriminator.") || weights.contains(path) {
             return .autoencoder
         }
         let sections = ["model.", "data.", "objective.", "evaluation."]
@@ -339,7 +336,7 @@ extension ConfigurationKey {
         return ["data.path", "model.initial_weights"].contains(path) ? nil : .transfusion
     }
 
-    private static var path: ValueForm<String> { .text("a path", where: { !$0.contains("\0") }) }
+    static var path: ValueForm<String> { .text("a path", where: { !$0.contains("\0") }) }
 
     private static func isRunName(_ text: String) -> Bool { !text.isEmpty && text == RunConfiguration.runName(text) }
 }

@@ -200,10 +200,13 @@ private struct ConfigurationReader {
         let known = ConfigurationKey.all.map(\.path) + Self.sections.sorted()
         let ending = path.split(separator: ".").last.map(String.init) ?? path
         let elsewhere = known.filter { $0 == ending || $0.hasSuffix("." + ending) }
-        if let meant = nearestName(to: path, among: known) ?? elsewhere.first {
+        let section = path.lastIndex(of: ".").map { String(path[...$0]) } ?? ""
+        // Who knows the section seeks the key in the wrong one, and a key of every run more likely than another.
+        let ofEveryRun = elsewhere.first { Self.keys[$0]?.task == nil }
+        let moved = Self.sections.contains(String(section.dropLast())) ? ofEveryRun : nil
+        if let meant = moved ?? nearestName(to: path, among: known) ?? elsewhere.first {
             return "there is no such key; did you mean \(meant)?"
         }
-        let section = path.lastIndex(of: ".").map { String(path[...$0]) } ?? ""
         let siblings = known.filter { $0.hasPrefix(section) && !$0.dropFirst(section.count).contains(".") }
         return "there is no such key; there are \(siblings.joined(separator: ", "))"
     }

@@ -14,6 +14,7 @@ public struct RunConfiguration: Sendable, Equatable {
     public var autoencoder = Autoencoder()
     public var data = DataSet()
     public var objective = Objective()
+    public var discriminator = Discriminator()
     public var optimizer = Optimizer()
     public var schedule = Schedule()
     public var batch = Batch()
@@ -109,6 +110,38 @@ public struct RunConfiguration: Sendable, Equatable {
         public var divergenceWeight = 1e-6
         /// Of an autoencoder's codebook loss.
         public var codebookWeight = 1.0
+        /// Of the discriminator's verdict in an autoencoder's loss.
+        public var adversarialWeight = 0.5
+    }
+
+    /// The second player in the training of an autoencoder, and how much it counts.
+    public struct Discriminator: Sendable, Equatable {
+        /// How the discriminator's verdict is weighted beside the other losses of the pictures.
+        public enum Weighting: String, Sendable, CaseIterable {
+            /// So that its gradient is as long as theirs at the decoder's last layer.
+            case adaptive
+            case fixed
+        }
+
+        /// The step from which its verdict counts; nil has no discriminator.
+        public var start: Int?
+        /// Steps before `start` in which it learns alone.
+        public var warmupSteps = 1000
+        /// Steps in which the weight of its verdict rises from 0.
+        public var rampSteps = 0
+        public var weighting = Weighting.adaptive
+        public var layers = 3
+        public var width = 64
+        /// nil takes that of the run.
+        public var learningRate: Double?
+        public var beta1 = 0.5
+        public var beta2 = 0.9
+        public var weightDecay = 0.0
+        /// nil does not clip.
+        public var clipNorm: Double?
+
+        /// The first step in which it is trained; nil without one.
+        public var firstStep: Int? { start.map { max(0, $0 - warmupSteps) } }
     }
 
     /// AdamW; decay applies to matrices only.

@@ -11,6 +11,8 @@ final class StepTrainer<Task: TrainingTask> {
     private let batch: BatchShape
     private let timer: PhaseTimer
     private let prefetcher: BatchPrefetcher<Task.Batch>
+    /// The micro-batches of the step that were surveyed, until its end.
+    private var surveyed: [BatchAddress: Task.Batch] = [:]
 
     /// How many sequences a global batch has, and how many of them a rank computes at once.
     struct BatchShape {
@@ -35,10 +37,12 @@ final class StepTrainer<Task: TrainingTask> {
         let counts = try task.counts(step: state.step)
         var summary = StepSummary(step: state.step, counts: counts)
         let players = state.trainedPlayers(at: state.step)
+        defer { surveyed = [:] }
         for (index, player) in players.enumerated() {
             let next = BatchAddress(
                 step: index + 1 < players.count ? state.step : state.step + 1, sequences: ownSequences.first ?? 0..<0)
             let optimizer = state.players[player].optimizer
+            if task.needsSurvey(player: player, step: state.step) { try survey(player, counts) }
             if state.players.count > 1 { state.players[player].parameters.gradients?.fill(0) }
             let local = try accumulateGradients(of: player, counts, next: next) { slot, count in
                 try optimizer.backward(resources.context, slot: slot, of: count)
@@ -70,6 +74,22 @@ final class StepTrainer<Task: TrainingTask> {
         return mine.map { $0 * micro..<($0 + 1) * micro }
     }
 
+    /// Shows the task all of this rank's micro-batches, as a player's losses depend on all of them.
+    private func survey(_ player: Int, _ counts: BatchCounts) throws {
+        let own = ownSequences
+        let batches = try own.indices.map { index in
+            let address = BatchAddress(step: state.step, sequences: own[index])
+            let next =
+                index + 1 < own.count
+                ? BatchAddress(step: state.step, sequences: own[index + 1])
+                : BatchAddress(step: state.step + 1, sequences: own[0])
+            let batch = try surveyed[address] ?? timer.measure(.data) { try prefetcher.take(address, next: next) }
+            surveyed[address] = batch
+            return batch
+        }
+        try task.survey(batches, counts, player: player, group: resources.mesh.data, resources.context)
+    }
+
     /// Forward and backward of this rank's micro-batches.
     ///
     /// - Parameters:
@@ -83,7 +103,7 @@ final class StepTrainer<Task: TrainingTask> {
         var slots: [[NamedSum]] = []
         for (index, address) in addresses.enumerated() {
             let next = index + 1 < addresses.count ? addresses[index + 1] : next
-            let batch = try timer.measure(.data) { try prefetcher.take(address, next: next) }
+            let batch = try surveyed[address] ?? timer.measure(.data) { try prefetcher.take(address, next: next) }
             slots.append(try context.record { try task.losses(batch, counts, player: player, context) })
             try backward(index, addresses.count)
         }

@@ -115,7 +115,7 @@ final class TrainingLoop<Task: RunTask> {
         // The coordinator times how long a restart takes.
         if state.step <= firstStep + 1 { heartbeats.beat() }
         let step = try steps.train()
-        step.counts.warnings.forEach { reporter.log("warning: \($0)") }
+        (step.counts.warnings + task.warnings(after: step)).forEach { reporter.log("warning: \($0)") }
         return step
     }
 

@@ -97,7 +97,9 @@ struct RunConfigurationTests {
             yaml: """
                 task: autoencoder
                 autoencoder: {preset: small, kind: vq}
-                objective: {kl_weight: 0.5, codebook_weight: 0}
+                objective: {kl_weight: 0.5, codebook_weight: 0, adversarial_weight: 0.25}
+                discriminator: {start: 1000, warmup_steps: 100, ramp_steps: 10, weight: fixed, layers: 2, width: 32,
+                  learning_rate: 1e-3, beta1: 0.1, beta2: 0.8, weight_decay: 0.5, clip_norm: 2}
                 data: {path: data/emoji}
                 schedule: {steps: 2000, warmup_steps: 100}
                 batch: {global_sequences: 16}

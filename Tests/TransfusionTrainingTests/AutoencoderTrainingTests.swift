@@ -69,6 +69,67 @@ import _TestUtilities
         #expect(weights.configuration.pictureSize == 8)
     }
 
+    /// The discriminator learns alone in steps 1 and 2, and is heard from step 2 on, counted from 0.
+    private let adversarial = [
+        "discriminator.start=2", "discriminator.warmup_steps=1", "discriminator.ramp_steps=2",
+        "discriminator.layers=1", "discriminator.width=8",
+    ]
+
+    @Test(.timeLimit(.minutes(5)), arguments: ["kl", "vq"])
+    func aRunWithADiscriminatorGivesTheSameBitsOnAnyRanksAndAfterResuming(_ kind: String) throws {
+        let set = adversarial + ["autoencoder.kind=\(kind)", "checkpoint.every_steps=1", "checkpoint.keep.last=99"]
+        try train("whole", set: set)
+        try train("two", ranks: 2, set: set)
+        try train("four", ranks: 4, set: set)
+        // Before the discriminator begins, while it learns alone, and when it is heard.
+        for (step, ranks) in [(1, 1), (2, 2), (4, 4), (6, 1)] {
+            try train("parts", ranks: ranks, lastStep: step, set: set)
+        }
+        try train("recomputed", set: set + ["parallel.recompute=full"])
+        for step in [2, 3, 6] {
+            let whole = try run.tensors("whole", step: step)
+            #expect(whole["discriminator.main.0.weight"] != nil)
+            for other in ["two", "four", "parts", "recomputed"] {
+                #expect(try run.tensors(other, step: step) == whole, "\(other), step \(step)")
+            }
+        }
+        let records = try run.records("whole").map(\.losses)
+        for other in ["two", "four", "parts", "recomputed"] {
+            #expect(try run.records(other).map(\.losses) == records, "\(other)")
+        }
+        let own = ["discriminator", "discriminator_real", "discriminator_reconstructed"]
+        let always = [kind == "kl" ? "kl" : "codebook", "reconstruction"]
+        #expect(records[0].keys.sorted() == always.sorted())
+        #expect(records[1].keys.sorted() == (always + own).sorted())
+        #expect(records[2].keys.sorted() == (always + own + ["adaptive_weight", "adversarial"]).sorted())
+        let weights = try AutoencoderWeights(run.path("whole").path)
+        #expect(weights.tensors.keys.allSatisfy { !$0.hasPrefix("discriminator") })
+    }
+
+    /// An adversarial weight of zero trains the discriminator, and leaves the autoencoder as it is without one.
+    @Test(.timeLimit(.minutes(5))) func aDiscriminatorThatDoesNotCountChangesNothing() throws {
+        try train("without")
+        try train("with", set: adversarial + ["objective.adversarial_weight=0", "discriminator.weight=fixed"])
+        let without = try run.tensors("without", step: 6), with = try run.tensors("with", step: 6)
+        for (name, values) in without { #expect(with[name] == values, "\(name)") }
+        let record = try #require(run.records("with").last)
+        #expect(record.losses["adversarial"] == 0 && record.losses["adaptive_weight"] == nil)
+    }
+
+    @Test func aDiscriminatorThatCannotPlayIsRefused() throws {
+        let late = #expect(throws: ConfigurationError.self) { try configuration(["discriminator.start=6"]) }
+        #expect(
+            late?.problems.map(\.description).joined().contains(
+                "discriminator.start: 6 is not before the end of the run after 6 steps") == true,
+            "\(String(describing: late))")
+        let large = #expect(throws: SharedFailure.self) {
+            try train("run", set: ["discriminator.start=1", "discriminator.layers=2"])
+        }
+        #expect(
+            large?.failure.description.contains(
+                "2 layers judge pictures of at least 12 pixels a side, and the data set's have 8; use fewer") == true)
+    }
+
     @Test(.timeLimit(.minutes(5))) func picturesComeBackEverBetterAndAreShown() throws {
         try train(
             "run",

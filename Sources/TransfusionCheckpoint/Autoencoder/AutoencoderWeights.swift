@@ -42,7 +42,7 @@ public struct AutoencoderWeights: Sendable {
         }
     }
 
-    /// The autoencoder of a training checkpoint, without the state of the optimizer.
+    /// The autoencoder of a training checkpoint, without the state of the optimizer and the discriminator.
     public init(_ checkpoint: Checkpoint) throws {
         let configuration: AutoencoderConfiguration
         do {
@@ -51,7 +51,9 @@ public struct AutoencoderWeights: Sendable {
         } catch {
             throw CheckpointError(checkpoint.path, "holds no autoencoder: \(JSONProblem(error))")
         }
-        let isOfModel: (String) -> Bool = { !$0.hasPrefix(ModelWeights.optimizerPrefix) }
+        let isOfModel: (String) -> Bool = {
+            !$0.hasPrefix(ModelWeights.optimizerPrefix) && !$0.hasPrefix(PatchDiscriminator.prefix)
+        }
         try Self.require(configuration, checkpoint.path)
         try checkpoint.require(configuration.parameterShapes, where: isOfModel)
         try self.init(

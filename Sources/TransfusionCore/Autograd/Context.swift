@@ -26,7 +26,13 @@ public final class Context {
     public private(set) var work = FloatingPointWork()
 
     /// Called when the gradient of a parameter has got all of its contributions of this backward pass.
-    public var parameterIsReady: ((Parameter) -> Void)?
+    public var parameterIsReady: ((Parameter) -> Void)? {
+        get { awaitsContributions ? nil : whenReady }
+        set { whenReady = newValue }
+    }
+    private var whenReady: ((Parameter) -> Void)?
+    /// Whether the backward pass is where parameters get contributions that are not their last.
+    private var awaitsContributions = false
 
     /// Whether `recomputable` tensors are made again in the backward pass instead of kept.
     package var recomputesCheapTensors = false
@@ -84,6 +90,15 @@ public final class Context {
         isRecording = true
         defer { isRecording = false }
         return try forward()
+    }
+
+    /// Runs forward code whose parameters are used in the same recording before it as well: what its backward pass adds to
+    /// their gradients does not complete them.
+    package func usingAgain<Result>(_ forward: () throws -> Result) rethrows -> Result {
+        recordRoot { [self] _ in awaitsContributions = false }
+        let result = try forward()
+        recordRoot { [self] _ in awaitsContributions = true }
+        return result
     }
 
     /// Runs the recorded operations backwards and forgets them. Gradients of parameters are added to

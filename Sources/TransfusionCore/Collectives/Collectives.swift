@@ -58,6 +58,17 @@ extension Collectives {
         return result
     }
 
+    /// Gives every rank the numbers of all parts of all ranks, in the order of the ranks. All parts are of one length, and every
+    /// rank has one at least.
+    package func allGather(_ parts: [[Double]], site: StaticString) throws -> [[Double]] {
+        guard size > 1, let length = parts.first?.count else { return parts }
+        let messages = try allGather(parts.flatMap { $0 }.withUnsafeBytes(Array.init), site: site)
+        return messages.flatMap { message in
+            let numbers = message.withUnsafeBytes { Array($0.bindMemory(to: Double.self)) }
+            return stride(from: 0, to: numbers.count, by: length).map { Array(numbers[$0..<$0 + length]) }
+        }
+    }
+
     /// Whether any rank says yes.
     public func any(_ flag: Bool, site: StaticString) throws -> Bool {
         try sum([flag ? 1 : 0], site: site)[0] > 0

@@ -35,7 +35,7 @@ extension Context {
     package func batchStatistics(_ parts: [Tensor], epsilon: Float, group: any Collectives) throws -> BatchStatistics {
         let channels = parts[0].width, result = empty([2, channels], .f32)
         guard !isSizesOnly else { return BatchStatistics(moments: result, count: 1) }
-        let all = try gathered(parts.map(moments(of:)), width: 1 + 2 * channels, group, site: "batch statistics")
+        let all = try group.allGather(parts.map(moments(of:)), site: "batch statistics")
         var count = 0.0
         var mean = [Double](repeating: 0, count: channels), squares = mean
         for part in all {
@@ -103,7 +103,7 @@ extension Context {
         statistics.slopes = slopes
         guard !isSizesOnly else { return }
         let own = zip(dys, xs).map { gradientSums($0, $1, weight, bias, statistics) }
-        let all = try gathered(own, width: 2 * channels, group, site: "batch slopes")
+        let all = try group.allGather(own, site: "batch slopes")
         for c in 0..<2 * channels {
             let sum = all.reduce(0) { $0 + $1[c] }
             slopes.f32[c] = Float(Double(weight.value.f32[c % channels]) * sum / Double(statistics.count))
@@ -192,17 +192,5 @@ extension Context {
     private func pixelRuns(_ x: Tensor, _ body: (_ run: Int, _ firstElement: Int, _ rows: Int) -> Void) {
         let length = Self.pixelRun(x.width)
         tasks(runs(of: x)) { run in body(run, run * length * x.width, min(length, x.rows - run * length)) }
-    }
-
-    /// The parts of all ranks, in the order of the ranks, `width` numbers each.
-    private func gathered(
-        _ own: [[Double]], width: Int, _ group: any Collectives, site: StaticString
-    ) throws -> [[Double]] {
-        guard group.size > 1 else { return own }
-        let messages = try group.allGather(own.flatMap { $0 }.withUnsafeBytes(Array.init), site: site)
-        return messages.flatMap { message in
-            let numbers = message.withUnsafeBytes { Array($0.bindMemory(to: Double.self)) }
-            return stride(from: 0, to: numbers.count, by: width).map { Array(numbers[$0..<$0 + width]) }
-        }
     }
 }

@@ -27,13 +27,7 @@ extension Context {
             precondition(dy.type == type, "a gradient of \(dy.type) in \(type)")
             if let residual { gradients.add(dy, to: residual) }
             if let dweight = weight.gradient {
-                let plan = ConvolutionKernel.GradientPlan(shape)
-                let sums = empty([plan.parts, shape.outputs, shape.taps * shape.inputs], .f32)
-                compute {
-                    convolutionKernel.weightGradient(shape, plan, x, dy, into: sums)
-                    convolutionKernel.add(sums, parts: plan.parts, shape, to: dweight)
-                }
-                count(shape.operations)
+                addWeightGradient(shape, x, dy, to: dweight)
                 if let bias, let dbias = bias.gradient { addSums(ofPixels: dy, to: dbias) }
                 parameterIsReady?(weight)
                 if let bias { parameterIsReady?(bias) }
@@ -45,6 +39,29 @@ extension Context {
             }
             count(shape.operations)
         }
+    }
+
+    /// The gradient of a convolution's weight, from that of its result, without adding it to the weight's own: of the weight's
+    /// shape, f32.
+    package func convolutionWeightGradient(
+        _ x: Tensor, _ dy: Tensor, of weight: Parameter, stride: Int, padding: ConvolutionPadding
+    ) -> Tensor {
+        let gradient = empty(weight.shape, .f32)
+        compute { gradient.fill(0) }
+        addWeightGradient(
+            ConvolutionShape(pictures: x.shape, weight: weight.shape, stride: stride, padding: padding), x, dy,
+            to: gradient)
+        return gradient
+    }
+
+    private func addWeightGradient(_ shape: ConvolutionShape, _ x: Tensor, _ dy: Tensor, to gradient: Tensor) {
+        let plan = ConvolutionKernel.GradientPlan(shape)
+        let sums = empty([plan.parts, shape.outputs, shape.taps * shape.inputs], .f32)
+        compute {
+            convolutionKernel.weightGradient(shape, plan, x, dy, into: sums)
+            convolutionKernel.add(sums, parts: plan.parts, shape, to: gradient)
+        }
+        count(shape.operations)
     }
 
     private func run(

@@ -40,7 +40,9 @@ extension PictureStream {
     /// - Parameter ranks: The processes that will train; nil when not known yet.
     /// - Throws: `ConfigurationError` and `DataError`, which say what does not fit and what would.
     public init(_ configuration: RunConfiguration, dataset: PackedDataset, ranks: Int? = nil) throws {
-        let problems = configuration.problems(ranks: ranks)
+        let image = dataset.manifest.image
+        let problems = configuration.problems(
+            ranks: ranks, imageChannels: image.channels, imageHeight: image.height, imageWidth: image.width)
         guard problems.isEmpty else { throw ConfigurationError(problems: problems) }
         _ = try Self.autoencoder(configuration, of: dataset)
         try self.init(dataset, seed: UInt64(configuration.seed))

@@ -97,8 +97,18 @@ public final class Autoencoder {
 
     /// Pictures of latents `[images, height, width, latent channels]`.
     public func pictures(of latents: Tensor, _ context: Context) -> Tensor {
-        layers.decoder(
-            layers.fromLatents.map { $0(latents, context) } ?? latents, recomputes: recomputes, context)
+        layers.decoder.output(lastFeatures(of: latents, context), context)
+    }
+
+    /// What the decoder's last layer makes the pictures of.
+    private func lastFeatures(of latents: Tensor, _ context: Context) -> Tensor {
+        layers.decoder.features(
+            of: layers.fromLatents.map { $0(latents, context) } ?? latents, recomputes: recomputes, context)
+    }
+
+    /// The gradient that the weight of the decoder's last layer gets from that of the pictures: f32, of the weight's shape.
+    public func lastLayerGradient(_ pass: Pass, _ gradient: Tensor, _ context: Context) -> Tensor {
+        layers.decoder.output.weightGradient(pass.lastFeatures, gradient, context)
     }
 
     /// What pictures went through.
@@ -109,8 +119,10 @@ public final class Autoencoder {
         public let latents: Tensor
         /// The number of each code, i32, with a codebook.
         public let codes: Tensor?
+        /// What the decoder's last layer got.
+        let lastFeatures: Tensor
         public let reconstruction: Tensor
-        /// Of each image: Σ |reconstruction − picture|.
+        /// Of each image: Σ |reconstruction − picture|; empty without a target.
         public let absoluteErrors: [Double]
         /// Of each image: the divergence from the unit normal, or with a codebook Σ (code − feature)².
         public let latentErrors: [Double]
@@ -131,10 +143,10 @@ public final class Autoencoder {
     /// Pictures through the whole model, with the losses; while recording, `backward` then gives their gradients.
     ///
     /// - Parameters:
-    ///   - target: The pictures in f32, which the reconstruction is compared with.
+    ///   - target: The pictures in f32, which the reconstruction is compared with; with nil it is not.
     ///   - noise: Unit normal numbers, f32, as many as latents; nil takes the means. Of no use with a codebook.
     public func reconstruct(
-        _ pictures: Tensor, target: Tensor, noise: Tensor?, scales: LossScales, _ context: Context
+        _ pictures: Tensor, target: Tensor?, noise: Tensor?, scales: LossScales, _ context: Context
     ) -> Pass {
         let images = pictures.shape[0]
         let features = features(of: pictures, context)
@@ -148,10 +160,13 @@ public final class Autoencoder {
             let drawn = context.gaussianLatents(features, noise: noise, images: images, scale: scales.latentError)
             (latents, codes, errors) = (drawn.latents, nil, drawn.divergences)
         }
-        let reconstruction = self.pictures(of: latents, context)
+        let last = lastFeatures(of: latents, context)
+        let reconstruction = layers.decoder.output(last, context)
+        let absoluteErrors = target.map {
+            context.absoluteError(reconstruction, target: $0, scale: scales.absoluteError)
+        }
         return Pass(
-            features: features, latents: latents, codes: codes, reconstruction: reconstruction,
-            absoluteErrors: context.absoluteError(reconstruction, target: target, scale: scales.absoluteError),
-            latentErrors: errors)
+            features: features, latents: latents, codes: codes, lastFeatures: last, reconstruction: reconstruction,
+            absoluteErrors: absoluteErrors ?? [], latentErrors: errors)
     }
 }

@@ -70,7 +70,8 @@ struct PictureDecoder {
     private let middle: MiddleBlock
     private let levels: [Level]
     private let norm: GroupNorm
-    private let output: Convolution
+    /// Makes the pictures.
+    let output: Convolution
 
     init(_ configuration: AutoencoderConfiguration, in builder: ParameterBuilder) {
         let counts = Array(configuration.levels.reversed()), groups = configuration.groups
@@ -102,12 +103,13 @@ struct PictureDecoder {
             padding: ConvolutionPadding(1), in: builder)
     }
 
-    func callAsFunction(_ features: Tensor, recomputes: Bool, _ context: Context) -> Tensor {
+    /// What `output` makes the pictures of.
+    func features(of features: Tensor, recomputes: Bool, _ context: Context) -> Tensor {
         var x = middle(input(features, context), context)
         for level in levels {
             for block in level.blocks { x = block.run(x, recomputes: recomputes, context) }
             if let up = level.up { x = up(context.upsample(x), context) }
         }
-        return output(norm(x, context, silu: true), context)
+        return norm(x, context, silu: true)
     }
 }

@@ -3,6 +3,7 @@ internal import TransfusionConfig
 internal import TransfusionCore
 internal import TransfusionData
 internal import TransfusionModels
+internal import TransfusionParallel
 internal import TransfusionTelemetry
 
 extension AutoencoderTask {
@@ -13,7 +14,8 @@ extension AutoencoderTask {
     ) throws {
         guard let limit else { return }
         let ranks = resources.ranksOnHost
-        let needed = ranks * (try bytes(configuration, source, type: resources.context.type))
+        let needed =
+            ranks * (try bytes(configuration, source, ranks: resources.mesh.data.size, type: resources.context.type))
         guard needed > limit else { return }
         func gigabytes(_ bytes: Int) -> String { String(format: "%.1f GB", Double(bytes) / 1e9) }
         throw CommandFailure(
@@ -24,7 +26,7 @@ extension AutoencoderTask {
 
     /// What the weights, their gradients and moments, and a micro-batch take on a rank, found by running a pass with sizes only.
     private static func bytes(
-        _ configuration: RunConfiguration, _ source: PictureStream, type: ElementType
+        _ configuration: RunConfiguration, _ source: PictureStream, ranks: Int, type: ElementType
     ) throws -> Int {
         let context = Context(
             pool: ThreadPool(threads: 1), type: type, allocator: CachingAllocator(isSizesOnly: true))
@@ -33,7 +35,27 @@ extension AutoencoderTask {
             recomputes: configuration.parallel.recompute == .full
         ) { Tensor([$0], .f32, allocator: context.allocator) }
         let image = source.dataset.manifest.image
+        var discriminator: PatchDiscriminator?
+        if configuration.discriminator.start != nil {
+            discriminator = PatchDiscriminator(
+                PatchDiscriminator.Configuration(configuration.discriminator, image), context
+            ) { Tensor([$0], .f32, allocator: context.allocator) }
+        }
         let shape = [configuration.batch.microSequences, image.channels, image.height, image.width]
+        // What a survey keeps of a rank's micro-batches: reconstructions, their gradients, and what the last layer got.
+        var kept: [Tensor] = []
+        if let discriminator {
+            let batch = configuration.batch, count = batch.globalSequences / batch.microSequences
+            for _ in 0..<max(1, count / ranks) {
+                kept += (0..<4).map { _ in context.pictures([], shape) }
+                let last = [shape[0], model.configuration.levels[0]] + shape[2...]
+                kept.append(context.pictures([], last))
+            }
+            _ = try discriminator.survey(
+                stride(from: 0, to: kept.count, by: 5).map { kept[$0] }, group: SingleRank(), reachesPictures: true,
+                context
+            ) { $0 }
+        }
         // The last values go before the backward pass does, as in training.
         func forward() {
             let target = context.pictures([], shape, .f32)
@@ -43,7 +65,8 @@ extension AutoencoderTask {
         }
         context.record(forward)
         try context.backward()
+        let parameters = model.parameters.count + (discriminator?.parameters.count ?? 0)
         // Two moments in f32, and in bf16 the lower halves of the master weights.
-        return context.allocator.peakBytes + model.parameters.count * (type == .f32 ? 8 : 10)
+        return withExtendedLifetime(kept) { context.allocator.peakBytes + parameters * (type == .f32 ? 8 : 10) }
     }
 }

@@ -8,20 +8,23 @@ internal import TransfusionModels
 internal import TransfusionParallel
 
 /// An autoencoder that learns to give pictures back: the mean absolute error of the pixels, and what keeps the latents near
-/// the unit normal, or near the codes of a codebook.
-///
-/// The adversarial and perceptual losses of the paper are not among them.
+/// the unit normal, or near the codes of a codebook; and, where the configuration wants one, the verdict of a discriminator
+/// that is trained beside it.
 struct AutoencoderTask: RunTask {
     /// Pictures, and the noise that their latents are drawn with.
     struct Batch: Sendable {
         let pictures: [Float]  // [pictures, channels, height, width]
         let noise: [Float]  // [pictures, latent channels, height, width]; empty with a codebook
-        let count: Int
+        let address: BatchAddress
+
+        var count: Int { address.sequences.count }
     }
 
     let configuration: RunConfiguration
     let source: PictureStream
     let model: Autoencoder
+    /// nil when there is no discriminator.
+    let adversary: Adversary?
     let players: [Player]
 
     private static let reconstruction = "reconstruction"
@@ -40,7 +43,8 @@ struct AutoencoderTask: RunTask {
         model = try Autoencoder(
             try PictureStream.autoencoder(configuration, of: source.dataset), resources.context,
             recomputes: configuration.parallel.recompute == .full, gradients: resources.makeGradients)
-        players = [Player("autoencoder", model.parameters, configuration)]
+        adversary = try Adversary(configuration, source.dataset.manifest.image, resources)
+        players = [Player("autoencoder", model.parameters, configuration)] + (adversary.map { [$0.player] } ?? [])
     }
 
     var dataset: PackedDataset { source.dataset }
@@ -57,8 +61,9 @@ struct AutoencoderTask: RunTask {
             "autoencoder: \(configuration.autoencoder.preset.rawValue), \(sizes.kind.rawValue), \(model.parameters.globalCount) "
                 + "parameters; pictures of \(image.height) × \(image.width) × \(image.channels) become latents of "
                 + "\(latentShape[1]) × \(latentShape[2]) × \(latentShape[0])"
-                + (sizes.kind == .vq ? " out of \(sizes.codes) codes" : ""),
-            "data: \(dataset.path), digest \(dataset.manifest.digest.prefix(12)); \(source.count) pictures",
+                + (sizes.kind == .vq ? " out of \(sizes.codes) codes" : "")
+        ] + (adversary.map { [$0.description] } ?? []) + [
+            "data: \(dataset.path), digest \(dataset.manifest.digest.prefix(12)); \(source.count) pictures"
         ]
     }
 
@@ -75,41 +80,106 @@ struct AutoencoderTask: RunTask {
                     Philox(seed: seed, purpose: .noise, step: address.step, index: sequence).fillNormal(part)
                 }
             }
-            return Batch(pictures: pictures, noise: noise, count: address.sequences.count)
+            return Batch(pictures: pictures, noise: noise, address: address)
         }
     }
 
     func counts(step: Int) -> BatchCounts {
         let pictures = configuration.batch.globalSequences, cells = latentShape[1] * latentShape[2]
-        let names = [Self.reconstruction, model.configuration.kind == .kl ? Self.divergence : Self.codebook]
+        let names =
+            [Self.reconstruction, model.configuration.kind == .kl ? Self.divergence : Self.codebook]
+            + (adversary == nil ? [] : Adversary.Part.allCases.map(\.rawValue))
         return BatchCounts(
             denominators: Dictionary(uniqueKeysWithValues: names.map { ($0, pictures) }), tokens: pictures * cells,
             images: pictures, patches: pictures * cells, rows: pictures * cells)
     }
 
     func losses(_ batch: Batch, _ counts: BatchCounts, player: Int, _ context: Context) -> [NamedSum] {
-        let isGaussian = model.configuration.kind == .kl, objective = configuration.objective
-        // A picture's error is the mean of its pixels, its codebook's loss that of its vectors' numbers, its divergence a sum.
-        let pixels = Double(image.elements), numbers = isGaussian ? 1 : Double(latentShape.reduce(1, *))
-        let weight = isGaussian ? objective.divergenceWeight : objective.codebookWeight
-        let shape = [batch.count, image.channels, image.height, image.width]
-        let noiseShape = [batch.count] + latentShape
-        let target = context.pictures(batch.pictures, shape, .f32)
-        let pass = model.reconstruct(
-            context.converted(target, to: context.type), target: target,
-            noise: isGaussian ? context.pictures(batch.noise, noiseShape, .f32) : nil,
-            scales: Autoencoder.LossScales(
-                absoluteError: Float(1 / (pixels * Double(counts.images))),
-                latentError: Float(weight / (numbers * Double(counts.images)))), context)
-        let latentSum = pass.latentErrors.reduce(0, +)
-        return [
-            counts.part(Self.reconstruction, pass.absoluteErrors.reduce(0, +) / pixels),
-            isGaussian
-                ? counts.part(Self.divergence, latentSum, weight: weight)
-                : counts.part(
-                    Self.codebook, (1 + Double(AutoencoderConfiguration.commitment)) * latentSum / numbers,
-                    weight: weight),
-        ]
+        if let adversary, player == 1 {
+            return adversary.losses(pictures(batch, context), batch.address, counts, context)
+        }
+        let pass = pass(batch, counts, context)
+        if let known = adversary?.surveyed(batch.address) {
+            context.recordLoss(gradient: known.gradient, of: pass.reconstruction)
+            return known.parts + [latentPart(pass, counts)]
+        }
+        adversary?.keep(pass.reconstruction, at: batch.address)
+        return pictureLosses(pass.reconstruction, batch, counts, context) + [latentPart(pass, counts)]
+    }
+
+    /// The pictures of a batch, as the autoencoder and the discriminator get them.
+    func pictures(_ batch: Batch, _ context: Context) -> Tensor {
+        context.pictures(batch.pictures, [batch.count, image.channels, image.height, image.width])
+    }
+
+    /// A batch through the autoencoder. While recording, the only loss is that of the latents.
+    func pass(_ batch: Batch, _ counts: BatchCounts, _ context: Context) -> Autoencoder.Pass {
+        let isGaussian = model.configuration.kind == .kl
+        let scale = latentWeight / (latentNumbers * Double(counts.images))
+        return model.reconstruct(
+            pictures(batch, context), target: nil,
+            noise: isGaussian ? context.pictures(batch.noise, [batch.count] + latentShape, .f32) : nil,
+            scales: Autoencoder.LossScales(absoluteError: 0, latentError: Float(scale)), context)
+    }
+
+    /// The losses of reconstructions against their pictures; while recording, the backward pass gives their gradient.
+    func pictureLosses(
+        _ reconstruction: Tensor, _ batch: Batch, _ counts: BatchCounts, _ context: Context
+    ) -> [NamedSum] {
+        // A picture's error is the mean of its pixels.
+        let target = context.pictures(batch.pictures, [batch.count, image.channels, image.height, image.width], .f32)
+        let pixels = Double(image.elements)
+        let errors = context.absoluteError(
+            reconstruction, target: target, scale: Float(1 / (pixels * Double(counts.images))))
+        return [counts.part(Self.reconstruction, errors.reduce(0, +) / pixels)]
+    }
+
+    /// A picture's codebook loss is the mean of its vectors' numbers, its divergence a sum.
+    private var latentNumbers: Double {
+        model.configuration.kind == .kl ? 1 : Double(latentShape.reduce(1, *))
+    }
+    private var latentWeight: Double {
+        model.configuration.kind == .kl
+            ? configuration.objective.divergenceWeight : configuration.objective.codebookWeight
+    }
+
+    private func latentPart(_ pass: Autoencoder.Pass, _ counts: BatchCounts) -> NamedSum {
+        let sum = pass.latentErrors.reduce(0, +)
+        guard model.configuration.kind == .vq else { return counts.part(Self.divergence, sum, weight: latentWeight) }
+        return counts.part(
+            Self.codebook, (1 + Double(AutoencoderConfiguration.commitment)) * sum / latentNumbers,
+            weight: latentWeight)
+    }
+}
+
+extension AutoencoderTask {
+    func needsSurvey(player: Int, step: Int) -> Bool {
+        adversary.map { player == 1 || $0.counts(at: step) } ?? false
+    }
+
+    func survey(
+        _ batches: [Batch], _ counts: BatchCounts, player: Int, group: any Collectives, _ context: Context
+    ) throws {
+        guard let adversary else { return }
+        if player == 1 {
+            try adversary.survey(
+                batches.map { (pictures($0, context), $0.address) }, counts, group: group, context)
+        } else {
+            try adversary.surveyReconstructions(
+                batches.map { batch in
+                    let pass = pass(batch, counts, context)
+                    let parts = context.record { pictureLosses(pass.reconstruction, batch, counts, context) }
+                    guard let gradient = try context.backward()[pass.reconstruction] else {
+                        preconditionFailure("the losses of pictures have no gradient")
+                    }
+                    return Adversary.Reconstruction(
+                        address: batch.address, pass: pass, gradient: gradient, parts: parts)
+                }, of: model, counts, group: group, context)
+        }
+    }
+
+    func warnings(after step: StepSummary) -> [String] {
+        adversary?.watch.observe(step.losses.means, step: step.step).map { [$0] } ?? []
     }
 }
 
@@ -121,6 +191,8 @@ extension AutoencoderTask {
     }
 
     func begin(from path: String?, options: CheckpointOptions) throws -> String? {
+        // No public weights have a discriminator, so it always begins anew.
+        adversary?.discriminator.parameters.initialize(seed: UInt64(configuration.seed))
         guard let path else {
             model.parameters.initialize(seed: UInt64(configuration.seed))
             return nil

@@ -24,6 +24,25 @@ protocol TrainingTask {
     ///
     /// What reaches the parameters of other players is thrown away.
     func losses(_ batch: Batch, _ counts: BatchCounts, player: Int, _ context: Context) throws -> [NamedSum]
+
+    /// Whether a player's losses on a micro-batch depend on the rest of the global batch, which `survey` has to see before.
+    func needsSurvey(player: Int, step: Int) -> Bool
+    /// Looks at a global batch before a player is trained on its parts. Without effect on any parameter's value.
+    /// - Parameters:
+    ///   - batches: This rank's micro-batches in order.
+    ///   - group: The ranks that have the others, in order.
+    func survey(
+        _ batches: [Batch], _ counts: BatchCounts, player: Int, group: any Collectives, _ context: Context) throws
+    /// What a person should know after a step, a line each. It is the same on all ranks.
+    func warnings(after step: StepSummary) -> [String]
+}
+
+extension TrainingTask {
+    func needsSurvey(player: Int, step: Int) -> Bool { false }
+    func survey(
+        _ batches: [Batch], _ counts: BatchCounts, player: Int, group: any Collectives, _ context: Context
+    ) throws {}
+    func warnings(after step: StepSummary) -> [String] { [] }
 }
 
 /// A task that is trained in a run directory: it begins, is saved, and goes on.
