@@ -152,6 +152,22 @@ extension ConfigurationKey {
             "objective.codebook_weight", \.objective.codebookWeight, .number(0...1e6),
             "With vq, the weight of the codebook's loss beside the mean absolute error of the pixels."),
         ConfigurationKey(
+            "objective.perceptual_weight", \.objective.perceptualWeight, .number(0...1e6),
+            "Weight of LPIPS beside the mean absolute error of the pixels, where perceptual_network is given."),
+        ConfigurationKey(
+            "objective.perceptual_network", \.objective.perceptualNetwork, .either("none", or: path), mayChange: true,
+            "File with the weights of VGG-16 for LPIPS, safetensors or of PyTorch, as torchvision or lpips has them. A run goes "
+                + "on with the same weights only."),
+        ConfigurationKey(
+            "objective.perceptual_heads", \.objective.perceptualHeads, .either("none", or: path), mayChange: true,
+            "File with LPIPS's own weights, lin0 to lin4. With none, they are in the file of perceptual_network."),
+        ConfigurationKey(
+            "objective.identity_weight", \.objective.identityWeight, .number(0...1e6),
+            "Weight of the identity loss, where identity_network is given."),
+        ConfigurationKey(
+            "objective.identity_network", \.objective.identityNetwork, .either("none", or: path), mayChange: true,
+            "File with the weights of MoCo v2's ResNet-50. A run goes on with the same weights only."),
+        ConfigurationKey(
             "objective.adversarial_weight", \.objective.adversarialWeight, .number(0...1e6),
             "Weight of the discriminator's verdict beside the other losses of the pictures, from discriminator.start on."
         ),
@@ -323,16 +339,17 @@ extension ConfigurationKey {
 
     /// The only task that the key is for; nil for a key of every run.
     var task: RunConfiguration.Task? {
+        let sections = ["autoencoder.", "discriminator.", "objective.perceptual_", "objective.identity_"]
         let weights = ["objective.kl_weight", "objective.codebook_weight", "objective.adversarial_weight"]
-        if path.hasPrefix("autoencoder.") || path.hasPrefix("discriminator.") || weights.contains(path) {
+        if sections.contains(where: path.hasPrefix) || weights.contains(path) {
             return .autoencoder
         }
-        let sections = ["model.", "data.", "objective.", "evaluation."]
-        let others = [
+        let others = ["model.", "data.", "objective.", "evaluation."]
+        let single = [
             "batch.sequence_length", "parallel.tensor", "parallel.sequence_parallel", "samples.prompts",
             "samples.diffusion_steps", "samples.cfg_scale", "optimizer.frozen", "optimizer.learning_rate_factors",
         ]
-        guard sections.contains(where: path.hasPrefix) || others.contains(path) else { return nil }
+        guard others.contains(where: path.hasPrefix) || single.contains(path) else { return nil }
         return ["data.path", "model.initial_weights"].contains(path) ? nil : .transfusion
     }
 

@@ -110,6 +110,16 @@ public struct RunConfiguration: Sendable, Equatable {
         public var divergenceWeight = 1e-6
         /// Of an autoencoder's codebook loss.
         public var codebookWeight = 1.0
+        /// Of LPIPS in an autoencoder's loss.
+        public var perceptualWeight = 1.0
+        /// The file with the weights of VGG-16; nil leaves LPIPS out.
+        public var perceptualNetwork: String?
+        /// The file with LPIPS's weights of the depths; nil looks into that of the network.
+        public var perceptualHeads: String?
+        /// Of the identity loss.
+        public var identityWeight = 0.2
+        /// The file with the weights of MoCo's ResNet-50; nil leaves the identity loss out.
+        public var identityNetwork: String?
         /// Of the discriminator's verdict in an autoencoder's loss.
         public var adversarialWeight = 0.5
     }

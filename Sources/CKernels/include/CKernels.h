@@ -12,6 +12,7 @@
 #include "loss.h"
 #include "normalization.h"
 #include "optimizer.h"
+#include "perceptual.h"
 #include "pooling.h"
 #include "random.h"
 #include "reduction.h"

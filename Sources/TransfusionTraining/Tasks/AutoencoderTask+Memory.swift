@@ -56,12 +56,14 @@ extension AutoencoderTask {
                 context
             ) { $0 }
         }
+        let losses = try PictureLosses(configuration, image, context, loads: false)
         // The last values go before the backward pass does, as in training.
         func forward() {
             let target = context.pictures([], shape, .f32)
-            _ = model.reconstruct(
-                context.converted(target, to: type), target: target, noise: nil,
-                scales: Autoencoder.LossScales(absoluteError: 1, latentError: 1), context)
+            let pass = model.reconstruct(
+                context.converted(target, to: type), target: nil, noise: nil,
+                scales: Autoencoder.LossScales(absoluteError: 0, latentError: 1), context)
+            _ = losses(pass.reconstruction, target: target, BatchCounts(images: 1), context)
         }
         context.record(forward)
         try context.backward()

@@ -23,11 +23,11 @@ struct AutoencoderTask: RunTask {
     let configuration: RunConfiguration
     let source: PictureStream
     let model: Autoencoder
+    let pictureLosses: PictureLosses
     /// nil when there is no discriminator.
     let adversary: Adversary?
     let players: [Player]
 
-    private static let reconstruction = "reconstruction"
     private static let divergence = "kl"
     private static let codebook = "codebook"
     /// Pictures that samples show.
@@ -43,6 +43,12 @@ struct AutoencoderTask: RunTask {
         model = try Autoencoder(
             try PictureStream.autoencoder(configuration, of: source.dataset), resources.context,
             recomputes: configuration.parallel.recompute == .full, gradients: resources.makeGradients)
+        var losses: PictureLosses?
+        try resources.group.agree("reading the networks of the losses") {
+            losses = try PictureLosses(configuration, source.dataset.manifest.image, resources.context)
+        }
+        guard let losses else { preconditionFailure("all ranks agreed on losses that are not there") }
+        pictureLosses = losses
         adversary = try Adversary(configuration, source.dataset.manifest.image, resources)
         players = [Player("autoencoder", model.parameters, configuration)] + (adversary.map { [$0.player] } ?? [])
     }
@@ -62,7 +68,7 @@ struct AutoencoderTask: RunTask {
                 + "parameters; pictures of \(image.height) × \(image.width) × \(image.channels) become latents of "
                 + "\(latentShape[1]) × \(latentShape[2]) × \(latentShape[0])"
                 + (sizes.kind == .vq ? " out of \(sizes.codes) codes" : "")
-        ] + (adversary.map { [$0.description] } ?? []) + [
+        ] + pictureLosses.description + (adversary.map { [$0.description] } ?? []) + [
             "data: \(dataset.path), digest \(dataset.manifest.digest.prefix(12)); \(source.count) pictures"
         ]
     }
@@ -87,7 +93,7 @@ struct AutoencoderTask: RunTask {
     func counts(step: Int) -> BatchCounts {
         let pictures = configuration.batch.globalSequences, cells = latentShape[1] * latentShape[2]
         let names =
-            [Self.reconstruction, model.configuration.kind == .kl ? Self.divergence : Self.codebook]
+            pictureLosses.names + [model.configuration.kind == .kl ? Self.divergence : Self.codebook]
             + (adversary == nil ? [] : Adversary.Part.allCases.map(\.rawValue))
         return BatchCounts(
             denominators: Dictionary(uniqueKeysWithValues: names.map { ($0, pictures) }), tokens: pictures * cells,
@@ -104,7 +110,7 @@ struct AutoencoderTask: RunTask {
             return known.parts + [latentPart(pass, counts)]
         }
         adversary?.keep(pass.reconstruction, at: batch.address)
-        return pictureLosses(pass.reconstruction, batch, counts, context) + [latentPart(pass, counts)]
+        return errors(of: pass.reconstruction, batch, counts, context) + [latentPart(pass, counts)]
     }
 
     /// The pictures of a batch, as the autoencoder and the discriminator get them.
@@ -123,15 +129,12 @@ struct AutoencoderTask: RunTask {
     }
 
     /// The losses of reconstructions against their pictures; while recording, the backward pass gives their gradient.
-    func pictureLosses(
-        _ reconstruction: Tensor, _ batch: Batch, _ counts: BatchCounts, _ context: Context
+    func errors(
+        of reconstruction: Tensor, _ batch: Batch, _ counts: BatchCounts, _ context: Context
     ) -> [NamedSum] {
-        // A picture's error is the mean of its pixels.
-        let target = context.pictures(batch.pictures, [batch.count, image.channels, image.height, image.width], .f32)
-        let pixels = Double(image.elements)
-        let errors = context.absoluteError(
-            reconstruction, target: target, scale: Float(1 / (pixels * Double(counts.images))))
-        return [counts.part(Self.reconstruction, errors.reduce(0, +) / pixels)]
+        let shape = [batch.count, image.channels, image.height, image.width]
+        return pictureLosses(
+            reconstruction, target: context.pictures(batch.pictures, shape, .f32), counts, context)
     }
 
     /// A picture's codebook loss is the mean of its vectors' numbers, its divergence a sum.
@@ -168,7 +171,7 @@ extension AutoencoderTask {
             try adversary.surveyReconstructions(
                 batches.map { batch in
                     let pass = pass(batch, counts, context)
-                    let parts = context.record { pictureLosses(pass.reconstruction, batch, counts, context) }
+                    let parts = context.record { errors(of: pass.reconstruction, batch, counts, context) }
                     guard let gradient = try context.backward()[pass.reconstruction] else {
                         preconditionFailure("the losses of pictures have no gradient")
                     }
@@ -226,9 +229,15 @@ extension AutoencoderTask {
         return tensorsOnly(first) == tensorsOnly(second)
     }
 
+    private static let digestsName = "loss_networks"
+
     func metadata(layout: [String: Int], counters: [String: JSONValue]) throws -> CheckpointMetadata {
-        try CheckpointMetadata(
-            autoencoder: model.configuration, data: dataset.manifest.digest, layout: layout, scalars: counters)
+        var scalars = counters
+        if !pictureLosses.digests.isEmpty {
+            scalars[Self.digestsName] = .object(pictureLosses.digests.mapValues(JSONValue.string))
+        }
+        return try CheckpointMetadata(
+            autoencoder: model.configuration, data: dataset.manifest.digest, layout: layout, scalars: scalars)
     }
 
     func check(_ checkpoint: Checkpoint, isOfRun: Bool) throws {
@@ -244,6 +253,10 @@ extension AutoencoderTask {
                 "\(dataset.path): digest \(digest.prefix(12)) is not the \(data.prefix(12)) that the run "
                     + "was trained on until step \(checkpoint.step); give data.path that data set, or begin a new run",
                 .wrongUse)
+        }
+        let networks = checkpoint.metadata.scalars[Self.digestsName]
+        if isOfRun, let problem = pictureLosses.difference(from: { networks?[$0]?.string }) {
+            throw CommandFailure("\(problem) until step \(checkpoint.step); give those, or begin a new run", .wrongUse)
         }
     }
 
