@@ -9,6 +9,10 @@ extension ConfigurationKey {
         ConfigurationKey(
             "autoencoder.kind", \.autoencoder.kind, .choice,
             "Whether its latents are drawn from a normal distribution (kl) or are vectors of a codebook (vq)."),
+        ConfigurationKey(
+            "autoencoder.average_decay", \.autoencoder.averageDecay, .either("off", or: .number(0..<1)),
+            "How much of a running average of its weights stays in a step, as in 0.9999 (less at the beginning); whoever uses "
+                + "the run takes the average. It is 4 bytes a parameter, shared out over the ranks."),
     ]
 
     static let discriminatorKeys: [ConfigurationKey] = [

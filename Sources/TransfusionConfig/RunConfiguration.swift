@@ -41,6 +41,8 @@ public struct RunConfiguration: Sendable, Equatable {
     public struct Autoencoder: Sendable, Equatable {
         public var preset = AutoencoderPreset.paper
         public var kind = AutoencoderConfiguration.Kind.kl
+        /// How much of the running average of the weights stays in a step; nil keeps none.
+        public var averageDecay: Double?
     }
 
     /// The sizes of the model. The vocabulary and the image size come from the data set.

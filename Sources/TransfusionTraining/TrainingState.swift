@@ -77,7 +77,10 @@ final class TrainingState {
     }
 
     static func momentName(_ state: AdamW.State, _ parameter: Parameter) -> String {
-        "\(momentPrefix)\(state.rawValue).\(parameter.name)"
+        // An average of weights is of use without the optimizer too.
+        state == .average
+            ? "\(AutoencoderWeights.averagePrefix)\(parameter.name)"
+            : "\(momentPrefix)\(state.rawValue).\(parameter.name)"
     }
 
     private static let momentPrefix = "optimizer."
@@ -120,7 +123,7 @@ final class TrainingState {
             pieces.append(ShardPiece(box) { bytes, buffer in master.read(first, bytes, into: buffer) })
             start += box.count
         }
-        for state in AdamW.State.allCases {
+        for state in optimizer.states {
             guard let moments = optimizer.state(state, of: parameter) else { continue }
             var start = 0
             for box in Self.box(parameter, named: Self.momentName(state, parameter)).boxes(ofFlatRange: owned) {
@@ -140,9 +143,9 @@ final class TrainingState {
         var expected: [String: [Int]] = [:]
         // A run that goes on may freeze what was trained before.
         var unneeded: Set<String> = []
-        for (parameter, _) in parameters {
+        for (parameter, optimizer) in parameters {
             expected[parameter.name] = parameter.globalShape
-            let moments = AdamW.State.allCases.map { Self.momentName($0, parameter) }
+            let moments = optimizer.states.map { Self.momentName($0, parameter) }
             if parameter.isFrozen { unneeded.formUnion(moments) }
             for name in moments where !parameter.isFrozen { expected[name] = parameter.globalShape }
         }
@@ -163,7 +166,7 @@ final class TrainingState {
         try checkpoint.require(expected) { !unneeded.contains($0) }
         for (parameter, optimizer) in parameters {
             try Self.loadWeights(parameter, from: checkpoint)
-            for state in AdamW.State.allCases {
+            for state in optimizer.states {
                 guard let moments = optimizer.state(state, of: parameter) else { continue }
                 let boxes = Self.box(parameter, named: Self.momentName(state, parameter))
                     .boxes(ofFlatRange: parameter.ownedRange)

@@ -96,7 +96,7 @@ struct RunConfigurationTests {
         let other = try RunConfiguration(
             yaml: """
                 task: autoencoder
-                autoencoder: {preset: small, kind: vq}
+                autoencoder: {preset: small, kind: vq, average_decay: 0.99}
                 objective: {kl_weight: 0.5, codebook_weight: 0, adversarial_weight: 0.25,
                   perceptual_weight: 2, perceptual_network: vgg.pth, perceptual_heads: heads.pth, identity_weight: 1,
                   identity_network: moco.pth}

@@ -15,6 +15,8 @@ public struct AutoencoderWeights: Sendable {
     /// What lies beside the weights and was not read, in words.
     public private(set) var passedOver: [String] = []
 
+    /// What the names of the average of a run's weights begin with.
+    public static let averagePrefix = "average."
     static let configurationName = "config.json"
     static let weightsName = "diffusion_pytorch_model.safetensors"
 
@@ -42,7 +44,7 @@ public struct AutoencoderWeights: Sendable {
         }
     }
 
-    /// The autoencoder of a training checkpoint, without the state of the optimizer and the discriminator.
+    /// The autoencoder of a training checkpoint, its average where there is one, without the state of the optimizer and the discriminator.
     public init(_ checkpoint: Checkpoint) throws {
         let configuration: AutoencoderConfiguration
         do {
@@ -51,15 +53,27 @@ public struct AutoencoderWeights: Sendable {
         } catch {
             throw CheckpointError(checkpoint.path, "holds no autoencoder: \(JSONProblem(error))")
         }
-        let isOfModel: (String) -> Bool = {
-            !$0.hasPrefix(ModelWeights.optimizerPrefix) && !$0.hasPrefix(PatchDiscriminator.prefix)
-        }
         try Self.require(configuration, checkpoint.path)
-        try checkpoint.require(configuration.parameterShapes, where: isOfModel)
+        let shapes = configuration.parameterShapes, average = Self.averagePrefix
+        let others = [ModelWeights.optimizerPrefix, PatchDiscriminator.prefix, average]
+        try checkpoint.require(shapes) { name in !others.contains(where: name.hasPrefix) }
+        // Where the run keeps an average of its weights, that is what others use.
+        let hasAverage = checkpoint.tensors.keys.contains { $0.hasPrefix(average) }
+        let prefix = hasAverage ? average : ""
+        if hasAverage {
+            try checkpoint.require(
+                Dictionary(uniqueKeysWithValues: shapes.map { (average + $0, $1) })
+            ) { $0.hasPrefix(average) }
+        }
         try self.init(
             checkpoint.path, configuration,
-            checkpoint.tensors.filter { isOfModel($0.key) }.mapValues { SourceTensor($0, of: checkpoint) },
-            step: checkpoint.step)
+            Dictionary(
+                uniqueKeysWithValues: checkpoint.tensors.compactMap { name, box -> (String, SourceTensor)? in
+                    guard name.hasPrefix(prefix), shapes[String(name.dropFirst(prefix.count))] != nil else {
+                        return nil
+                    }
+                    return (String(name.dropFirst(prefix.count)), SourceTensor(box, of: checkpoint))
+                }), step: checkpoint.step)
     }
 
     private init(diffusers directory: String) throws {

@@ -14,12 +14,18 @@ public final class AdamW {
         public var beta2: Float = 0.95
         public var epsilon: Float = 1e-8
         public var weightDecay: Float = 0.1
+        /// How much of the running average of the weights stays in a step; nil keeps none.
+        public var averageDecay: Float?
 
-        public init(beta1: Float = 0.9, beta2: Float = 0.95, epsilon: Float = 1e-8, weightDecay: Float = 0.1) {
+        public init(
+            beta1: Float = 0.9, beta2: Float = 0.95, epsilon: Float = 1e-8, weightDecay: Float = 0.1,
+            averageDecay: Float? = nil
+        ) {
             self.beta1 = beta1
             self.beta2 = beta2
             self.epsilon = epsilon
             self.weightDecay = weightDecay
+            self.averageDecay = averageDecay
         }
     }
 
@@ -27,6 +33,8 @@ public final class AdamW {
     public enum State: String, Sendable, CaseIterable {
         case firstMoment = "exp_avg"
         case secondMoment = "exp_avg_sq"
+        /// The running average of the weights, where the settings want one.
+        case average
     }
 
     public let store: ParameterStore
@@ -41,6 +49,7 @@ public final class AdamW {
     private let firstMoment: Tensor
     private let secondMoment: Tensor
     private let lowerHalves: Tensor?
+    private let average: Tensor?
 
     /// Elements that one task updates: enough to be worth a task, few enough to stay in cache.
     private static let chunk = 1 << 16
@@ -76,6 +85,8 @@ public final class AdamW {
         lowerHalves =
             store.type == .bf16 ? Tensor([count + self.keptRange.count], .bf16, allocator: allocator) : nil
         lowerHalves?.fill(0)
+        average = settings.averageDecay == nil ? nil : Tensor([count], .f32, allocator: allocator)
+        average?.fill(0)
         attach()
     }
 
@@ -120,15 +131,21 @@ public final class AdamW {
     }
 
     /// Bytes of optimizer state on this rank.
-    public var byteCount: Int { firstMoment.byteCount + secondMoment.byteCount + (lowerHalves?.byteCount ?? 0) }
+    public var byteCount: Int {
+        firstMoment.byteCount + secondMoment.byteCount + (lowerHalves?.byteCount ?? 0) + (average?.byteCount ?? 0)
+    }
+
+    /// What is kept of each parameter.
+    public var states: [State] { State.allCases.filter { $0 != .average || average != nil } }
 
     /// The state of the owned elements of `parameter`, or nil when none are owned or the parameter is frozen.
     public func state(_ state: State, of parameter: Parameter) -> UnsafeMutableBufferPointer<Float>? {
+        let memory: [State: Tensor?] = [.firstMoment: firstMoment, .secondMoment: secondMoment, .average: average]
+        guard let moments = memory[state] ?? nil else { return nil }
         var start = 0
         for range in ownedRanges {
             let common = range.clamped(to: parameter.offset..<parameter.offset + parameter.count)
             if !common.isEmpty {
-                let moments = state == .firstMoment ? firstMoment : secondMoment
                 let first = start + common.lowerBound - range.lowerBound
                 return UnsafeMutableBufferPointer(rebasing: moments.f32[first..<first + common.count])
             }
@@ -185,6 +202,27 @@ public final class AdamW {
             }
             start += range.count
             finished(number)
+        }
+        updateAverage(step: step)
+    }
+
+    /// `average += (1 − decay) · (weight − average)`, after the first step with all of the weight. Young averages forget faster,
+    /// as they begin with weights that were drawn: with a decay of at most (1 + step) / (10 + step).
+    private func updateAverage(step: Int) {
+        guard let decay = settings.averageDecay else { return }
+        let kept = step == 0 ? 0 : min(decay, Float(1 + step) / Float(10 + step))
+        for parameter in store.parameters where !parameter.ownedRange.isEmpty {
+            guard let averages = state(.average, of: parameter), let target = averages.baseAddress else { continue }
+            let first = parameter.ownedRange.lowerBound
+            pool.parallel(averages.count, grain: Self.chunk) { part in
+                withUnsafeTemporaryAllocation(of: Float.self, capacity: part.count) { weights in
+                    parameter.readMaster(weights, at: first + part.lowerBound)
+                    for index in 0..<part.count {
+                        let place = target + part.lowerBound + index
+                        place.pointee += (1 - kept) * (weights[index] - place.pointee)
+                    }
+                }
+            }
         }
     }
 

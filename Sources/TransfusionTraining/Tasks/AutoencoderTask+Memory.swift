@@ -68,7 +68,10 @@ extension AutoencoderTask {
         context.record(forward)
         try context.backward()
         let parameters = model.parameters.count + (discriminator?.parameters.count ?? 0)
+        let average = configuration.autoencoder.averageDecay == nil ? 0 : 4 * model.parameters.count
         // Two moments in f32, and in bf16 the lower halves of the master weights.
-        return withExtendedLifetime(kept) { context.allocator.peakBytes + parameters * (type == .f32 ? 8 : 10) }
+        return withExtendedLifetime(kept) {
+            context.allocator.peakBytes + parameters * (type == .f32 ? 8 : 10) + average
+        }
     }
 }

@@ -50,7 +50,9 @@ struct AutoencoderTask: RunTask {
         guard let losses else { preconditionFailure("all ranks agreed on losses that are not there") }
         pictureLosses = losses
         adversary = try Adversary(configuration, source.dataset.manifest.image, resources)
-        players = [Player("autoencoder", model.parameters, configuration)] + (adversary.map { [$0.player] } ?? [])
+        let player = Player(
+            "autoencoder", model.parameters, configuration, averageDecay: configuration.autoencoder.averageDecay)
+        players = [player] + (adversary.map { [$0.player] } ?? [])
     }
 
     var dataset: PackedDataset { source.dataset }

@@ -15,13 +15,16 @@ struct Player {
 
 extension Player {
     /// A player that is trained in each step, with the optimizer and the schedule of a run.
-    init(_ name: String, _ parameters: ParameterStore, _ configuration: RunConfiguration) {
+    /// - Parameter averageDecay: Of a running average of the parameters; nil keeps none.
+    init(
+        _ name: String, _ parameters: ParameterStore, _ configuration: RunConfiguration, averageDecay: Double? = nil
+    ) {
         let optimizer = configuration.optimizer
         self.init(
             name: name, parameters: parameters,
             optimizer: AdamW.Settings(
                 beta1: Float(optimizer.beta1), beta2: Float(optimizer.beta2), epsilon: Float(optimizer.epsilon),
-                weightDecay: Float(optimizer.weightDecay)),
+                weightDecay: Float(optimizer.weightDecay), averageDecay: averageDecay.map(Float.init)),
             schedule: LearningRateSchedule(configuration.schedule),
             clipNorm: optimizer.clipNorm)
     }
