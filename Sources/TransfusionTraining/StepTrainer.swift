@@ -53,7 +53,8 @@ final class StepTrainer<Task: TrainingTask> {
             if !losses.loss.isFinite || !norm.isFinite { try stopEverywhere(player, counts) }
             let learningRate = state.players[player].player.schedule.learningRate(state.step)
             try timer.measure(.communication) { try state.update(player, learningRate: learningRate, norm: norm) }
-            summary.add(losses, gradientNorm: norm, learningRate: learningRate, operations: operations)
+            let measures = try task.measures(player: player, group: resources.mesh.data)
+            summary.add(losses + measures, gradientNorm: norm, learningRate: learningRate, operations: operations)
         }
         state.advance(by: summary)
         return summary

@@ -62,7 +62,9 @@ import _TestUtilities
         }
         let record = try #require(run.records("whole").last)
         #expect(
-            record.losses.keys.sorted() == (kind == "kl" ? ["kl", "reconstruction"] : ["codebook", "reconstruction"]))
+            record.losses.keys.sorted()
+                == (kind == "kl"
+                    ? ["kl", "reconstruction"] : ["code_perplexity", "codebook", "codes_used", "reconstruction"]))
         #expect(record.images == 48)
         let weights = try AutoencoderWeights(run.path("whole").path)
         #expect(weights.step == 6 && weights.configuration.kind.rawValue == kind)
@@ -98,12 +100,35 @@ import _TestUtilities
             #expect(try run.records(other).map(\.losses) == records, "\(other)")
         }
         let own = ["discriminator", "discriminator_real", "discriminator_reconstructed"]
-        let always = [kind == "kl" ? "kl" : "codebook", "reconstruction"]
+        let always = (kind == "kl" ? ["kl"] : ["code_perplexity", "codebook", "codes_used"]) + ["reconstruction"]
         #expect(records[0].keys.sorted() == always.sorted())
         #expect(records[1].keys.sorted() == (always + own).sorted())
         #expect(records[2].keys.sorted() == (always + own + ["adaptive_weight", "adversarial"]).sorted())
         let weights = try AutoencoderWeights(run.path("whole").path)
         #expect(weights.tensors.keys.allSatisfy { !$0.hasPrefix("discriminator") })
+    }
+
+    /// The average follows the weights, whoever trains them, and is what others read.
+    @Test(.timeLimit(.minutes(5))) func anAverageOfTheWeightsIsKept() throws {
+        let set = ["autoencoder.average_decay=0.5", "checkpoint.every_steps=1", "checkpoint.keep.last=99"]
+        try train("whole", set: set)
+        try train("parts", ranks: 2, lastStep: 3, set: set)
+        try train("parts", ranks: 4, set: set)
+        #expect(try run.tensors("parts", step: 6) == run.tensors("whole", step: 6))
+        let name = "decoder.conv_out.weight"
+        let weights = try (1...6).map { try #require(run.tensors("whole", step: $0)[name]) }
+        var expected = weights[0]
+        for (step, values) in weights.enumerated().dropFirst() {
+            let kept = min(0.5, Float(1 + step) / Float(10 + step))
+            for index in expected.indices { expected[index] += (1 - kept) * (values[index] - expected[index]) }
+        }
+        let average = try #require(run.tensors("whole", step: 6)["average." + name])
+        #expect(relativeError(average, expected) < 1e-6 && relativeError(average, weights[5]) > 1e-4)
+        let read = try AutoencoderWeights(run.path("whole").path)
+        let context = Context(pool: ThreadPool(threads: 1), type: .f32)
+        let model = Autoencoder(read.configuration, context)
+        try read.load(into: model.parameters)
+        #expect(model.parameters[name]?.value.floats() == average)
     }
 
     /// An adversarial weight of zero trains the discriminator, and leaves the autoencoder as it is without one.

@@ -24,6 +24,8 @@ struct AutoencoderTask: RunTask {
     let source: PictureStream
     let model: Autoencoder
     let pictureLosses: PictureLosses
+    /// nil without a codebook.
+    private let codeUse: CodeUse?
     /// nil when there is no discriminator.
     let adversary: Adversary?
     let players: [Player]
@@ -49,6 +51,7 @@ struct AutoencoderTask: RunTask {
         }
         guard let losses else { preconditionFailure("all ranks agreed on losses that are not there") }
         pictureLosses = losses
+        codeUse = model.configuration.kind == .vq ? CodeUse(codes: model.configuration.codes) : nil
         adversary = try Adversary(configuration, source.dataset.manifest.image, resources)
         let player = Player(
             "autoencoder", model.parameters, configuration, averageDecay: configuration.autoencoder.averageDecay)
@@ -107,6 +110,7 @@ struct AutoencoderTask: RunTask {
             return adversary.losses(pictures(batch, context), batch.address, counts, context)
         }
         let pass = pass(batch, counts, context)
+        if let codes = pass.codes { codeUse?.count(codes) }
         if let known = adversary?.surveyed(batch.address) {
             context.recordLoss(gradient: known.gradient, of: pass.reconstruction)
             return known.parts + [latentPart(pass, counts)]
@@ -181,6 +185,10 @@ extension AutoencoderTask {
                         address: batch.address, pass: pass, gradient: gradient, parts: parts)
                 }, of: model, counts, group: group, context)
         }
+    }
+
+    func measures(player: Int, group: any Collectives) throws -> [NamedSum] {
+        player == 0 ? try codeUse?.take(group) ?? [] : []
     }
 
     func warnings(after step: StepSummary) -> [String] {

@@ -33,6 +33,8 @@ protocol TrainingTask {
     ///   - group: The ranks that have the others, in order.
     func survey(
         _ batches: [Batch], _ counts: BatchCounts, player: Int, group: any Collectives, _ context: Context) throws
+    /// What is known of a player's step beyond sums over micro-batches. Called once after them, with all data-parallel ranks.
+    func measures(player: Int, group: any Collectives) throws -> [NamedSum]
     /// What a person should know after a step, a line each. It is the same on all ranks.
     func warnings(after step: StepSummary) -> [String]
 }
@@ -42,6 +44,7 @@ extension TrainingTask {
     func survey(
         _ batches: [Batch], _ counts: BatchCounts, player: Int, group: any Collectives, _ context: Context
     ) throws {}
+    func measures(player: Int, group: any Collectives) throws -> [NamedSum] { [] }
     func warnings(after step: StepSummary) -> [String] { [] }
 }
 
