@@ -83,42 +83,60 @@ final class BytePairMerges: @unchecked Sendable {
     }
 
     private func applyShort(_ work: inout Workspace) {
-        var count = work.symbols.count
-        guard count > 1 else { return }
-        work.ranks.removeAll(keepingCapacity: true)
-        work.results.removeAll(keepingCapacity: true)
-        for index in 0..<count - 1 {
-            let (result, rank) = find(work.symbols[index], work.symbols[index + 1])
-            work.ranks.append(rank)
-            work.results.append(result)
+        let all = work.symbols.count
+        guard all > 1 else { return }
+        var count = all
+        // In plain memory: there is no array to be checked at each step.
+        withUnsafeTemporaryAllocation(of: Int32.self, capacity: 4 * Self.shortWord) { buffer in
+            guard let symbols = buffer.baseAddress else { return }
+            let starts = symbols + Self.shortWord, ranks = starts + Self.shortWord, results = ranks + Self.shortWord
+            for index in 0..<all {
+                (symbols + index).initialize(to: work.symbols[index])
+                (starts + index).initialize(to: work.starts[index])
+            }
+            for index in 0..<all - 1 {
+                let (result, rank) = find(symbols[index], symbols[index + 1])
+                (ranks + index).initialize(to: rank)
+                (results + index).initialize(to: result)
+            }
+            merge(symbols, starts, ranks, results, &count)
+            for index in 0..<count {
+                work.symbols[index] = symbols[index]
+                work.starts[index] = starts[index]
+            }
         }
+        work.symbols.removeLast(all - count)
+        work.starts.removeLast(all - count)
+    }
+
+    /// - Parameters:
+    ///   - ranks: Of the merge of each symbol with the next one, and what it gives in `results`.
+    ///   - count: How many symbols there are.
+    private func merge(
+        _ symbols: UnsafeMutablePointer<Int32>, _ starts: UnsafeMutablePointer<Int32>,
+        _ ranks: UnsafeMutablePointer<Int32>, _ results: UnsafeMutablePointer<Int32>, _ count: inout Int
+    ) {
         while true {
             var best = 0
             var bestRank = Self.none
-            for index in 0..<count - 1 where work.ranks[index] < bestRank {
+            for index in 0..<count - 1 where ranks[index] < bestRank {
                 best = index
-                bestRank = work.ranks[index]
+                bestRank = ranks[index]
             }
-            guard bestRank != Self.none else { break }
-            work.symbols[best] = work.results[best]
+            guard bestRank != Self.none else { return }
+            symbols[best] = results[best]
             count -= 1
             for index in best + 1..<count {
-                work.symbols[index] = work.symbols[index + 1]
-                work.starts[index] = work.starts[index + 1]
+                symbols[index] = symbols[index + 1]
+                starts[index] = starts[index + 1]
             }
             for index in best..<count - 1 {
-                work.ranks[index] = work.ranks[index + 1]
-                work.results[index] = work.results[index + 1]
+                ranks[index] = ranks[index + 1]
+                results[index] = results[index + 1]
             }
-            if best > 0 {
-                (work.results[best - 1], work.ranks[best - 1]) = find(work.symbols[best - 1], work.symbols[best])
-            }
-            if best + 1 < count {
-                (work.results[best], work.ranks[best]) = find(work.symbols[best], work.symbols[best + 1])
-            }
+            if best > 0 { (results[best - 1], ranks[best - 1]) = find(symbols[best - 1], symbols[best]) }
+            if best + 1 < count { (results[best], ranks[best]) = find(symbols[best], symbols[best + 1]) }
         }
-        work.symbols.removeLast(work.symbols.count - count)
-        work.starts.removeLast(work.starts.count - count)
     }
 
     /// With a heap of the pairs; an entry is old when its place has another rank by now.

@@ -157,10 +157,12 @@ final class JSONTokenizer: TokenizerModel {
         _ text: UnsafeBufferPointer<UInt8>, _ pattern: WordPattern, _ ids: inout [Int32], _ cache: inout WordCache
     ) {
         var scanner = WordScanner(text, pattern)
+        // Made once: for each word anew it would count the references to all tables.
+        let encode = encoder.encode
         var start = 0
         while start < text.count {
             let end = scanner.endOfWord(from: start)
-            cache.append(text, start..<end, to: &ids, encode: encoder.encode)
+            cache.append(text, start..<end, to: &ids, encode: encode)
             start = end
         }
     }
@@ -169,8 +171,9 @@ final class JSONTokenizer: TokenizerModel {
     private func encodeLetters(
         _ text: UnsafeBufferPointer<UInt8>, cuts: Bool, _ ids: inout [Int32], _ cache: inout WordCache
     ) {
+        let encode = encoder.encode
         guard cuts || encoder.cutsAtSpaces else {
-            return cache.append(text, 0..<text.count, to: &ids, encode: encoder.encode)
+            return cache.append(text, 0..<text.count, to: &ids, encode: encode)
         }
         var start = 0
         while start < text.count {
@@ -181,7 +184,7 @@ final class JSONTokenizer: TokenizerModel {
                 while end < text.count, text[end] == 0x20 { end += 1 }
             }
             while end < text.count, text[end] != 0x20 { end += 1 }
-            cache.append(text, start..<end, to: &ids, encode: encoder.encode)
+            cache.append(text, start..<end, to: &ids, encode: encode)
             start = end
         }
     }

@@ -80,17 +80,19 @@ struct SentencePieceBPE: Sendable {
         if Self.hasSpaceSign(text) { return encodeSpaced(text) }
         var ids: [Int32] = []
         ids.reserveCapacity(text.count / 3)
+        // Made once: for each word anew it would count the references to all tables.
+        let encode = encodeWord
         caches.with { cache in
             var start = 0
             if putsSpaceBeforeText {
                 start = Self.endOfWord(text, from: 0)
                 var word = [UInt8(Self.space)]
                 word.append(contentsOf: text[..<start])
-                word.withUnsafeBufferPointer { cache.append($0, 0..<$0.count, to: &ids, encode: encodeWord) }
+                word.withUnsafeBufferPointer { cache.append($0, 0..<$0.count, to: &ids, encode: encode) }
             }
             while start < text.count {
                 let end = Self.endOfWord(text, from: start)
-                cache.append(text, start..<end, to: &ids, encode: encodeWord)
+                cache.append(text, start..<end, to: &ids, encode: encode)
                 start = end
             }
         }
