@@ -156,7 +156,7 @@ let package = Package(
         // Commands: argument parsing and printing only.
         command(
             "tf-worker", ["TransfusionTelemetry", "TransfusionTraining", "TransfusionParallel"]),
-        command("tf-data", ["TransfusionData", "TransfusionCore", "TransfusionInference"]),
+        command("tf-data", ["TransfusionData", "TransfusionCore", "TransfusionInference", "TransfusionParallel"]),
         command("tf-sample", ["TransfusionInference", "TransfusionData"]),
         command("tf-eval", ["TransfusionEvaluation", "TransfusionParallel", "TransfusionTraining"]),
         command("tf-ckpt", ["TransfusionCore", "TransfusionModels", "TransfusionCheckpoint"]),

@@ -2,6 +2,7 @@ public import ArgumentParser
 import Foundation
 import TransfusionConfig
 public import TransfusionData
+import TransfusionParallel
 
 extension Picture.Fit: ExpressibleByArgument {}
 extension Picture.Filter: ExpressibleByArgument {}
@@ -34,6 +35,8 @@ extension DataCommand {
                 What cannot be used is named, all of it at once. --skip-bad leaves it out.
                 Copies of pictures and texts are counted. --deduplicate leaves them out.
                 An import that was interrupted goes on when it is started again as it was.
+                Under mpirun or srun, with --out on a disk that all hosts see, the ranks share
+                the work; the data set is the same.
 
                 EXAMPLES
                   tf-data import --folder pictures --jsonl corpus.jsonl \\
@@ -42,6 +45,8 @@ extension DataCommand {
                     --out data/laion
                   tf-data import --coco captions_train2017.json --pictures train2017 \\
                     --size 256 --out data/coco
+                  mpirun -n 8 tf-data import --webdataset laion --tokenizer t.model \\
+                    --out data/laion
                   tf-data import --parquet pokemon/data --size 128 --out data/pokemon
                   tf-data import --jsonl corpus.jsonl --tokenizer tokenizer.model \\
                     --out data/text
@@ -161,6 +166,9 @@ extension DataCommand {
             settings.deduplicate = deduplicate
             let cleanup = InterruptionCleanup()
             defer { withExtendedLifetime(cleanup) {} }
+            let launch = LaunchEnvironment.current
+            guard launch.rank == 0 else { return try settings.help(at: out) }
+            if launch.ranks > 1 { settings.role = .first }
             let progress = PhaseProgress()
             let report: DatasetImport.Report
             do {

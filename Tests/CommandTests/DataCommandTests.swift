@@ -230,6 +230,45 @@ import _TestUtilities
                 == ["p", "set", "text.jsonl", "whole"])
     }
 
+    /// Started by mpirun; and with further ranks of which one is killed.
+    @Test func ranksThatShareAnImportGiveTheSameDataSet() throws {
+        let arguments = try makeSources()
+        let reference = try data.run(arguments + [directory.file("whole")])
+        let whole = try JSONDecoder().decode(ImportReport.self, from: Data(reference.output.utf8))
+        let together = try Command.onPath("mpirun").run(
+            ["--oversubscribe", "--bind-to", "none", "-n", "3", data.path] + arguments + [directory.file("together")],
+            environment: ["OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"])
+        #expect(together.status == 0, "\(together.errors)")
+        let report = try JSONDecoder().decode(ImportReport.self, from: Data(together.output.utf8))
+        #expect(report.digest == whole.digest && report.duplicateTexts == 10_000)
+
+        func rank(_ rank: Int) -> [String: String?] {
+            ["OMPI_COMM_WORLD_SIZE": "3", "OMPI_COMM_WORLD_RANK": "\(rank)"]
+        }
+        let place = directory.file("killed")
+        let ranks = try (0..<3).map { try data.start(arguments + [place], environment: rank($0)) }
+        // Once the helper has left something.
+        let unfinished = place + ".tmp-import"
+        let deadline = Date(timeIntervalSinceNow: 60)
+        func hasPart() -> Bool {
+            (try? FileManager.default.contentsOfDirectory(atPath: unfinished))?.contains { $0.hasSuffix(".part.tmp") }
+                == true
+        }
+        while !hasPart(), Date() < deadline, !FileManager.default.fileExists(atPath: place) { usleep(2000) }
+        ranks[1].send(SIGKILL)
+        let results = try ranks.map { try $0.wait() }
+        #expect(results[0].status == 0 && results[2].status == 0, "\(results[0].errors)\(results[2].errors)")
+        #expect(results[2].output.isEmpty && results[2].errors.isEmpty)
+        let survivor = try JSONDecoder().decode(ImportReport.self, from: Data(results[0].output.utf8))
+        #expect(survivor.digest == whole.digest)
+        // A rank that comes when all is done has nothing to do.
+        let late = try data.run(arguments + [place], environment: rank(1))
+        #expect(late.status == 0 && late.output.isEmpty && late.errors.isEmpty)
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: directory.path).sorted()
+                == ["killed", "p", "text.jsonl", "together", "whole"])
+    }
+
     @Test func copiesAreToldAndLeftOut() throws {
         let text = directory.file("text.jsonl")
         try "{\"text\": \"a red circle\"}\n{\"text\": \"a red circle\"}\n".write(

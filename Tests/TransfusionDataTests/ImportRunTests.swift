@@ -53,7 +53,7 @@ import _TestUtilities
         let unfinished = try UnfinishedDirectory(continuing: place)
         unfinished.isKept = true
         #expect(throws: BadInputError.self) { try ImportRun(settings, in: unfinished) { _, _, _ in }.finish() }
-        #expect(ImportProgress.read(in: unfinished)?.pictures == 10)
+        #expect(ImportProgress.read(in: unfinished.path)?.pictures == 10)
     }
 
     @Test(arguments: [true, false]) func whatAnotherProcessHasDoneIsGoneOnWith(_ hasTokenizer: Bool) throws {
@@ -98,6 +98,78 @@ import _TestUtilities
         let report = try settings().build(at: place)
         #expect(report.beganAnew && report.picturesOfBefore == 0 && report.skipped.isEmpty)
         #expect(try report.digest == settings().build(at: directory.file("whole")).digest)
+    }
+
+    /// The parts that a helper left are used by the first process, whose picture they show.
+    @Test func whatAHelperLeftIsUsed() async throws {
+        let settings = settings {
+            $0.role = .first
+            $0.picturesInUnit = 3
+            $0.tokenizerPath = Fixtures.path("tokenizer/small.model")
+        }
+        // The first process stands still after it has begun.
+        var first: UnfinishedDirectory? = try UnfinishedDirectory(continuing: place)
+        first?.isKept = true
+        let unfinished = try #require(first).path
+        var state = try ImportSources(settings, spools: unfinished) { _, _, _ in }.beginning
+        state.areTextsBegun = true
+        try state.write(in: unfinished)
+        let place = place
+        let helper = Task.detached { () -> String in
+            do throws(DataError) {
+                try settings.help(at: place)
+                return ""
+            } catch { return error.description }
+        }
+        let exchange = ImportExchange(unfinished, fingerprint: state.sources)
+        let deadline = Date(timeIntervalSinceNow: 120)
+        while !(0..<4).allSatisfy({ exchange.hasPart(.pictures, $0) }), Date() < deadline {
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        first = nil
+        #expect(await helper.value.contains("the first process of the import has ended; start it again to go on"))
+
+        let report = try settings.build(at: place)
+        #expect(report.duplicatePictures == 3)
+        var alone = settings
+        alone.role = .alone
+        #expect(try report.digest == alone.build(at: directory.file("alone")).digest)
+        // Those of a forged part, so that nobody else can have made them.
+        let other = try UnfinishedDirectory(continuing: directory.file("other"))
+        other.isKept = true
+        let forged = ImportExchange(other.path, fingerprint: state.sources)
+        try forged.leave(
+            ImportExchange.PicturePart(planes: Data(repeating: 7, count: 2 * 48), problems: [1: "owl: no"], count: 3),
+            .pictures, 1)
+        var willing = settings
+        willing.skipBad = 1
+        _ = try ImportRun(willing, in: other) { _, _, _ in }.finish()
+        let dataset = try PackedDataset(directory.file("other"))
+        #expect(try !dataset.keys().contains("4.png") && dataset.keys().contains("5.png"))
+        #expect(
+            try (0..<dataset.manifest.images).contains {
+                try dataset.picture($0) == Picture(width: 4, height: 4, filled: SIMD3(7, 7, 7))
+            })
+    }
+
+    @Test func aHelperWorksBesideTheFirst() async throws {
+        var settings = settings {
+            $0.role = .first
+            $0.picturesInUnit = 1
+        }
+        let lines = (0..<70_000).map { "{\"text\": \"\($0)\"}\n" }
+        try write(lines.joined(), "text.jsonl")
+        let place = place, shared = settings
+        let helpers = (0..<2).map { _ in Task.detached { try shared.help(at: place) } }
+        let report = try settings.build(at: place)
+        for helper in helpers { try await helper.value }
+        settings.role = .alone
+        #expect(try report.digest == settings.build(at: directory.file("alone")).digest)
+        #expect(report.pairs.values.reduce(0, +) == 10 && report.documents.values.reduce(0, +) == 70_000)
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: directory.path).sorted() == [
+                "alone", "p", "set", "text.jsonl",
+            ])
     }
 
     @Test func twoProcessesDoNotWriteToOnePlace() throws {

@@ -269,24 +269,33 @@ import _TestUtilities
         let shard = Self.tar(try samples())
         try cocoFile("whole.json")
         let coco = try Files.read(directory.file("whole.json"), limit: 1 << 20)
+        let parquets = try ["snappy 1.0", "zstd 2.0", "bad rows"].map {
+            try Files.read(try parquet($0), limit: 1 << 20)
+        }
         var generator = Mutations(seed: 11)
         let path = directory.file("damaged")
         for round in 0..<Mutations.count(default: 300) {
-            let isShard = round % 2 == 0
-            try Data(generator.mutated(isShard ? shard : coco)).write(to: URL(filePath: path))
+            let kind = round % 3
+            let whole = [shard, coco, parquets[round / 3 % parquets.count]][kind]
+            try Data(generator.mutated(whole)).write(to: URL(filePath: path))
             let bad = BadInput(allowed: 1000)
-            let source: any PictureSource =
-                isShard
-                ? try WebDataset(path, prefix: "", captionKeys: CaptionKeys(nil))
-                : try CaptionFile(path, pictures: directory.file("p"), prefix: "")
+            let source: any PictureSource
+            switch kind {
+            case 0: source = try WebDataset(path, prefix: "", captionKeys: CaptionKeys(nil))
+            case 1: source = try CaptionFile(path, pictures: directory.file("p"), prefix: "")
+            default:
+                let files = [ParquetPictures.File(path: path, column: "image")]
+                source = ParquetPictures(path, files, prefix: "", captionKeys: CaptionKeys(nil))
+            }
             let unfinished = try UnfinishedDirectory(directory.file("damaged-out"))
-            let list = try PictureList(in: unfinished)
+            let list = try PictureList(spools: unfinished.path)
             do throws(DataError) {
                 try source.list(to: list, bad: bad) { _, _, _ in }
                 var count = 0
                 try source.forEachPicture(from: 0) { (picture) throws(DataError) in
                     count += 1
                     _ = try? picture.get().decode()
+                    return true
                 }
                 #expect(count == list.count)
             } catch {

@@ -84,7 +84,7 @@ public final class DatasetWriter {
         manifest = DatasetManifest(
             description: description, image: image,
             tokens: DatasetManifest.Tokens(
-                bytes: tokenizer.vocabulary <= 65536 ? 2 : 4, vocabulary: tokenizer.vocabulary,
+                bytes: Self.tokenBytes(of: tokenizer), vocabulary: tokenizer.vocabulary,
                 beginOfText: tokenizer.beginOfText, endOfText: tokenizer.endOfText,
                 beginOfImage: tokenizer.beginOfImage, endOfImage: tokenizer.endOfImage, tokenizer: tokenizer.digest))
         for name in PackedDataset.FileName.all + [tokenizer.form.fileName] {
@@ -219,8 +219,13 @@ public final class DatasetWriter {
         change(&manifest.splits[manifest.splits.count - 1])
     }
 
+    /// How many bytes an id takes.
+    static func tokenBytes(of tokenizer: Tokenizer) -> Int { tokenizer.vocabulary <= 65536 ? 2 : 4 }
+
     /// Ids as they lie in the files.
-    func stored(_ ids: [Int32]) -> [UInt8] {
+    func stored(_ ids: [Int32]) -> [UInt8] { Self.stored(ids, bytes: manifest.tokens.bytes) }
+
+    static func stored(_ ids: [Int32], bytes size: Int) -> [UInt8] {
         func bytes<Integer: FixedWidthInteger>(_ type: Integer.Type) -> [UInt8] {
             let size = MemoryLayout<Integer>.size
             return [UInt8](unsafeUninitializedCapacity: size * ids.count) { buffer, count in
@@ -232,6 +237,6 @@ public final class DatasetWriter {
                 count = size * ids.count
             }
         }
-        return manifest.tokens.bytes == 2 ? bytes(UInt16.self) : bytes(UInt32.self)
+        return size == 2 ? bytes(UInt16.self) : bytes(UInt32.self)
     }
 }

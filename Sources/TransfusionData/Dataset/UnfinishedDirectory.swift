@@ -48,7 +48,7 @@ public final class UnfinishedDirectory {
             throw DataError(error.description)
         }
         Self.removeLeftovers(of: self.place)
-        path = self.place + Self.infix + (isContinued ? Self.continuedName : "\(getpid())")
+        path = isContinued ? Self.continuedPath(of: self.place) : "\(self.place)\(Self.infix)\(getpid())"
         guard mkdir(path, 0o777) == 0 || isContinued && errno == EEXIST && Files.isDirectory(path) else {
             throw DataError(place, "cannot be made: \(String(cString: strerror(errno))); choose another --out")
         }
@@ -69,6 +69,9 @@ public final class UnfinishedDirectory {
         Self.all.withLock { _ = $0.remove(path) }
         if descriptor >= 0 { close(descriptor) }
     }
+
+    /// Where the data set of a place is that is gone on with.
+    static func continuedPath(of place: String) -> String { place + infix + continuedName }
 
     /// The path of a file in it.
     func file(_ name: String) -> String { path + "/" + name }
@@ -91,10 +94,7 @@ public final class UnfinishedDirectory {
     static let temporary = ".tmp"
     private static let names = Set(
         PackedDataset.FileName.all + Tokenizer.Form.allCases.map(\.fileName)
-            + [PackedDataset.FileName.sheet, DatasetManifest.fileName, keySpool, captionSpool])
-    /// What an import needs until it is finished.
-    static let keySpool = "keys.tmp"
-    static let captionSpool = "captions.tmp"
+            + [PackedDataset.FileName.sheet, DatasetManifest.fileName])
 
     /// Removes the directories beside a place that dead processes were filling.
     private static func removeLeftovers(of place: String) {

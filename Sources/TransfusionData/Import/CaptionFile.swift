@@ -113,9 +113,9 @@ final class CaptionFile: PictureSource {
     }
 
     func forEachPicture(
-        from first: Int, _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Void
+        from first: Int, _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Bool
     ) throws(DataError) {
-        for path in files.dropFirst(first) { try body(PictureFolder.open(folder + "/" + path)) }
+        for path in files.dropFirst(first) where try !body(PictureFolder.open(folder + "/" + path)) { return }
     }
 
     // MARK: - JSON

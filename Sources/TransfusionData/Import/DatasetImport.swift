@@ -1,7 +1,7 @@
 internal import TransfusionSupport
 
 /// Builds a data set from a person's own pictures and texts.
-public struct DatasetImport {
+public struct DatasetImport: Sendable {
     /// Folders of pictures with a `metadata.jsonl`, a `metadata.csv`, or a text file beside each picture.
     public var folders: [String] = []
     /// Shards of WebDatasets: brace lists of tar files, or directories of them.
@@ -35,10 +35,27 @@ public struct DatasetImport {
     /// Whether pictures that are stored like one before them, with their captions, and texts that are equal to one before them are left
     /// out.
     public var deduplicate = false
+    /// For tests.
+    var picturesInUnit: Int?
+    /// What this process does of it.
+    public var role = Role.alone
     /// How many pictures and lines that cannot be used are left out. When there are more, there is no data set.
     public var skipBad = 0
 
     public init() {}
+
+    public enum Role: Sendable {
+        case alone
+        /// Makes the data set, with the help of others.
+        case first
+    }
+
+    /// Helps the first process of an import with the same settings, until that has ended.
+    /// - Throws: `DataError` when it never began, or is gone without having finished.
+    public func help(at path: String) throws(DataError) {
+        try checkSettings()
+        try ImportHelper.run(self, at: path)
+    }
 
     public struct Report: Codable, Sendable {
         public var path: String
@@ -86,7 +103,7 @@ public struct DatasetImport {
         let directory = try UnfinishedDirectory(continuing: path)
         return try withoutActuallyEscaping(progress) { progress in
             // A mistake in the options does not cost what an interrupted import has done.
-            directory.isKept = ImportProgress.read(in: directory) != nil
+            directory.isKept = ImportProgress.read(in: directory.path) != nil
             let run = try ImportRun(self, in: directory, progress)
             directory.isKept = false
             return try run.finish()

@@ -20,6 +20,8 @@ struct ImportProgress: Codable {
     /// Whether all texts were looked at once.
     var areTextsChecked = false
     var emptyTexts = 0
+    /// Whether all that is needed to encode texts is there.
+    var areTextsBegun = false
     /// Batches of texts that were encoded.
     var batches = 0
     /// Documents that are kept aside for the split `validation`.
@@ -31,21 +33,23 @@ struct ImportProgress: Codable {
     }
 
     private static let fileName = "progress" + UnfinishedDirectory.temporary
+    /// The tokenizer that was trained.
+    static let tokenizerFile = "trained" + UnfinishedDirectory.temporary
 
     /// What a process before this one wrote; nil where there is nothing that can be gone on with.
-    static func read(in directory: UnfinishedDirectory) -> ImportProgress? {
-        guard let bytes = try? Files.read(directory.file(fileName), limit: 1 << 26) else { return nil }
+    static func read(in directory: String) -> ImportProgress? {
+        guard let bytes = try? Files.read(directory + "/" + fileName, limit: 1 << 26) else { return nil }
         return try? JSONDecoder().decode(ImportProgress.self, from: Data(bytes))
     }
 
-    func write(in directory: UnfinishedDirectory) throws(DataError) {
+    func write(in directory: String) throws(DataError) {
         let bytes: Data
         do {
             bytes = try JSONEncoder().encode(self)
         } catch {
-            throw DataError(directory.file(Self.fileName), "cannot be encoded: \(error)")
+            throw DataError(directory, "how far the import is cannot be encoded: \(error)")
         }
-        try Files.write([UInt8](bytes), to: directory.file(Self.fileName))
+        try Files.write([UInt8](bytes), to: directory + "/" + Self.fileName)
     }
 
     /// The first option that differs, in words; nil when all are alike.

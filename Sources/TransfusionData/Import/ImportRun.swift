@@ -1,3 +1,4 @@
+internal import Foundation
 internal import TransfusionCore
 internal import TransfusionSupport
 
@@ -15,7 +16,6 @@ final class ImportRun {
         static let digests = "text-digests" + UnfinishedDirectory.temporary
         static let validation = "validation" + UnfinishedDirectory.temporary
         static let validationLengths = "validation-lengths" + UnfinishedDirectory.temporary
-        static let tokenizer = "trained" + UnfinishedDirectory.temporary
         static let continued = [images, problems, digests, validation, validationLengths]
     }
 
@@ -24,41 +24,31 @@ final class ImportRun {
     /// The image of a picture that has none.
     private static let noImage = UInt32.max
 
-    private let settings: DatasetImport
     private let directory: UnfinishedDirectory
     private let tell: Progress
-    private let pictures: PictureList
-    private let sources: [(source: any PictureSource, first: Int)]
-    private let texts: TextList
-    private let bad: BadInput
+    private let sources: ImportSources
     private var state: ImportProgress
     private var sinks: [String: FileSink] = [:]
     /// What another process had done.
     private let before: ImportProgress?
     /// Whether what another process had done was of no use.
     private let beganAnew: Bool
+    /// Where other processes help; nil where there are none.
+    private let exchange: ImportExchange?
     private var lastCommit = ContinuousClock.now
 
-    init(_ settings: DatasetImport, in directory: UnfinishedDirectory, _ progress: @escaping Progress) throws(DataError)
-    {
-        self.settings = settings
+    private var settings: DatasetImport { sources.settings }
+    private var pictures: PictureList { sources.pictures }
+    private var texts: TextList { sources.texts }
+    private var bad: BadInput { sources.bad }
+
+    init(
+        _ settings: DatasetImport, in directory: UnfinishedDirectory, _ progress: @escaping Progress
+    ) throws(DataError) {
         self.directory = directory
         tell = progress
-        bad = BadInput(allowed: settings.skipBad)
-        let parquet = try ParquetInput(
-            settings.parquets, imageKey: settings.imageKey, textKey: settings.textKey)
-        pictures = try PictureList(in: directory)
-        var sources: [(any PictureSource, Int)] = []
-        for source in try settings.sources(parquet.pictures) {
-            sources.append((source, pictures.count))
-            try source.list(to: pictures, bad: bad, progress: progress)
-        }
-        self.sources = sources
-        texts = TextList(try settings.textFiles() + parquet.texts)
-        for path in texts.files.map(\.path) + [settings.tokenizerPath].compactMap({ $0 }) { pictures.note(path) }
-        try pictures.close()
-        let found = ImportProgress.read(in: directory)
-        let fresh = ImportProgress(options: settings.options, sources: String(pictures.fingerprint, radix: 16))
+        sources = try ImportSources(settings, spools: directory.path, progress: progress)
+        let found = ImportProgress.read(in: directory.path), fresh = sources.beginning
         if let found, let difference = fresh.difference(from: found) {
             throw DataError(
                 wrongUse: "\(directory.path): holds an interrupted import with other options (\(difference));"
@@ -66,6 +56,9 @@ final class ImportRun {
         }
         before = found?.sources == fresh.sources ? found : nil
         state = before ?? fresh
+        beganAnew = found != nil && before == nil
+        exchange =
+            settings.role == .first ? ImportExchange(directory.path, fingerprint: fresh.sources) : nil
         for name in FileName.continued {
             sinks[name] = try FileSink(directory.file(name), continuingAt: state.lengths[name] ?? 0)
         }
@@ -75,7 +68,6 @@ final class ImportRun {
             }
         }
         bad.log = []
-        beganAnew = found != nil && before == nil
         texts.resume(isChecked: state.areTextsChecked, emptyTexts: state.emptyTexts)
     }
 
@@ -95,7 +87,8 @@ final class ImportRun {
         }
         state.areTextsChecked = texts.isChecked
         state.emptyTexts = texts.emptyTexts
-        try state.write(in: directory)
+        try state.write(in: directory.path)
+        exchange?.forgetUsed()
         lastCommit = ContinuousClock.now
     }
 
@@ -120,13 +113,12 @@ final class ImportRun {
 
     // MARK: - Pictures
 
-    /// Brings the pictures to their size, on all cores, and stores them one after the other.
+    /// Stores the pictures one after the other.
     /// - Returns: The number of each picture's image; nil for one that cannot be used or is left out. All are read to the end, so
     ///   that one error names all of these.
     private func writePictures(to writer: DatasetWriter) throws(DataError) -> [UInt32?] {
         var images = try imagesBefore()
         let numbers = sink(FileName.images)
-        var resizing = PictureResizing(size: settings.size, fit: settings.fit, filter: settings.filter)
         func store(_ planes: Result<[UInt8], DataError>) throws(DataError) {
             var image: UInt32?
             switch planes {
@@ -143,20 +135,43 @@ final class ImportRun {
             if isDue { try commit(writer) }
             tell("reading pictures", images.count, pictures.count)
         }
-        for (number, (source, first)) in sources.enumerated() {
-            let end = number + 1 < sources.count ? sources[number + 1].first : pictures.count
-            guard images.count < end else { continue }
-            try source.forEachPicture(from: images.count - first) { (picture) throws(DataError) in
-                try resizing.add(picture, store)
+        // The others see how far the first process is.
+        try commit(writer)
+        if let exchange {
+            let size = sources.picturesInUnit
+            while images.count < pictures.count {
+                let unit = images.count / size, end = min(pictures.count, (unit + 1) * size)
+                if let part = try exchange.next(.pictures, unit, ImportExchange.PicturePart.self) {
+                    try add(part, from: images.count - unit * size, count: end - unit * size, store)
+                } else {
+                    try sources.read(images.count..<end, store)
+                }
             }
-            try resizing.finish(store)
-        }
-        guard images.count == pictures.count else {
-            throw DataError(
-                settings.sourceNames.joined(separator: ", "), "changed while it was read; leave it alone and run again")
+        } else {
+            try sources.read(images.count..<pictures.count, store)
         }
         try commit(writer)
         return images
+    }
+
+    /// Stores what another process made of a unit of pictures.
+    private func add(
+        _ part: ImportExchange.PicturePart, from first: Int, count: Int,
+        _ store: (Result<[UInt8], DataError>) throws(DataError) -> Void
+    ) throws(DataError) {
+        let bytes = 3 * settings.size * settings.size
+        guard part.count == count, part.planes.count == bytes * (count - part.problems.count) else {
+            throw DataError(directory.path, "a part of the pictures is damaged; remove it to begin anew")
+        }
+        var place = part.planes.startIndex
+        for picture in 0..<count {
+            if let problem = part.problems[picture] {
+                if picture >= first { try store(.failure(DataError(problem))) }
+                continue
+            }
+            if picture >= first { try store(.success([UInt8](part.planes[place..<place + bytes]))) }
+            place += bytes
+        }
     }
 
     private func imagesBefore() throws(DataError) -> [UInt32?] {
@@ -180,13 +195,14 @@ final class ImportRun {
             if !texts.isChecked, pictures.count + bad.count > 0 || settings.deduplicate {
                 try texts.forEach(
                     "checking text", bad: bad, progress: tell, where: { _ in false },
-                    { (_) throws(DataError) in }, { (_, _, _) throws(DataError) in }, batchDone: noteDigests)
+                    { (_) throws(DataError) in }, { (_, _) throws(DataError) in },
+                    batchDone: { (results) throws(DataError) in try note(results.digests) })
             }
             try bad.check()
             try commit(nil)
             return tokenizer
         }
-        if state.tokenizerNotes != nil { return try Tokenizer(path: directory.file(FileName.tokenizer)) }
+        if state.tokenizerNotes != nil { return try Tokenizer(path: directory.file(ImportProgress.tokenizerFile)) }
         var corpus = TokenizerCorpus()
         pictures.addCaptions(to: &corpus)
         try texts.forEach(
@@ -195,20 +211,20 @@ final class ImportRun {
                 // The beginning of a long text is read, and one character tells that there was more.
                 String(decoding: text.prefix(TokenizerCorpus.longestText + 4), as: UTF8.self)
             },
-            { (text, file, number) throws(DataError) in corpus.add(text, source: file, number: number) },
-            batchDone: noteDigests)
+            { (text, place) throws(DataError) in corpus.add(text, source: place.file, number: place.number) },
+            batchDone: { (results) throws(DataError) in try note(results.digests) })
         try bad.check()
         tell("training the tokenizer", 0, 0)
         let training = try TokenizerTraining(
             on: corpus, from: settings.sourceNames.joined(separator: ", "), pieces: settings.pieces)
-        try Files.write(training.tokenizer.contents, to: directory.file(FileName.tokenizer))
+        try Files.write(training.tokenizer.contents, to: directory.file(ImportProgress.tokenizerFile))
         state.tokenizerNotes = training.notes
         try commit(nil)
         return training.tokenizer
     }
 
     /// Keeps the digests of the texts of a batch that was looked at for the first time.
-    private func noteDigests(_ digests: [UInt128]) throws(DataError) {
+    private func note(_ digests: [UInt128]) throws(DataError) {
         for digest in digests { try sink(FileName.digests).write(digest) }
     }
 
@@ -216,22 +232,52 @@ final class ImportRun {
     private func writeTexts(to writer: DatasetWriter, _ tokenizer: Tokenizer) throws(DataError) {
         let repeats = settings.deduplicate ? try closedDigests() : nil
         let validation = sink(FileName.validation), lengths = sink(FileName.validationLengths)
+        state.areTextsBegun = true
+        try commit(writer)
         try texts.forEach(
             "encoding text", bad: bad, progress: tell, from: state.batches,
             where: { repeats?.isRepeated($0) != true },
+            given: { (batch) throws(DataError) in
+                try exchange?.next(.texts, batch, ImportExchange.TextPart.self).map { (part) throws(DataError) in
+                    try results(of: part)
+                }
+            },
             { (text) throws(DataError) in writer.stored(try tokenizer.encode(text)) },
-            { (tokens, _, number) throws(DataError) in
-                guard settings.split(of: number) == "validation" else { return try writer.addDocument(stored: tokens) }
+            { (tokens, place) throws(DataError) in
+                guard settings.split(of: place.number) == "validation" else {
+                    return try writer.addDocument(stored: tokens)
+                }
                 try validation.write(tokens)
                 try lengths.write(UInt64(tokens.count))
                 state.validationDocuments += 1
             },
-            batchDone: { (digests) throws(DataError) in
-                try noteDigests(digests)
+            batchDone: { (results) throws(DataError) in
+                try note(results.digests)
                 state.batches += 1
                 if isDue { try commit(writer) }
             })
         try commit(writer)
+    }
+
+    /// What another process made of a batch of texts.
+    private func results(of part: ImportExchange.TextPart) throws(DataError) -> TextList.Results<[UInt8]> {
+        var results = TextList.Results<[UInt8]>()
+        guard part.entries.count == part.lengths.count, part.lengths.reduce(0, +) == part.tokens.count else {
+            throw DataError(directory.path, "a part of the texts is damaged; remove it to begin anew")
+        }
+        var start = part.tokens.startIndex
+        for (place, length) in zip(part.entries, part.lengths) {
+            results.items.append(([UInt8](part.tokens[start..<start + length]), place))
+            start += length
+        }
+        results.problems = part.problems.map { DataError($0) }
+        results.empty = part.empty
+        results.digests = part.digests.withUnsafeBytes { bytes in
+            stride(from: 0, to: bytes.count / TextDigests.bytes * TextDigests.bytes, by: TextDigests.bytes).map {
+                bytes.loadUnaligned(fromByteOffset: $0, as: UInt128.self)
+            }
+        }
+        return results
     }
 
     private func closedDigests() throws(DataError) -> TextDigests {

@@ -87,7 +87,8 @@ final class ParquetPictures: PictureSource {
         let caption: ParquetValue
     }
 
-    private func forEachRow(of file: File, _ body: (Row) throws(DataError) -> Void) throws(DataError) {
+    /// - Parameter body: Says whether to go on.
+    private func forEachRow(of file: File, _ body: (Row) throws(DataError) -> Bool) throws(DataError) {
         let parquet = try ParquetFile(file.path)
         guard let captions = captionKeys.keys.lazy.compactMap({ key in parquet.fields.first { $0.name == key } }).first
         else { throw DataError(file.path, captionKeys.missing) }
@@ -105,10 +106,10 @@ final class ParquetPictures: PictureSource {
             }
             var picture: ArraySlice<UInt8>?
             if case .bytes(let bytes) = value { picture = bytes }
-            try body(
-                Row(
-                    place: "\(file.path), row \(rows.count)", number: rows.count, picture: picture, path: path,
-                    caption: values[1]))
+            let row = Row(
+                place: "\(file.path), row \(rows.count)", number: rows.count, picture: picture, path: path,
+                caption: values[1])
+            guard try body(row) else { return }
         }
     }
 
@@ -128,6 +129,7 @@ final class ParquetPictures: PictureSource {
                         bad.add(error)
                     }
                     progress("looking at the pictures of \(file.path), row", row.number, 0)
+                    return true
                 }
             } catch {
                 damaged.insert(file.path)
@@ -183,7 +185,7 @@ final class ParquetPictures: PictureSource {
     }
 
     func forEachPicture(
-        from first: Int, _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Void
+        from first: Int, _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Bool
     ) throws(DataError) {
         var left = first
         for (file, rows) in zip(files, isUsable.parts(from: starts)) {
@@ -194,16 +196,19 @@ final class ParquetPictures: PictureSource {
             }
             var number = rows.startIndex
             var failure: DataError?
+            var goesOn = true
             do throws(DataError) {
                 try forEachRow(of: file) { (row) throws(DataError) in
                     defer { number += 1 }
-                    guard number < rows.endIndex, rows[number], let picture = row.picture else { return }
+                    guard number < rows.endIndex, rows[number], let picture = row.picture else { return true }
                     guard left == 0 else {
                         left -= 1
-                        return
+                        return true
                     }
                     do throws(DataError) {
-                        try body(.success(PictureBytes(name: row.place, storage: .memory([UInt8](picture)))))
+                        goesOn = try body(
+                            .success(PictureBytes(name: row.place, storage: .memory([UInt8](picture)))))
+                        return goesOn
                     } catch {
                         failure = error
                         throw error
@@ -213,6 +218,7 @@ final class ParquetPictures: PictureSource {
                 // That it is damaged was told before.
                 guard failure == nil, damaged.contains(file.path) else { throw error }
             }
+            guard goesOn else { return }
         }
     }
 }

@@ -165,9 +165,9 @@ final class PictureFolder: PictureSource {
     }
 
     func forEachPicture(
-        from first: Int, _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Void
+        from first: Int, _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Bool
     ) throws(DataError) {
-        for file in files.dropFirst(first) { try body(Self.open(name + "/" + file)) }
+        for file in files.dropFirst(first) where try !body(Self.open(name + "/" + file)) { return }
     }
 
     static func open(_ path: String) -> Result<PictureBytes, DataError> {

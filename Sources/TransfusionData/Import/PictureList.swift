@@ -22,9 +22,12 @@ final class PictureList {
     /// What a source can ask for.
     static let splitNames = ["train", "validation", "held_out"]
 
-    init(in directory: UnfinishedDirectory) throws(DataError) {
-        keys = try TextSpool(directory.file(UnfinishedDirectory.keySpool))
-        captions = try TextSpool(directory.file(UnfinishedDirectory.captionSpool))
+    /// - Parameters:
+    ///   - directory: Where keys and captions lie meanwhile.
+    ///   - suffix: Follows on the names of their files.
+    init(spools directory: String, suffix: String = "") throws(DataError) {
+        keys = try TextSpool("\(directory)/keys\(suffix)\(UnfinishedDirectory.temporary)")
+        captions = try TextSpool("\(directory)/captions\(suffix)\(UnfinishedDirectory.temporary)")
     }
 
     var count: Int { keys.count }

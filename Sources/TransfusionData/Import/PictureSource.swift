@@ -10,9 +10,11 @@ protocol PictureSource: AnyObject {
     ) throws(DataError)
 
     /// Gives the pictures that were listed, in the same order, or says why one can no longer be read.
-    /// - Parameter first: How many of them to pass over.
+    /// - Parameters:
+    ///   - first: How many of them to pass over.
+    ///   - body: Says whether to go on.
     func forEachPicture(
-        from first: Int, _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Void
+        from first: Int, _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Bool
     ) throws(DataError)
 }
 

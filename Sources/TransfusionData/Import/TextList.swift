@@ -31,57 +31,85 @@ final class TextList {
     ///   - isWanted: Whether the text is wanted that has this number among all, from 0.
     ///   - first: How many batches to pass over.
     ///   - make: Called on several threads at once.
-    ///   - batchDone: Told the digests of a batch's texts, 0 for what is none, the first time that they are read.
+    ///   - given: Asked for each batch by its number; nil when it has to be worked on here.
+    ///   - take: Gets the items with their file, their place in the batch, and their number among all texts.
+    ///   - batchDone: Told all that came of a batch.
     func forEach<Item>(
         _ phase: String, bad: BadInput, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void,
         from first: Int = 0, where isWanted: (Int) -> Bool = { _ in true },
+        given: (_ batch: Int) throws(DataError) -> Results<Item>? = { _ in nil },
         _ make: (UnsafeBufferPointer<UInt8>) throws(DataError) -> Item,
-        _ take: (Item, _ file: Int, _ number: Int) throws(DataError) -> Void,
-        batchDone: (_ digests: [UInt128]) throws(DataError) -> Void
+        _ take: (Item, _ text: (file: Int, place: Int, number: Int)) throws(DataError) -> Void,
+        batchDone: (Results<Item>) throws(DataError) -> Void
     ) throws(DataError) {
         var reader = DocumentReader(files)
         for _ in 0..<first { _ = try reader.next() }
-        var next = try reader.next()
+        var next = try reader.next(), number = first
         while let batch = next {
-            let tasks = Self.tasks(of: batch)
-            let isOver = bad.isOver
-            var results = [TaskResult<Item>](repeating: TaskResult(), count: tasks.count)
-            var read = Result<DocumentBatch?, DataError>.success(nil)
-            results.withUnsafeMutableBufferPointer { results in
-                withUnsafeMutablePointer(to: &read) { read in
-                    withUnsafeMutablePointer(to: &reader) { reader in
-                        // The first task reads what comes next.
-                        pool.tasks(tasks.count + 1) { task, _ in
-                            guard task > 0 else {
-                                read.pointee = Result { () throws(DataError) in try reader.pointee.next() }
-                                return
-                            }
-                            results[task - 1] = work(on: batch, tasks[task - 1], isOver: isOver, isWanted, make)
-                        }
-                    }
+            let results: Results<Item>
+            if let given = try given(number) {
+                results = given
+                next = try reader.next()
+            } else {
+                let isOver = bad.isOver
+                (results, next) = try work(on: batch, &reader) { (entries) in
+                    work(on: batch, entries, isOver: isOver, isWanted, make)
                 }
             }
-            for result in results {
-                if !isChecked {
-                    emptyTexts += result.empty
-                    for problem in result.problems { bad.add(problem) }
-                }
-                if let failure = result.failure { throw failure }
-                for (item, entry) in result.items {
-                    try take(item, batch.entries[entry].file, batch.first + entry)
-                }
+            if let failure = results.failure { throw failure }
+            if !isChecked {
+                emptyTexts += results.empty
+                for problem in results.problems { bad.add(problem) }
             }
-            try batchDone(isChecked ? [] : results.flatMap(\.digests))
+            for (item, place) in results.items
+            where batch.entries.indices.contains(place) && isWanted(batch.first + place) {
+                try take(item, (batch.entries[place].file, place, batch.first + place))
+            }
+            try batchDone(results)
             if let last = batch.entries.last { progress("\(phase) of \(files[last.file].path), line", last.line, 0) }
-            next = try read.get()
+            number += 1
         }
         isChecked = true
     }
 
-    private struct TaskResult<Item> {
-        var items: [(item: Item, entry: Int)] = []
+    /// Works on a batch on all cores, while the next one is read.
+    private func work<Item>(
+        on batch: DocumentBatch, _ reader: inout DocumentReader, _ make: (Range<Int>) -> Results<Item>
+    ) throws(DataError) -> (results: Results<Item>, next: DocumentBatch?) {
+        let tasks = Self.tasks(of: batch)
+        var parts = [Results<Item>](repeating: Results(), count: tasks.count)
+        var read = Result<DocumentBatch?, DataError>.success(nil)
+        parts.withUnsafeMutableBufferPointer { parts in
+            withUnsafeMutablePointer(to: &read) { read in
+                withUnsafeMutablePointer(to: &reader) { reader in
+                    // The first task reads what comes next.
+                    pool.tasks(tasks.count + 1) { task, _ in
+                        guard task > 0 else {
+                            read.pointee = Result { () throws(DataError) in try reader.pointee.next() }
+                            return
+                        }
+                        parts[task - 1] = make(tasks[task - 1])
+                    }
+                }
+            }
+        }
+        var results = Results<Item>()
+        for part in parts {
+            results.items += part.items
+            results.problems += part.problems
+            results.empty += part.empty
+            results.digests += part.digests
+            if results.failure == nil { results.failure = part.failure }
+        }
+        return (results, try read.get())
+    }
+
+    /// What was made of some texts of a batch.
+    struct Results<Item> {
+        var items: [(item: Item, place: Int)] = []
         var problems: [DataError] = []
         var empty = 0
+        /// One for each text, 0 for what is none, where they were read for the first time.
         var digests: [UInt128] = []
         /// Why nothing could be made of a text that is good.
         var failure: DataError?
@@ -103,8 +131,8 @@ final class TextList {
     private func work<Item>(
         on batch: DocumentBatch, _ entries: Range<Int>, isOver: Bool, _ isWanted: (Int) -> Bool,
         _ make: (UnsafeBufferPointer<UInt8>) throws(DataError) -> Item
-    ) -> TaskResult<Item> {
-        var result = TaskResult<Item>()
+    ) -> Results<Item> {
+        var result = Results<Item>()
         var text: [UInt8] = []
         batch.bytes.withUnsafeBufferPointer { bytes in
             for index in entries {

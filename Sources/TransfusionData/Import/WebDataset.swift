@@ -77,6 +77,7 @@ final class WebDataset: PictureSource {
                         bad.add(error)
                     }
                     progress("looking at the pictures of \(shard), sample", keys.count, 0)
+                    return true
                 }
             } catch {
                 damaged.insert(shard)
@@ -128,7 +129,7 @@ final class WebDataset: PictureSource {
     }
 
     func forEachPicture(
-        from first: Int, _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Void
+        from first: Int, _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Bool
     ) throws(DataError) {
         var left = first
         for (shard, samples) in zip(shards, isUsable.parts(from: starts)) {
@@ -139,16 +140,18 @@ final class WebDataset: PictureSource {
             }
             var number = samples.startIndex
             var failure: DataError?
+            var goesOn = true
             do throws(DataError) {
                 try forEachSample(of: shard) { (sample) throws(DataError) in
                     defer { number += 1 }
-                    guard number < samples.endIndex, samples[number], let picture = sample.picture else { return }
+                    guard number < samples.endIndex, samples[number], let picture = sample.picture else { return true }
                     guard left == 0 else {
                         left -= 1
-                        return
+                        return true
                     }
                     do throws(DataError) {
-                        try body(.success(picture))
+                        goesOn = try body(.success(picture))
+                        return goesOn
                     } catch {
                         failure = error
                         throw error
@@ -158,18 +161,20 @@ final class WebDataset: PictureSource {
                 // That it is damaged was told before.
                 guard failure == nil, damaged.contains(shard) else { throw error }
             }
+            guard goesOn else { return }
         }
     }
 
+    /// - Parameter body: Says whether to go on.
     private func forEachSample(
-        of shard: String, _ body: (Sample) throws(DataError) -> Void
+        of shard: String, _ body: (Sample) throws(DataError) -> Bool
     ) throws(DataError) {
         let reader = try TarReader(shard)
         var sample: Sample?
         while let member = try reader.next() {
             guard member.kind != .other, let (key, type) = Self.parts(of: member.name) else { continue }
             if sample?.key != key {
-                if let sample { try body(sample) }
+                if let sample, try !body(sample) { return }
                 sample = nil
             }
             var current = sample ?? Sample(key: key, shard: shard)
@@ -177,7 +182,7 @@ final class WebDataset: PictureSource {
             try read(member, type, of: reader, into: &current)
             sample = current
         }
-        if let sample { try body(sample) }
+        if let sample { _ = try body(sample) }
     }
 
     private func read(

@@ -6,24 +6,30 @@ public struct LaunchEnvironment: Equatable, Sendable {
     public let launcher: String?
     /// How many ranks the launcher says that it started.
     public let ranks: Int
+    /// Which of them this is, from 0.
+    public let rank: Int
 
     /// Reads the variables that Open MPI's mpirun, other MPIs' launchers and Slurm set.
     public init(environment: [String: String]) {
         // An inner launcher wins: mpirun inside a Slurm job may start fewer ranks than the job has tasks.
         let variables = [
-            ("OMPI_COMM_WORLD_SIZE", "mpirun"), ("MV2_COMM_WORLD_SIZE", "mpirun of MVAPICH"),
-            ("PMI_SIZE", "mpiexec of another MPI"), ("SLURM_NTASKS", "srun"), ("SLURM_NPROCS", "srun"),
+            ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "mpirun"),
+            ("MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK", "mpirun of MVAPICH"),
+            ("PMI_SIZE", "PMI_RANK", "mpiexec of another MPI"), ("SLURM_NTASKS", "SLURM_PROCID", "srun"),
+            ("SLURM_NPROCS", "SLURM_PROCID", "srun"),
         ]
-        for (variable, launcher) in variables {
+        for (variable, rank, launcher) in variables {
             if let ranks = environment[variable].flatMap({ Int($0) }), ranks > 0 {
                 self.launcher = launcher
                 self.ranks = ranks
+                self.rank = environment[rank].flatMap { Int($0) } ?? 0
                 return
             }
         }
         let managed = environment["PMIX_RANK"] != nil
         launcher = managed ? "a PMIx launcher" : nil
         ranks = 1
+        rank = 0
     }
 
     /// The environment of this process.

@@ -11,7 +11,11 @@ import TransfusionParallel
     }
 
     @Test func mpirunInsideAJobCountsMoreThanTheJob() {
-        let launch = LaunchEnvironment(environment: ["OMPI_COMM_WORLD_SIZE": "2", "SLURM_NTASKS": "8"])
+        let launch = LaunchEnvironment(environment: [
+            "OMPI_COMM_WORLD_SIZE": "2", "SLURM_NTASKS": "8", "OMPI_COMM_WORLD_RANK": "1", "SLURM_PROCID": "5",
+        ])
+        #expect(launch.rank == 1)
+        #expect(LaunchEnvironment(environment: ["SLURM_NTASKS": "8", "SLURM_PROCID": "5"]).rank == 5)
         #expect(launch.launcher == "mpirun" && launch.ranks == 2)
         #expect(launch.problem(actual: 2, expected: nil) == nil)
     }
