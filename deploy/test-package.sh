@@ -184,9 +184,10 @@ done
 
 stage "The service and the manual"
 inside root 'apt-get install -qq -y --no-install-recommends systemd man-db openssh-server >/dev/null 2>&1
-    for program in tf-bench tf-ckpt tf-coord tf-data tf-eval tf-sample tf-worker; do man $program >/dev/null; done
-    man tf-coord | head -n 4; systemd-analyze verify tf-coord@anna.service; echo "systemd-analyze verify: nothing to say"
+    systemd-analyze verify tf-coord@anna.service; echo "systemd-analyze verify: nothing to say"
     mkdir -p /run/sshd'
+# What root reads, man keeps.
+inside anna "for program in ${programs[*]}; do man \$program >/dev/null; done; man tf-coord | head -n 4"
 
 # Reads a value out of JSON, as an expression of $s.
 value() { perl -MJSON::PP -0777 -e '$s = eval { decode_json(<STDIN>) } or exit 1; print eval($ARGV[0]) // ""' "$1"; }
@@ -288,7 +289,7 @@ on 1 anna 'tf-data emoji --subset shapes --out /shared/data/shapes' | tail -n 1
 on 1 anna 'exec tf-coord run /shared/my.yaml --hosts /shared/hosts.txt --ranks 4 --run-dir /shared/runs/first' >"$work/run.log" 2>&1 &
 run=$!
 used='(grep { $_->{condition} eq "used" } @{$s->{layout}{hosts}})'
-trains() { await 120 1 anna /shared/runs/first "$1" "\$s->{state} eq 'running' && \$s->{step} > ($2) && @{\$s->{ranks}} == 4 && $used == $3"; }
+trains() { await 300 1 anna /shared/runs/first "$1" "\$s->{state} eq 'running' && \$s->{step} > ($2) && @{\$s->{ranks}} == 4 && $used == $3"; }
 step() { on 1 anna 'tf-coord status /shared/runs/first --json' | value '$s->{step}'; }
 trains "four ranks train on four hosts" 60 4
 host_stop 3
@@ -402,7 +403,7 @@ for i in 1 2; do
 done
 on 11 mpiuser 'tf-data emoji --subset shapes --out /shared/data/shapes' | tail -n 1
 launch
-await 120 11 mpiuser /shared/runs/my "four ranks train in two workers" '$s->{state} eq "running" && $s->{step} > 60 && @{$s->{ranks}} == 4'
+await 300 11 mpiuser /shared/runs/my "four ranks train in two workers" '$s->{state} eq "running" && $s->{step} > 60 && @{$s->{ranks}} == 4'
 # The launcher's pod is moved: it saves, and another goes on.
 kill -TERM "$(host_process 10)"
 status=0
@@ -411,7 +412,7 @@ wait "${launched[10]}" || status=$?
 saved=$(on 11 mpiuser 'tf-coord status /shared/runs/my --json' | value '$s->{step}')
 host_stop 10
 launch
-await 120 11 mpiuser /shared/runs/my "another launcher goes on from step $saved" "\$s->{state} eq 'running' && \$s->{step} > $saved && @{\$s->{ranks}} == 4"
+await 300 11 mpiuser /shared/runs/my "another launcher goes on from step $saved" "\$s->{state} eq 'running' && \$s->{step} > $saved && @{\$s->{ranks}} == 4"
 # Somebody stops the run: the job is done, and with it the pod from which he does.
 on 10 mpiuser 'tf-coord stop /shared/runs/my'
 status=0
