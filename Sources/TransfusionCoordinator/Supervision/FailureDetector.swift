@@ -39,7 +39,9 @@ public struct FailureDetector: Sendable {
     private let count: Int
     private let bounds: RunConfiguration.Supervision
     private let launched: Double
-    private var ranks: [Int: Rank] = [:]
+    /// By rank; nil for those that have said nothing yet.
+    private var slots: [Rank?]
+    private var heardCount = 0
     /// When a rank last finished a step, or the ranks went from one kind of work to another.
     private var lastProgress: Double
     private var lastCheck: Double
@@ -55,6 +57,7 @@ public struct FailureDetector: Sendable {
 
     public init(ranks: Int, bounds: RunConfiguration.Supervision, at now: Double) {
         count = ranks
+        slots = Array(repeating: nil, count: ranks)
         self.bounds = bounds
         launched = now
         lastProgress = now
@@ -65,7 +68,8 @@ public struct FailureDetector: Sendable {
 
     public mutating func receive(_ heartbeat: Heartbeat, at now: Double) {
         guard (0..<count).contains(heartbeat.rank) else { return }
-        let old = ranks[heartbeat.rank]
+        let old = slots[heartbeat.rank]
+        if old == nil { heardCount += 1 }
         let before = old?.heartbeat
         if before == nil || heartbeat.step > before!.step || before!.phase.isWithinStep != heartbeat.phase.isWithinStep
             || heartbeat.waitsFor != nil
@@ -74,20 +78,20 @@ public struct FailureDetector: Sendable {
         }
         var rank = Rank(heartbeat: heartbeat, time: now)
         rank.goneSince = old?.goneSince
-        ranks[heartbeat.rank] = rank
+        slots[heartbeat.rank] = rank
         // Of many ranks the median takes time to find, and changes little between two heartbeats.
-        if now - median.time >= Double(ranks.count / 64) / 32 { median = (medianComputeSeconds, now) }
+        if now - median.time >= Double(heardCount / 64) / 32 { median = (medianComputeSeconds, now) }
         let isSlow = median.seconds.map { heartbeat.computeSeconds > bounds.stragglerRatio * $0 } ?? false
-        ranks[heartbeat.rank]?.slowBeats = isSlow ? (old?.slowBeats ?? 0) + 1 : 0
+        slots[heartbeat.rank]?.slowBeats = isSlow ? (old?.slowBeats ?? 0) + 1 : 0
     }
 
     /// The process of a rank has ended.
     public mutating func processEnded(rank: Int, at now: Double) {
-        if ranks[rank]?.goneSince == nil { ranks[rank]?.goneSince = now }
+        if slots[rank]?.goneSince == nil { slots[rank]?.goneSince = now }
     }
 
     /// Whether the end of a rank's process has been noticed.
-    public func hasEnded(rank: Int) -> Bool { ranks[rank]?.goneSince != nil }
+    public func hasEnded(rank: Int) -> Bool { slots[rank]?.goneSince != nil }
 
     // MARK: What follows
 
@@ -96,15 +100,15 @@ public struct FailureDetector: Sendable {
         let pause = now - lastCheck
         lastCheck = now
         if pause > Self.ownPause {
-            for rank in ranks.keys { ranks[rank]?.time += pause }
+            for rank in slots.indices { slots[rank]?.time += pause }
             lastProgress += pause
         }
-        let alive = ranks.values.filter { $0.heartbeat.phase != .finished }
+        let alive = heard.filter { $0.heartbeat.phase != .finished }
         if let gone = alive.filter({ $0.goneSince != nil }).min(by: { $0.heartbeat.rank < $1.heartbeat.rank }) {
             return .processGone(rank: gone.heartbeat.rank)
         }
         // Ranks that are done leave together. One that has left alone has given up, and the others wait for it.
-        let left = ranks.values.filter { now - ($0.goneSince ?? now) > Self.leaving }
+        let left = heard.filter { now - ($0.goneSince ?? now) > Self.leaving }
         if !alive.isEmpty, let first = left.min(by: { $0.goneSince ?? now < $1.goneSince ?? now }) {
             return .processGone(rank: first.heartbeat.rank)
         }
@@ -112,13 +116,13 @@ public struct FailureDetector: Sendable {
         if let longest = silent.map({ now - $0.time }).max() {
             return .silent(ranks: silent.map(\.heartbeat.rank).sorted(), seconds: longest)
         }
-        let notStarted = (0..<count).filter { ranks[$0].map { $0.heartbeat.phase == .starting } ?? true }
+        let notStarted = (0..<count).filter { slots[$0].map { $0.heartbeat.phase == .starting } ?? true }
         if !notStarted.isEmpty {
             return now - launched > bounds.startTimeout
                 ? .notStarted(ranks: notStarted, seconds: now - launched) : nil
         }
         guard !alive.isEmpty else {
-            let finished = now - (ranks.values.map(\.time).max() ?? now)
+            let finished = now - (heard.map(\.time).max() ?? now)
             return finished > bounds.saveTimeout ? .notLeaving(seconds: finished) : nil
         }
         let bound =
@@ -130,11 +134,22 @@ public struct FailureDetector: Sendable {
 
     /// The last heartbeat of each rank, and how old it is.
     public func heartbeats(at now: Double) -> [(heartbeat: Heartbeat, age: Double)] {
-        ranks.values.map { ($0.heartbeat, now - $0.time) }.sorted { $0.heartbeat.rank < $1.heartbeat.rank }
+        heard.map { ($0.heartbeat, now - $0.time) }
     }
 
+    /// The process of each rank that has been heard, and when it was heard last.
+    public var processes: [(rank: Int, pid: Int32, time: Double)] {
+        heard.map { ($0.heartbeat.rank, $0.heartbeat.pid, $0.time) }
+    }
+
+    /// The last heartbeat of a rank.
+    public func heartbeat(of rank: Int) -> Heartbeat? { slots[rank]?.heartbeat }
+
+    /// Whether a rank is saving.
+    public var isSaving: Bool { heard.contains { $0.heartbeat.phase == .checkpoint } }
+
     public func condition(of rank: Int, at now: Double) -> RunStatus.RankStatus.Condition {
-        guard let rank = ranks[rank] else { return .stale }
+        guard let rank = slots[rank] else { return .stale }
         if rank.heartbeat.phase == .finished { return .ok }
         if rank.goneSince != nil || now - rank.time > bounds.heartbeatTimeout { return .dead }
         if now - rank.time > max(2.5, bounds.heartbeatTimeout / 3) { return .stale }
@@ -142,40 +157,42 @@ public struct FailureDetector: Sendable {
     }
 
     /// Steps that all ranks have done.
-    public var step: Int? { ranks.count == count ? ranks.values.map(\.heartbeat.step).min() : nil }
+    public var step: Int? { heardCount == count ? heard.map(\.heartbeat.step).min() : nil }
 
     /// Whether every rank has loaded what it needs and trains.
-    public var hasStarted: Bool { ranks.count == count && ranks.values.allSatisfy { $0.heartbeat.phase != .starting } }
+    public var hasStarted: Bool { heardCount == count && heard.allSatisfy { $0.heartbeat.phase != .starting } }
 
     /// Whether every rank has said that it is finished.
-    public var hasFinished: Bool { ranks.count == count && ranks.values.allSatisfy { $0.heartbeat.phase == .finished } }
+    public var hasFinished: Bool { heardCount == count && heard.allSatisfy { $0.heartbeat.phase == .finished } }
 
     /// What ranks wait for that keep a step in memory, if any do.
     public var obstacle: FailureRecord? {
-        ranks.values.filter { $0.heartbeat.phase != .finished }.sorted { $0.heartbeat.rank < $1.heartbeat.rank }
-            .compactMap(\.heartbeat.waitsFor).first
+        heard.lazy.filter { $0.heartbeat.phase != .finished }.compactMap(\.heartbeat.waitsFor).first
     }
 
     /// What the ranks say of why they ended: that of the rank which met it, as far as one did.
     public var failure: CommandFailure? {
-        let failures = ranks.values.sorted { $0.heartbeat.rank < $1.heartbeat.rank }.compactMap(\.heartbeat.failure)
+        let failures = heard.compactMap(\.heartbeat.failure)
         return failures.first { $0.record != nil } ?? failures.first
     }
 
     /// Whether a rank has said anything.
-    public var hasHeardRanks: Bool { !ranks.isEmpty }
+    public var hasHeardRanks: Bool { heardCount > 0 }
 
     /// Ranks that compute clearly longer than the others, with how many times the median they need.
     public var stragglers: [(rank: Int, ratio: Double)] {
         guard let median = medianComputeSeconds else { return [] }
-        return ranks.values.filter { $0.slowBeats >= 3 }
-            .map { ($0.heartbeat.rank, $0.heartbeat.computeSeconds / median) }.sorted { $0.0 < $1.0 }
+        return heard.filter { $0.slowBeats >= 3 }
+            .map { ($0.heartbeat.rank, $0.heartbeat.computeSeconds / median) }
     }
 
     // MARK: Parts
 
+    /// In the order of their numbers.
+    private var heard: some Sequence<Rank> { slots.lazy.compactMap(\.self) }
+
     private var medianComputeSeconds: Double? {
-        let seconds = ranks.values.map(\.heartbeat.computeSeconds).filter { $0 > Self.shortestComputation }.sorted()
+        let seconds = heard.map(\.heartbeat.computeSeconds).filter { $0 > Self.shortestComputation }.sorted()
         // The lower one of the two in the middle: of two ranks, the slow one is no measure.
         return seconds.count > 1 ? seconds[(seconds.count - 1) / 2] : nil
     }
@@ -204,7 +221,7 @@ public struct FailureDetector: Sendable {
 
     /// What a silence leaves to see: the collective in which those wait that can still be heard.
     public func waiting(besides silent: [Int]) -> Waiting? {
-        waiting(ranks.values.filter { !silent.contains($0.heartbeat.rank) })
+        waiting(heard.filter { !silent.contains($0.heartbeat.rank) })
     }
 }
 

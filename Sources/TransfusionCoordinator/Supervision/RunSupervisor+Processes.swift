@@ -17,19 +17,30 @@ extension RunSupervisor {
         }
     }
 
-    /// Notices ranks of this host whose process has gone, long before their heartbeats are missed.
+    /// Notices ranks of this host whose process has gone, long before their heartbeats are missed. Of many ranks it looks at
+    /// some each time, at all of them in turn.
     func lookAtProcesses(_ now: Double) {
         guard let detector, let record = state.launch else { return }
-        for (heartbeat, age) in detector.heartbeats(at: now) where record.host(of: heartbeat.rank)?.isLocal == true {
-            switch ProcessTable.look(at: heartbeat.pid) {
+        let processes = detector.processes
+        let groups = (processes.count + Self.looks - 1) / Self.looks
+        turn = groups > 0 ? (turn + 1) % groups : 0
+        for (rank, pid, time) in processes where rank % max(1, groups) == turn {
+            guard record.host(of: rank)?.isLocal == true else { continue }
+            switch ProcessTable.look(at: pid) {
             case .alive:
-                lastSeen[heartbeat.rank] = now
-                if age > configuration.supervision.heartbeatTimeout / 2 { readHeartbeat(after: heartbeat, now) }
-            case .gone: self.detector?.processEnded(rank: heartbeat.rank, at: now)
+                lastSeen[rank] = now
+                if now - time > configuration.supervision.heartbeatTimeout / 2,
+                    let heartbeat = detector.heartbeat(of: rank)
+                {
+                    readHeartbeat(after: heartbeat, now)
+                }
+            case .gone: self.detector?.processEnded(rank: rank, at: now)
             case .unknown: break
             }
         }
     }
+
+    private static let looks = 64
 
     /// Takes the heartbeat of a rank of this host from its file, if that is newer than what came over its connection: what
     /// cannot be heard need not be silent.

@@ -40,6 +40,8 @@ public actor RunSupervisor {
     private var lastRefresh = -Double.infinity
     /// When each rank's process was last seen alive.
     var lastSeen: [Int: Double] = [:]
+    /// Whose turn it is to be looked at.
+    var turn = 0
     /// When mpirun was last seen alive.
     var lastSeenLauncher = 0.0
     /// The last sign that all was well before the last failure.
@@ -287,8 +289,7 @@ public actor RunSupervisor {
             furthestStep = max(furthestStep, step)
         }
         guard phase != .stopping else { return }
-        let isSaving = detector.heartbeats(at: MonotonicTime.seconds).contains { $0.heartbeat.phase == .checkpoint }
-        phase = !detector.hasStarted ? .starting : isSaving ? .saving : .running
+        phase = !detector.hasStarted ? .starting : detector.isSaving ? .saving : .running
     }
 
     // MARK: Files
