@@ -29,8 +29,9 @@ extension DataCommand {
 
                 Texts are JSONL files with lines {"text": "…"}, plain text files, and
                 Parquet files with a column of texts; the first two may be compressed
-                by gzip or zstd. A folder of them stands for the files in it and below
-                it, in the order of their paths.
+                by gzip or zstd. --megatron reads ids as Megatron-LM stores them. A
+                folder of any of these stands for the files in it and below it, in the
+                order of their paths.
 
                 What cannot be used is named, all of it at once. --skip-bad leaves it out.
                 Copies of pictures and texts are counted. --deduplicate leaves them out.
@@ -88,6 +89,12 @@ extension DataCommand {
         @Option(help: "The column of pictures in Parquet files (default: the one that there is).")
         var imageKey: String?
 
+        @Option(
+            help:
+                "Texts as ids of --tokenizer: Megatron-LM's .idx with its .bin, or a folder of such; may be given again."
+        )
+        var megatron: [String] = []
+
         @Option(help: "The key, or the column, of the texts (default: text).")
         var textKey: String?
 
@@ -122,9 +129,13 @@ extension DataCommand {
         var json = false
 
         func validate() throws {
-            if (folder + webdataset + coco + jsonl + text + parquet).isEmpty {
+            if (folder + webdataset + coco + jsonl + text + parquet + megatron).isEmpty {
                 throw ValidationError(
-                    "--folder, --webdataset, --coco, --jsonl, --text or --parquet: name a source of pictures or texts")
+                    "--folder, --webdataset, --coco, --parquet, --jsonl, --text or --megatron: name a source of"
+                        + " pictures or texts")
+            }
+            if !megatron.isEmpty, tokenizer == nil {
+                throw ValidationError("--megatron: needs --tokenizer, the one that the ids are of")
             }
             if textDocuments != nil, text.isEmpty {
                 throw ValidationError("--text-documents: is for --text, which is not given")
@@ -151,6 +162,7 @@ extension DataCommand {
             settings.plainTexts = text
             if let textDocuments { settings.textDocuments = textDocuments }
             settings.parquets = parquet
+            settings.megatrons = megatron
             settings.imageKey = imageKey
             settings.textKey = textKey
             settings.webDatasets = webdataset

@@ -79,8 +79,10 @@ public final class UnfinishedDirectory {
     /// Puts the directory in its place.
     func finish() throws(DataError) {
         try DatasetWriter.refuseExisting(place)
-        for (name, _) in Files.entries(in: path) where name.contains(Self.temporary) { unlink(path + "/" + name) }
+        Self.removeTemporaries(in: path)
         try Files.rename(path, to: place)
+        // What another process had just begun to write.
+        if isContinued { Self.removeTemporaries(in: place) }
     }
 
     /// Removes what this process has not finished. Called when it is told to end.
@@ -109,6 +111,10 @@ public final class UnfinishedDirectory {
             defer { close(descriptor) }
             if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { remove(path) }
         }
+    }
+
+    private static func removeTemporaries(in path: String) {
+        for (name, _) in Files.entries(in: path) where name.contains(temporary) { unlink(path + "/" + name) }
     }
 
     private static func removeAll(in path: String) {

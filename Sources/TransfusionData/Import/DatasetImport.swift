@@ -12,6 +12,8 @@ public struct DatasetImport: Sendable {
     public var texts: [String] = []
     /// Plain text files, or folders with some.
     public var plainTexts: [String] = []
+    /// Texts as ids of the given tokenizer, in Megatron-LM's `.bin` and `.idx`, or folders with some.
+    public var megatrons: [String] = []
     /// What of a plain text file is one document.
     public var textDocuments = TextDocuments.file
     /// Parquet files with pictures and their captions, or with texts, or folders with some.
@@ -131,7 +133,7 @@ public struct DatasetImport: Sendable {
             throw DataError(
                 wrongUse:
                     "import: neither pictures (--folder, --webdataset, --coco, --parquet) nor texts (--jsonl, --text,"
-                    + " --parquet) were given")
+                    + " --parquet, --megatron) were given")
         }
         guard (1...4096).contains(size) else { throw DataError(wrongUse: "--size: \(size) is outside 1 … 4096") }
         guard validationEvery >= 0 else {
@@ -151,11 +153,25 @@ public struct DatasetImport: Sendable {
 
     func textFiles() throws(DataError) -> [TextFile] {
         try TextFile.list(texts, .jsonLines(key: textKey ?? TextFile.usualKey))
-            + TextFile.list(plainTexts, .plain(textDocuments))
+            + TextFile.list(plainTexts, .plain(textDocuments)) + tokenFiles()
+    }
+
+    private func tokenFiles() throws(DataError) -> [TextFile] {
+        guard !megatrons.isEmpty else { return [] }
+        guard let tokenizerPath else {
+            throw DataError(wrongUse: "--megatron: needs --tokenizer, the one that the ids are of")
+        }
+        let tokenizer = try Tokenizer(path: tokenizerPath)
+        return try TextFile.list(
+            megatrons,
+            .tokens(
+                .init(
+                    vocabulary: tokenizer.vocabulary, beginOfText: tokenizer.beginOfText,
+                    endOfText: tokenizer.endOfText)))
     }
 
     var sourceNames: [String] {
-        folders + webDatasets + captionFiles.map(\.file) + texts + plainTexts + parquets
+        folders + webDatasets + captionFiles.map(\.file) + texts + plainTexts + parquets + megatrons
     }
 
     func sources(_ parquets: [ParquetInput.Pictures]) throws(DataError) -> [any PictureSource] {

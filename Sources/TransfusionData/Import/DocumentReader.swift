@@ -24,6 +24,7 @@ struct DocumentReader {
     private enum Source {
         case lines(LineReader, TextFile.Form)
         case rows(ParquetRows)
+        case tokens(MegatronFile, next: Int)
     }
 
     private let files: [TextFile]
@@ -57,6 +58,9 @@ struct DocumentReader {
                 source = nil
                 isThere = try read(&rows, into: &batch)
                 source = .rows(rows)
+            case .tokens(let file, let document):
+                isThere = try read(document, of: file, into: &batch)
+                source = .tokens(file, next: document + 1)
             }
             if !isThere { source = nil }
         }
@@ -65,6 +69,7 @@ struct DocumentReader {
     }
 
     private static func open(_ file: TextFile) throws(DataError) -> Source {
+        if case .tokens = file.form { return .tokens(try MegatronFile(file.path), next: 0) }
         guard case .parquet(let column) = file.form else { return .lines(try LineReader(file.path), file.form) }
         let parquet = try ParquetFile(file.path)
         let rows = try parquet.rows([column])
@@ -113,6 +118,18 @@ struct DocumentReader {
         batch.bytes.removeLast(batch.bytes.count - end)
         guard first > 0 else { return false }
         batch.entries.append(.init(range: start..<end, file: file, line: first))
+        return true
+    }
+
+    /// - Returns: false at the end of the file.
+    private func read(
+        _ document: Int, of tokens: MegatronFile, into batch: inout DocumentBatch
+    ) throws(DataError) -> Bool {
+        guard document < tokens.documentCount else { return false }
+        let start = batch.bytes.count
+        try tokens.append(document, to: &batch.bytes)
+        batch.entries.append(.init(range: start..<batch.bytes.count, file: file, line: document + 1))
+        if document % 4096 == 4095 { tokens.forgetPages() }
         return true
     }
 

@@ -35,8 +35,9 @@ final class ImportHelper {
 
     private init(_ settings: DatasetImport, in directory: String) throws(DataError) {
         self.directory = directory
-        let suffix = "-\(ProcessInfo.processInfo.hostName)-\(getpid())"
-        sources = try ImportSources(settings, spools: directory, suffix: suffix) { _, _, _ in }
+        // Not where the first process may take the directory away meanwhile.
+        let spools = ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"
+        sources = try ImportSources(settings, spools: spools, suffix: "-\(UUID().uuidString)") { _, _, _ in }
         exchange = ImportExchange(directory, fingerprint: sources.beginning.sources)
     }
 
@@ -117,7 +118,9 @@ final class ImportHelper {
                 claim = try claimTexts(number)
                 return claim == nil ? TextList.Results<[UInt8]>() : nil
             },
-            { (text) throws(DataError) in DatasetWriter.stored(try tokenizer.encode(text), bytes: bytes) },
+            { (text, holdsTokens) throws(DataError) in
+                DatasetWriter.stored(holdsTokens ? TextList.ids(text) : try tokenizer.encode(text), bytes: bytes)
+            },
             { (tokens, entry) throws(DataError) in
                 part.tokens.append(contentsOf: tokens)
                 part.entries.append(entry.place)

@@ -195,7 +195,7 @@ final class ImportRun {
             if !texts.isChecked, pictures.count + bad.count > 0 || settings.deduplicate {
                 try texts.forEach(
                     "checking text", bad: bad, progress: tell, where: { _ in false },
-                    { (_) throws(DataError) in }, { (_, _) throws(DataError) in },
+                    { (_, _) throws(DataError) in }, { (_, _) throws(DataError) in },
                     batchDone: { (results) throws(DataError) in try note(results.digests) })
             }
             try bad.check()
@@ -207,7 +207,7 @@ final class ImportRun {
         pictures.addCaptions(to: &corpus)
         try texts.forEach(
             "reading text", bad: bad, progress: tell,
-            { (text) throws(DataError) in
+            { (text, _) throws(DataError) in
                 // The beginning of a long text is read, and one character tells that there was more.
                 String(decoding: text.prefix(TokenizerCorpus.longestText + 4), as: UTF8.self)
             },
@@ -242,7 +242,9 @@ final class ImportRun {
                     try results(of: part)
                 }
             },
-            { (text) throws(DataError) in writer.stored(try tokenizer.encode(text)) },
+            { (text, holdsTokens) throws(DataError) in
+                writer.stored(holdsTokens ? TextList.ids(text) : try tokenizer.encode(text))
+            },
             { (tokens, place) throws(DataError) in
                 guard settings.split(of: place.number) == "validation" else {
                     return try writer.addDocument(stored: tokens)

@@ -30,7 +30,8 @@ final class ImportSources {
         }
         self.sources = sources
         texts = TextList(try settings.textFiles() + parquet.texts)
-        for path in texts.files.map(\.path) + [settings.tokenizerPath].compactMap({ $0 }) { pictures.note(path) }
+        for file in texts.files { for path in file.paths { pictures.note(path) } }
+        if let path = settings.tokenizerPath { pictures.note(path) }
         try pictures.close()
         beginning = ImportProgress(options: settings.options, sources: String(pictures.fingerprint, radix: 16))
     }

@@ -16,6 +16,8 @@ struct TextFile: Equatable, Sendable {
         case plain(TextDocuments)
         /// Its text in a column.
         case parquet(column: String)
+        /// Ids of the given tokenizer instead of text, as Megatron-LM stores them.
+        case tokens(TokenMarkers)
 
         /// How the names of such files in a folder end.
         fileprivate var endings: [String] {
@@ -23,8 +25,16 @@ struct TextFile: Equatable, Sendable {
             case .jsonLines: [".jsonl", ".json"].flatMap { [$0, $0 + ".gz", $0 + ".zst"] }
             case .plain: [".txt", ".txt.gz", ".txt.zst"]
             case .parquet: [".parquet"]
+            case .tokens: [".idx"]
             }
         }
+    }
+
+    /// What ids can be, and those that stand around a text.
+    struct TokenMarkers: Equatable, Sendable {
+        let vocabulary: Int
+        let beginOfText: Int32
+        let endOfText: Int32
     }
 
     /// What texts are called where nobody says otherwise.
@@ -32,6 +42,12 @@ struct TextFile: Equatable, Sendable {
 
     let path: String
     let form: Form
+
+    /// All files that belong to it.
+    var paths: [String] {
+        if case .tokens = form { return MegatronFile.paths(of: path) }
+        return [path]
+    }
 
     /// The files of some paths. Of a folder, those in it and in folders below it with the right endings, in the order of their
     /// paths.

@@ -30,7 +30,7 @@ final class TextList {
     ///   - phase: What is being done, for people.
     ///   - isWanted: Whether the text is wanted that has this number among all, from 0.
     ///   - first: How many batches to pass over.
-    ///   - make: Called on several threads at once.
+    ///   - make: Gets a text, or the ids of one as little-endian `Int32`. Called on several threads at once.
     ///   - given: Asked for each batch by its number; nil when it has to be worked on here.
     ///   - take: Gets the items with their file, their place in the batch, and their number among all texts.
     ///   - batchDone: Told all that came of a batch.
@@ -38,7 +38,7 @@ final class TextList {
         _ phase: String, bad: BadInput, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void,
         from first: Int = 0, where isWanted: (Int) -> Bool = { _ in true },
         given: (_ batch: Int) throws(DataError) -> Results<Item>? = { _ in nil },
-        _ make: (UnsafeBufferPointer<UInt8>) throws(DataError) -> Item,
+        _ make: (UnsafeBufferPointer<UInt8>, _ holdsTokens: Bool) throws(DataError) -> Item,
         _ take: (Item, _ text: (file: Int, place: Int, number: Int)) throws(DataError) -> Void,
         batchDone: (Results<Item>) throws(DataError) -> Void
     ) throws(DataError) {
@@ -130,7 +130,7 @@ final class TextList {
 
     private func work<Item>(
         on batch: DocumentBatch, _ entries: Range<Int>, isOver: Bool, _ isWanted: (Int) -> Bool,
-        _ make: (UnsafeBufferPointer<UInt8>) throws(DataError) -> Item
+        _ make: (UnsafeBufferPointer<UInt8>, Bool) throws(DataError) -> Item
     ) -> Results<Item> {
         var result = Results<Item>()
         var text: [UInt8] = []
@@ -151,8 +151,12 @@ final class TextList {
                     result.digests.append(text.isEmpty ? 0 : text.withUnsafeBufferPointer(TextDigests.digest))
                 }
                 guard isWanted, !isOver, !text.isEmpty else { continue }
+                let form = files[entry.file].form
                 let made = text.withUnsafeBufferPointer { text in
-                    Result { () throws(DataError) in try make(text) }
+                    Result { () throws(DataError) in
+                        if case .tokens = form { return try make(text, true) }
+                        return try make(text, false)
+                    }
                 }
                 switch made {
                 case .success(let item): result.items.append((item, index))
@@ -184,12 +188,41 @@ final class TextList {
             }
             text.removeAll(keepingCapacity: true)
             text.append(contentsOf: bytes)
+        case .tokens(let markers):
+            text.removeAll(keepingCapacity: true)
+            text.append(contentsOf: try Self.ids(bytes, markers, place: "\(file.path), document \(entry.line)"))
         case .parquet(let column):
             guard UTF8Text.isValid(bytes) else {
                 throw DataError("\(file.path)", "column \(column), row \(entry.line): is not UTF-8 text")
             }
             text.removeAll(keepingCapacity: true)
             text.append(contentsOf: bytes)
+        }
+    }
+
+    /// Little-endian ids without the markers around a text, which batches have anyway.
+    private static func ids(
+        _ bytes: UnsafeBufferPointer<UInt8>, _ markers: TextFile.TokenMarkers, place: String
+    ) throws(DataError) -> UnsafeRawBufferPointer {
+        let bytes = UnsafeRawBufferPointer(bytes)
+        var range = 0..<bytes.count / 4
+        func id(_ place: Int) -> Int32 {
+            Int32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4 * place, as: Int32.self))
+        }
+        for token in range where id(token) < 0 || Int(id(token)) >= markers.vocabulary {
+            throw DataError(
+                place, "has an id outside of the tokenizer's vocabulary of \(markers.vocabulary); it is of another one")
+        }
+        if let first = range.first, id(first) == markers.beginOfText { range = range.dropFirst() }
+        if let last = range.last, id(last) == markers.endOfText { range = range.dropLast() }
+        return UnsafeRawBufferPointer(rebasing: bytes[4 * range.lowerBound..<4 * range.upperBound])
+    }
+
+    /// The ids that `make` gets.
+    static func ids(_ bytes: UnsafeBufferPointer<UInt8>) -> [Int32] {
+        let bytes = UnsafeRawBufferPointer(bytes)
+        return (0..<bytes.count / 4).map {
+            Int32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4 * $0, as: Int32.self))
         }
     }
 }
