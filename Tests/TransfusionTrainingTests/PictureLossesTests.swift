@@ -68,7 +68,7 @@ import _TestUtilities
 
     @Test func whatIsNoNetworkIsRefusedByItsKey() throws {
         let file = directory.file("other.safetensors")
-        try SafetensorsWriter().write([SafetensorsTensor("x", .f32, [1], [1])], metadata: [:], to: file)
+        try SafetensorsWriter().write([SafetensorsTensor("x", .f32, [1], [Float(1)])], metadata: [:], to: file)
         for (key, missing) in [("perceptual", "features.0.weight"), ("identity", "bn1.weight")] {
             let error = #expect(throws: CommandFailure.self) { try losses(["objective.\(key)_network=\(file)"]) }
             #expect(error?.description.hasPrefix("objective.\(key)_network: \(file): has no tensor \(missing)") == true)
