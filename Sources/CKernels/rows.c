@@ -11,15 +11,6 @@
             for (size_t c = 0; c < width; c++) to[c] = load(from[c]);                                               \
         }                                                                                                           \
     }                                                                                                               \
-    TF_KERNEL void tf_group_sums_##suffix(const type *restrict x, type *restrict sums, size_t groups, size_t group, \
-                                          size_t width) {                                                           \
-        for (size_t g = 0; g < groups; g++)                                                                         \
-            for (size_t c = 0; c < width; c++) {                                                                    \
-                float sum = 0;                                                                                      \
-                for (size_t k = 0; k < group; k++) sum += load(x[(g * group + k) * width + c]);                     \
-                sums[g * width + c] = store(sum);                                                                   \
-            }                                                                                                       \
-    }                                                                                                               \
     TF_KERNEL void tf_add_group_rows_##suffix(const type *restrict x, const type *restrict addend,                  \
                                               type *restrict y, size_t groups, size_t group, size_t width) {        \
         for (size_t g = 0; g < groups; g++)                                                                         \

@@ -37,6 +37,8 @@ extension RunConfiguration.Model {
         take("qk_norm", \.hasQueryKeyNorm, other.hasQueryKeyNorm)
         guard model.hasImages else { return }
         take("patch", \.patch, other.patchSize)
+        take("patch_coder", \.patchCoder, other.patchCoder)
+        if other.patchCoder == .unet { take("unet_channels", \.unetChannels, other.unetChannels) }
         take("timestep_after_projection", \.timestepAfterProjection, other.timestepAfterProjection)
         take("shared_image_position", \.rowOptions.sharedImagePosition, other.rowOptions.sharedImagePosition)
         take("attend_across_documents", \.rowOptions.attendAcrossDocuments, other.rowOptions.attendAcrossDocuments)

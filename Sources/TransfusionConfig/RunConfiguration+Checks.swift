@@ -11,15 +11,17 @@ extension RunConfiguration {
     /// - Parameters:
     ///   - ranks: The processes that will train; nil when not known yet.
     ///   - imageChannels: Of the data set's images or latents; nil when not known yet, like `imageHeight` and `imageWidth`.
+    ///   - decodesLatents: Whether the data set has latents and the autoencoder that made them.
     /// - Returns: One problem each, with the nearest possible values.
     public func problems(
-        ranks: Int? = nil, imageChannels: Int? = nil, imageHeight: Int? = nil, imageWidth: Int? = nil
+        ranks: Int? = nil, imageChannels: Int? = nil, decodesLatents: Bool = false, imageHeight: Int? = nil,
+        imageWidth: Int? = nil
     ) -> [ConfigurationProblem] {
         var problems: [ConfigurationProblem] = []
         func require(_ holds: Bool, _ key: String, _ message: @autoclosure () -> String) {
             if !holds { problems.append(ConfigurationProblem(key, message())) }
         }
-        if task == .transfusion { problems += headProblems }
+        if task == .transfusion { problems += headProblems + unetProblems }
         let scaling = model.ropeScaling
         require(
             scaling.lowFrequencyFactor < scaling.highFrequencyFactor, "model.rope_scaling.high_frequency_factor",
@@ -51,7 +53,7 @@ extension RunConfiguration {
         require(
             task == .transfusion || parallel.recompute != .selective, "parallel.recompute",
             "selective is for transformers; use none or full")
-        problems += exampleProblems(imageChannels)
+        problems += exampleProblems(imageChannels, decodesLatents: decodesLatents)
         problems += sourceProblems + discriminatorProblems(imageHeight, imageWidth)
         if task == .transfusion, problems.isEmpty { problems += ruleProblems }
         if let ranks { problems += rankProblems(ranks) }
@@ -62,7 +64,7 @@ extension RunConfiguration {
     }
 
     /// Of what is drawn and trained on, for images of so many channels.
-    private func exampleProblems(_ imageChannels: Int?) -> [ConfigurationProblem] {
+    private func exampleProblems(_ imageChannels: Int?, decodesLatents: Bool) -> [ConfigurationProblem] {
         var problems: [ConfigurationProblem] = []
         func require(_ holds: Bool, _ key: String, _ message: @autoclosure () -> String) {
             if !holds { problems.append(ConfigurationProblem(key, message())) }
@@ -71,18 +73,32 @@ extension RunConfiguration {
             task == .autoencoder || samples.everySteps == nil || !samples.prompts.isEmpty, "samples.prompts",
             "is empty; give prompts, or turn samples.every_steps off")
         require(
-            samples.everySteps == nil || (imageChannels ?? 3) == 3, "samples.every_steps",
-            "the data set has latents of \(imageChannels ?? 0) channels, which make no pictures; turn it off")
-        require(
             samples.everySteps == nil || model.images != .none || imageChannels == nil, "samples.every_steps",
             "a model without images (model.images: none) draws no pictures; turn it off")
         require(
             task == .transfusion || data.sources.isEmpty, "data.sources",
             "an autoencoder trains on one data set; give its path as data.path")
-        require(
-            !data.horizontalFlip || (imageChannels ?? 3) == 3, "data.horizontal_flip",
-            "the data set has latents of \(imageChannels ?? 0) channels, which are not those of the mirrored picture when "
-                + "they are mirrored; turn it off")
+        problems += latentProblems(channels: imageChannels ?? 3, areDecoded: decodesLatents)
+        return problems
+    }
+
+    /// What cannot be done with latents.
+    private func latentProblems(channels: Int, areDecoded: Bool) -> [ConfigurationProblem] {
+        var problems: [ConfigurationProblem] = []
+        if samples.everySteps != nil, channels != 3, !areDecoded {
+            problems.append(
+                ConfigurationProblem(
+                    "samples.every_steps",
+                    "the data set has latents of \(channels) channels and no autoencoder that makes pictures of them; make it "
+                        + "anew with 'tf-data encode', or turn it off"))
+        }
+        if data.horizontalFlip, channels != 3 || areDecoded {
+            problems.append(
+                ConfigurationProblem(
+                    "data.horizontal_flip",
+                    "the data set has latents of \(channels) channels, which are not those of the mirrored picture when they are "
+                        + "mirrored; turn it off"))
+        }
         return problems
     }
 
@@ -152,6 +168,39 @@ extension RunConfiguration {
                 "\(discriminator.layers) layers judge pictures of at least \(least) pixels a side, and the data set's have "
                     + "\(side); use fewer")
         ]
+    }
+
+    /// Of a U-Net beside the transformer.
+    private var unetProblems: [ConfigurationProblem] {
+        guard model.patchCoder == .unet else {
+            guard model.unetChannels != nil else { return [] }
+            return [
+                ConfigurationProblem(
+                    "model.unet_channels", "is for a U-Net; set model.patch_coder: unet, or leave it out")
+            ]
+        }
+        var problems: [ConfigurationProblem] = []
+        func require(_ holds: Bool, _ key: String, _ message: @autoclosure () -> String) {
+            if !holds { problems.append(ConfigurationProblem(key, message())) }
+        }
+        require(
+            model.images != .none, "model.patch_coder",
+            "a model without images (model.images: none) has no U-Net; leave it out")
+        let isPower = { (patch: Int) in patch & (patch - 1) == 0 }
+        require(
+            isPower(model.patch), "model.patch",
+            "a U-Net halves images until a patch is a point; use \(nearest(to: model.patch, in: 1...256, where: isPower)) "
+                + "instead of \(model.patch), or model.patch_coder: linear")
+        require(
+            !model.timestepAfterProjection, "model.timestep_after_projection",
+            "is for the linear patch_coder; a U-Net gets the time in each of its blocks; leave it out")
+        let fits = { (channels: Int) in channels % 32 == 0 }
+        let channels = model.unetChannels ?? 32
+        require(
+            fits(channels), "model.unet_channels",
+            "\(channels) channels are no multiple of the 32 groups of the normalisations; "
+                + "use \(nearest(to: channels, in: 32...4096, where: fits))")
+        return problems
     }
 
     private func rankProblems(_ ranks: Int) -> [ConfigurationProblem] {

@@ -61,6 +61,9 @@ public struct RunConfiguration: Sendable, Equatable {
         public var initialWeights: String?
         public var normEpsilon = 1e-5
         public var timestepAfterProjection = false
+        public var patchCoder = ModelConfiguration.PatchCoder.linear
+        /// Channels of the first level of a U-Net; nil goes by the width.
+        public var unetChannels: Int?
         public var ropeBase = 10000.0
         /// A factor of 1 scales nothing.
         public var ropeScaling = RotaryScaling()
@@ -309,6 +312,8 @@ extension RunConfiguration {
         if let headWidth = model.headWidth { result.headWidth = headWidth }
         result.rmsNormEpsilon = Float(model.normEpsilon)
         result.timestepAfterProjection = model.timestepAfterProjection
+        result.patchCoder = model.patchCoder
+        if let unetChannels = model.unetChannels { result.unetChannels = unetChannels }
         result.ropeBase = Float(model.ropeBase)
         result.ropeScaling = model.ropeScaling.factor == 1 ? nil : model.ropeScaling
         result.hasTiedEmbeddings = model.hasTiedEmbeddings

@@ -62,7 +62,7 @@ public struct ForwardEvaluation: Sendable {
         let imageLossWeight = try imageLossWeight ?? Self.imageLossWeight(of: archive)
         let weights = TransfusionModel.LossWeights(
             targets: layout.targetCount, images: layout.imageCount, imageLossWeight: imageLossWeight)
-        func forward() throws -> (hidden: Tensor, losses: TransfusionModel.Losses) {
+        func forward() throws -> (hidden: TransfusionModel.HiddenStates, losses: TransfusionModel.Losses) {
             let hidden = try model.hiddenStates(layout, images: images, context)
             return (hidden, try model.losses(of: hidden, layout, images: images, weights: weights, context))
         }
@@ -104,7 +104,7 @@ public struct ForwardEvaluation: Sendable {
 
     /// The logits of every row, made piece by piece while they are written, since all of them may be large.
     private func logits(
-        _ hidden: Tensor, _ layout: RowLayout, _ model: TransfusionModel, _ context: Context
+        _ hidden: TransfusionModel.HiddenStates, _ layout: RowLayout, _ model: TransfusionModel, _ context: Context
     ) -> SafetensorsTensor {
         let vocabulary = model.configuration.vocabulary
         let rowBytes = vocabulary * MemoryLayout<Float>.stride

@@ -286,7 +286,9 @@ public final class Generator {
     /// An estimate of what one image needs while it is drawn: its keys and values, and the activations of its patches.
     private func bytes(rowsOfSequence rows: Int, guided: Bool) -> Int {
         let keysAndValues = 2 * rows * configuration.layers * configuration.keyValueHeads * configuration.headWidth
-        let activations = configuration.patchesPerImage * (8 * configuration.width + 4 * configuration.feedForward)
+        let activations =
+            configuration.unetElements + configuration.patchesPerImage
+            * (8 * configuration.width + 4 * configuration.feedForward)
         return (keysAndValues + activations) * context.type.byteCount * (guided ? 2 : 1)
     }
 }

@@ -17,7 +17,7 @@ final class SequenceBatch {
 
     /// The last norm's result for the rows of one pass.
     struct Rows {
-        let hidden: Tensor
+        let hidden: TransfusionModel.HiddenStates
         /// The first row of each sequence that took part.
         let starts: [Int32]
         /// The last row of each sequence that took part.

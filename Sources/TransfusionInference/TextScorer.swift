@@ -52,7 +52,9 @@ public final class TextScorer {
     /// Logits that are held at once.
     private static let logitLimit = 1 << 24
 
-    private func logLikelihood(_ hidden: Tensor, rows: [Int32], targets: [Int32]) throws -> Double {
+    private func logLikelihood(
+        _ hidden: TransfusionModel.HiddenStates, rows: [Int32], targets: [Int32]
+    ) throws -> Double {
         let vocabulary = model.configuration.vocabulary
         let chunk = max(1, Self.logitLimit / vocabulary)
         var sum = 0.0

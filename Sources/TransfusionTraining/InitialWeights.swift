@@ -20,6 +20,8 @@ struct InitialWeights {
             patchSize: model.patchSize, channels: model.imageChannels, height: model.imageHeight,
             width: model.imageWidth, timestepAfterProjection: model.timestepAfterProjection, seed: seed)
         images.images = model.images
+        images.patchCoder = model.patchCoder
+        if model.patchCoder == .unet { images.unetChannels = model.unetChannels }
         do {
             weights = try WeightFormat(detectedAt: path).open(path, images: images, options: options)
         } catch {
@@ -67,6 +69,7 @@ struct InitialWeights {
             compare("model.tied_embeddings", \.hasTiedEmbeddings),
             compare("model.attention_bias", \.attentionBias.rawValue), compare("model.qk_norm", \.hasQueryKeyNorm),
             compare("model.timestep_after_projection", \.timestepAfterProjection),
+            compare("model.patch_coder", \.patchCoder.rawValue), compare("model.unet_channels", \.channelsOfUNet),
         ].compactMap(\.self).map { $0 + remedy }
         guard theirs.vocabulary <= ours.vocabulary else {
             // BOI and EOI come after the vocabulary: they differ too, and need no line of their own.
@@ -91,4 +94,6 @@ struct InitialWeights {
 extension ModelConfiguration {
     /// Its factor is 1 when nothing is scaled.
     fileprivate var scaling: RotaryScaling { ropeScaling ?? RotaryScaling() }
+    /// 0 without a U-Net.
+    fileprivate var channelsOfUNet: Int { patchCoder == .unet ? unetChannels : 0 }
 }

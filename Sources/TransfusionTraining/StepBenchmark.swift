@@ -14,6 +14,7 @@ public final class StepBenchmark {
         public var sequenceLength = 1024
         public var images = 2
         public var patchesPerImage = 256
+        public var patchCoder = ModelConfiguration.PatchCoder.linear
         public var vocabulary = 32002
         /// Micro-batches of one sequence that each data-parallel rank computes in a step.
         public var microBatches = 4
@@ -31,11 +32,13 @@ public final class StepBenchmark {
         /// The model that is trained.
         public var model: ModelConfiguration {
             let side = Int(Double(patchesPerImage).squareRoot().rounded()), markers = Int32(vocabulary - 2)
-            return ModelConfiguration(
+            var model = ModelConfiguration(
                 layers: sizes.layers, width: sizes.width, heads: sizes.heads, feedForward: sizes.feedForward,
                 vocabulary: vocabulary, patchSize: 2, imageChannels: 8, imageHeight: 2 * side,
                 imageWidth: 2 * patchesPerImage / side, beginOfText: 1, endOfText: 2, beginOfImage: markers,
                 endOfImage: markers + 1)
+            model.patchCoder = patchCoder
+            return model
         }
     }
 

@@ -21,6 +21,7 @@ struct StepCommand: ParsableCommand {
 
             EXAMPLES
               tf-bench step --model 0.16b --sequence 1024 --images 2 --patches 256
+              tf-bench step --model tiny --patch-coder unet
               tf-bench step --precision f32 --json
               tf-bench step --against 'python baseline.py --dtype bf16 --compile'
               tf-bench step --layouts 1x1,2x1,1x2 --sequence-parallel
@@ -39,6 +40,9 @@ struct StepCommand: ParsableCommand {
 
     @Option(help: "Patches of an image; a square number.")
     var patches = 256
+
+    @Option(help: "What turns patches into rows and back: linear or unet.")
+    var patchCoder = ModelConfiguration.PatchCoder.linear
 
     @Option(help: "Sequences that a data-parallel rank computes in a step, one after the other.")
     var microBatches = 4
@@ -138,6 +142,7 @@ struct StepCommand: ParsableCommand {
         settings.sequenceLength = sequence
         settings.images = images
         settings.patchesPerImage = patches
+        settings.patchCoder = patchCoder
         settings.microBatches = microBatches
         settings.tensor = tensor
         settings.sequenceParallel = sequenceParallel
@@ -192,6 +197,7 @@ struct StepCommand: ParsableCommand {
 extension ModelPreset: ExpressibleByArgument {}
 extension ReductionOrder: ExpressibleByArgument {}
 extension TransfusionModel.Recomputation: ExpressibleByArgument {}
+extension ModelConfiguration.PatchCoder: ExpressibleByArgument {}
 
 func printJSON(_ value: some Encodable) throws {
     let encoder = JSONEncoder()

@@ -205,7 +205,8 @@ extension StepBenchmark.Settings {
         var arguments = [
             "--model", name, "--sequence", "\(sequenceLength)", "--images", "\(images)", "--patches",
             "\(patchesPerImage)", "--micro-batches", "\(microBatches)", "--precision", type.rawValue, "--recompute",
-            recomputation.rawValue, "--reduction", order.rawValue, "--tensor", "\(tensor)",
+            recomputation.rawValue, "--patch-coder", patchCoder.rawValue, "--reduction", order.rawValue, "--tensor",
+            "\(tensor)",
         ]
         if let threads { arguments += ["--threads", "\(threads)"] }
         if sequenceParallel { arguments.append("--sequence-parallel") }

@@ -1,7 +1,8 @@
-import ArgumentParser
+public import ArgumentParser
 import TransfusionCheckpoint
 import TransfusionConfig
 import TransfusionCore
+public import TransfusionModels
 
 /// What `convert` comes from and goes to.
 enum ConversionFormat: Equatable, ExpressibleByArgument {
@@ -31,6 +32,8 @@ enum ConversionFormat: Equatable, ExpressibleByArgument {
     var defaultValueDescription: String { name }
     static var allValueStrings: [String] { WeightFormat.allCases.map(\.rawValue) + [autoencoderName] }
 }
+
+extension ModelConfiguration.PatchCoder: ExpressibleByArgument {}
 
 /// The floating-point types that weights are exported in.
 enum WeightType: String, ExpressibleByArgument, CaseIterable {
@@ -98,6 +101,12 @@ struct Convert: ParsableCommand {
     @Flag(help: "For a plain Llama: the diffusion time joins a patch after its projection to the model's width.")
     var timestepAfterProjection = false
 
+    @Option(help: "For a plain Llama: what turns patches into rows and back, linear or unet.")
+    var patchCoder = ModelConfiguration.PatchCoder.linear
+
+    @Option(help: "For a plain Llama with a U-Net: channels of its first level; by default they go by the width.")
+    var unetChannels: Int?
+
     @Option(help: "For a plain Llama: the seed of the new weights.")
     var seed: UInt64 = 0
 
@@ -109,6 +118,9 @@ struct Convert: ParsableCommand {
         guard (1...1_000_000).contains(shardMegabytes) else {
             throw ValidationError("--shard-megabytes must lie between 1 and 1000000")
         }
+        if unetChannels != nil, patchCoder != .unet {
+            throw ValidationError("--unet-channels goes with --patch-coder unet")
+        }
         let sizes = [patchSize, imageChannels, imageHeight, imageWidth]
         guard sizes.allSatisfy({ $0 > 0 && $0 <= 1 << 16 }), imageHeight % patchSize == 0, imageWidth % patchSize == 0
         else { throw ValidationError("--patch-size must divide --image-height and --image-width") }
@@ -116,9 +128,11 @@ struct Convert: ParsableCommand {
 
     func run() throws {
         guard case .model(let from) = from, case .model(let to) = to else { return try convertAutoencoder() }
-        let images = ImageOptions(
+        var images = ImageOptions(
             patchSize: patchSize, channels: imageChannels, height: imageHeight, width: imageWidth,
             timestepAfterProjection: timestepAfterProjection, seed: seed)
+        images.patchCoder = patchCoder
+        images.unetChannels = unetChannels
         let weights = try from.open(source, images: images)
         let warnings = try to.write(
             weights, to: destination, type: to == .checkpoint ? .f32 : type.element,

@@ -133,6 +133,12 @@ class Model:
         time = self.linear(time, f"{name}.projection").repeat_interleave(per_image, 0)
         return self.linear(vectors + time, "patch_encoder.projection")
 
+    def decode(self, hidden, timesteps):
+        """The predicted noise of the images whose patches have these hidden states."""
+        config = self.config
+        size = config["image_channels"], config["image_height"], config["image_width"]
+        return unpatchify(self.linear(hidden, "patch_decoder.projection"), config["patch_size"], *size)
+
     def __call__(self, batch, dtype=torch.float32):
         config, rows = self.config, Rows(self.config, batch)
         table = self.weights["model.embed_tokens.weight"]
@@ -153,19 +159,17 @@ class Model:
             if due else zero)
         out["noise_prediction"], out["loss_image"] = torch.zeros(0), zero
         if images:
-            prediction = self.linear(hidden[rows.patch_rows], "patch_decoder.projection")
-            size = config["image_channels"], config["image_height"], config["image_width"]
-            out["noise_prediction"] = unpatchify(prediction, config["patch_size"], *size)
+            out["noise_prediction"] = self.decode(hidden[rows.patch_rows], timesteps)
             # The mean over the elements of an image, then over the images; all images have one size.
             out["loss_image"] = (out["noise_prediction"].to(wide) - noise.to(wide)).pow(2).mean()
         out["loss"] = out["loss_text"] + 5 * out["loss_image"]
         return out
 
 
-def evaluate(config, weights, batch, dtype=torch.float32, gradients=False):
+def evaluate(config, weights, batch, dtype=torch.float32, gradients=False, model=Model):
     weights = {name: w.to(dtype).requires_grad_(gradients) for name, w in weights.items()}
     with torch.set_grad_enabled(gradients):
-        out = Model(config, weights)(batch, dtype)
+        out = model(config, weights)(batch, dtype)
     if gradients:
         names = list(weights)
         found = torch.autograd.grad(out["loss"], [weights[n] for n in names], allow_unused=True)

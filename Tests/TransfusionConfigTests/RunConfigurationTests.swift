@@ -106,7 +106,10 @@ struct RunConfigurationTests {
                 schedule: {steps: 2000, warmup_steps: 100}
                 batch: {global_sequences: 16}
                 """)
-        let differences = configuration.differences(from: base) + other.differences(from: base)
+        let unet = try RunConfiguration(
+            yaml: minimal, overrides: ["model.patch_coder=unet", "model.unet_channels=96"])
+        #expect(try RunConfiguration(yaml: unet.resolved) == unet)
+        let differences = [configuration, other, unet].flatMap { $0.differences(from: base) }
         let untouched = ConfigurationKey.all.map(\.path).filter { path in
             !["model.preset", "data.sources"].contains(path) && !differences.contains { $0.key == path }
         }

@@ -52,6 +52,20 @@ struct GeneratorTests {
         #expect(relativeError(seen[0], expected) > 1e-3)
     }
 
+    /// Both branches of guidance share what the U-Net makes of their images on the way down.
+    @Test func imagesOfAUNetEqualRecomputation() throws {
+        let small = SmallModel(patchCoder: .unet), settings = settings(steps: 4)
+        let prompts: [[Int32]] = [[5, 6, 7], [9, 10, 11, 12, 13]]
+        let images = try small.generator.images(
+            for: prompts, seeds: (0..<2).map { Generator.ImageSeed(20 + $0) }, settings)
+        for (index, prompt) in prompts.enumerated() {
+            let expected = try start(small, prompt).draw(
+                settings, without: start(small, []), seed: 20 + UInt64(index))
+            #expect(relativeError(images[index], expected) < 1e-4, "prompt \(index)")
+        }
+        #expect(relativeError(images[0], images[1]) > 0.1)
+    }
+
     @Test func memoryLimitDoesNotChangeImages() throws {
         let small = SmallModel()
         let one = SmallModel(memoryLimit: 1)
@@ -100,7 +114,7 @@ struct GeneratorTests {
         var expected: [SequencePart] = [.image(try addImage(0))]
         // The row of BOI in the head becomes what the last norm gives now, so that BOI is the first choice.
         let width = small.configuration.width
-        let hidden = try sequence.hidden().floats().suffix(width)
+        let hidden = try sequence.hidden().rows.floats().suffix(width)
         for (column, value) in hidden.enumerated() { head.value.f32[38 * width + column] = value }
 
         var text: [Int32] = []

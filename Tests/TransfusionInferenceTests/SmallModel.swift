@@ -11,14 +11,15 @@ struct SmallModel {
     let generator: Generator
 
     init(
-        sharedImagePosition: Bool = false, causalImages: Bool = false, memoryLimit: Int = 1 << 30,
-        contextLength: Int = 200
+        sharedImagePosition: Bool = false, causalImages: Bool = false,
+        patchCoder: ModelConfiguration.PatchCoder = .linear, memoryLimit: Int = 1 << 30, contextLength: Int = 200
     ) {
         var configuration = ModelConfiguration(
             layers: 2, width: 32, heads: 2, feedForward: 48, vocabulary: 40, patchSize: 2, imageChannels: 3,
             imageHeight: 6, imageWidth: 4, beginOfText: 1, endOfText: 2, beginOfImage: 38, endOfImage: 39)
         configuration.rowOptions.sharedImagePosition = sharedImagePosition
         configuration.rowOptions.causalImages = causalImages
+        configuration.patchCoder = patchCoder
         self.configuration = configuration
         context = Context(pool: ThreadPool(threads: 2), type: .f32)
         model = TransfusionModel(configuration, context)
@@ -60,7 +61,7 @@ struct Recomputation {
     }
 
     /// What the model makes of all rows.
-    func hidden() throws -> Tensor {
+    func hidden() throws -> TransfusionModel.HiddenStates {
         let layout = try RowLayout(
             tokens: tokens, documentStarts: [0], imageStarts: imageStarts,
             patchesPerImage: small.configuration.patchesPerImage, beginOfImage: small.configuration.beginOfImage,

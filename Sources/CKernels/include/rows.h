@@ -12,10 +12,6 @@ void tf_embedding_forward_bf16(const uint16_t *restrict table, const int32_t *re
 void tf_embedding_backward(const float *restrict dy, const int32_t *restrict tokens, float *restrict dtable,
                            size_t rows, size_t width, size_t first, size_t last);
 
-/// Sum over `group` consecutive rows: sums[g, c] = Σ x[g · group + k, c].
-void tf_group_sums_f32(const float *restrict x, float *restrict sums, size_t groups, size_t group, size_t width);
-void tf_group_sums_bf16(const uint16_t *restrict x, uint16_t *restrict sums, size_t groups, size_t group,
-                        size_t width);
 /// y[g · group + k, c] = x[g · group + k, c] + addend[g, c].
 void tf_add_group_rows_f32(const float *restrict x, const float *restrict addend, float *restrict y, size_t groups,
                            size_t group, size_t width);

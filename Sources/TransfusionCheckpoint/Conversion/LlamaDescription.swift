@@ -39,6 +39,8 @@ struct LlamaDescription {
         configuration.attentionBias = attentionBias
         configuration.hasQueryKeyNorm = hasQueryKeyNorm
         configuration.timestepAfterProjection = images.timestepAfterProjection
+        configuration.patchCoder = images.patchCoder
+        if let unetChannels = images.unetChannels { configuration.unetChannels = unetChannels }
         return images.images == .none ? configuration.withoutImages : configuration
     }
 

@@ -13,6 +13,9 @@ public struct ImageOptions: Sendable, Equatable {
     public var width: Int
     /// Where the timestep joins the patches.
     public var timestepAfterProjection: Bool
+    public var patchCoder = ModelConfiguration.PatchCoder.linear
+    /// Of a U-Net; nil goes by the model's width.
+    public var unetChannels: Int?
     /// The seed of the weights that a Llama does not have.
     public var seed: UInt64
 

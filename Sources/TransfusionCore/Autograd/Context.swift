@@ -152,23 +152,32 @@ public final class Context {
     /// ### References
     /// Chen, Xu, Zhang and Guestrin 2016, "Training deep nets with sublinear memory cost".
     public func checkpointed(_ x: Tensor, _ body: @escaping (Tensor) throws -> Tensor) rethrows -> Tensor {
-        guard isRecording else { return try body(x) }
+        try checkpointed([x]) { try body($0[0]) }
+    }
+
+    /// The same for forward code with several tensors in: all that it reads beside parameters and constants, each once.
+    package func checkpointed(
+        _ inputs: [Tensor], _ body: @escaping ([Tensor]) throws -> Tensor
+    ) rethrows -> Tensor {
+        guard isRecording else { return try body(inputs) }
         isRecording = false
         defer { isRecording = true }
-        let y = try body(x)
+        let y = try body(inputs)
         tape.append { [self] gradients in
             guard let dy = gradients.take(y) else { return }
-            // A second node on the same memory, so that the inner gradients do not mix with the outer ones.
-            let input = x.reshaped(x.shape)
+            // Second nodes on the same memory, so that the inner gradients do not mix with the outer ones.
+            let copies = inputs.map { $0.reshaped($0.shape) }
             let length = tape.count
             isRecording = true
             defer { isRecording = false }
-            let again = try remaking { try body(input) }
+            let again = try remaking { try body(copies) }
             let inner = Gradients(context: self)
             inner.add(dy, to: again)
             isRecording = false
             try unwind(to: length, inner)
-            if let dx = inner.take(input) { gradients.add(dx, to: x) }
+            for (input, copy) in zip(inputs, copies) {
+                if let gradient = inner.take(copy) { gradients.add(gradient, to: input) }
+            }
         }
         return y
     }

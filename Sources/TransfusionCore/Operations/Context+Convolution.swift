@@ -28,9 +28,11 @@ extension Context {
             if let residual { gradients.add(dy, to: residual) }
             if let dweight = weight.gradient {
                 addWeightGradient(shape, x, dy, to: dweight)
-                if let bias, let dbias = bias.gradient { addSums(ofPixels: dy, to: dbias) }
                 parameterIsReady?(weight)
-                if let bias { parameterIsReady?(bias) }
+            }
+            if let bias, let dbias = bias.gradient {
+                addSums(ofPixels: dy, to: dbias)
+                parameterIsReady?(bias)
             }
             gradients.update(x, type) { dx, holdsSum in
                 for pass in shape.backwardPasses {

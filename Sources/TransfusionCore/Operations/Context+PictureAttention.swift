@@ -1,23 +1,24 @@
 internal import CKernels
 
 extension Context {
-    /// Attention of one head in which each pixel sees all pixels of its picture.
+    /// Attention in which each pixel sees all pixels of its picture.
     ///
     /// - Parameters:
-    ///   - query: `[images, height, width, channels]` in the context's type, with an even number of channels.
+    ///   - query: `[images, height, width, channels]` in the context's type, with an even number of channels a head.
     ///   - key: Like `query`.
     ///   - value: Like `query`.
-    /// - Returns: softmax(query · keyᵀ / √channels) · value, of the same shape.
+    ///   - heads: Equal runs of the channels, which attend each for themselves.
+    /// - Returns: softmax(query · keyᵀ / √(channels of a head)) · value in each head, of the same shape.
     /// ### References
     /// Vaswani et al. 2017, equation 1; the middle of the autoencoder of Esser et al. 2021.
-    package func pictureAttention(query: Tensor, key: Tensor, value: Tensor) -> Tensor {
-        let pixels = query.shape[1] * query.shape[2], channels = query.width
+    package func pictureAttention(query: Tensor, key: Tensor, value: Tensor, heads: Int = 1) -> Tensor {
+        let pixels = query.shape[1] * query.shape[2], channels = query.width, headWidth = channels / heads
         let starts = (0..<query.rows).map { Int32($0 / pixels * pixels) }
         let spans = VisibleSpans(start: starts, end: starts.map { $0 + Int32(pixels) })
         let shape = SpanAttentionShape(
-            heads: 1, headWidth: channels, scale: 1 / Float(channels).squareRoot(), spans: spans)
+            heads: heads, headWidth: headWidth, scale: 1 / Float(headWidth).squareRoot(), spans: spans)
         let y = empty(query.shape)
-        let logSumExp = empty([1, query.rows], .f32)
+        let logSumExp = empty([heads, query.rows], .f32)
         compute {
             attentionKernel.forward(
                 shape, query: MatrixView(query), key: MatrixView(key), value: MatrixView(value), into: MatrixView(y),

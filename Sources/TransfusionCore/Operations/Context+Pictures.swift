@@ -1,4 +1,5 @@
 internal import CKernels
+internal import Glibc
 
 extension Context {
     /// Each pixel as a block of 2 × 2 (nearest neighbour).
@@ -25,6 +26,50 @@ extension Context {
                 }
             }
             gradients.add(dx, to: x)
+        }
+    }
+
+    /// The channels of two tensors, pixel by pixel behind each other.
+    ///
+    /// - Parameters:
+    ///   - first: `[images, height, width, channels]` in the context's type.
+    ///   - second: The same with channels of its own.
+    /// - Returns: `[images, height, width, channels of both]`.
+    package func joinedChannels(_ first: Tensor, _ second: Tensor) -> Tensor {
+        precondition(first.shape.dropLast() == second.shape.dropLast(), "\(first.shape) beside \(second.shape)")
+        let y = empty(first.shape.dropLast() + [first.width + second.width])
+        let whole = y.width * type.byteCount, left = first.width * type.byteCount, right = whole - left
+        let grain = Self.rowGrain(y.width)
+        parallel(y.rows, grain: grain) { pixels in
+            for pixel in pixels {
+                let to = y.bytes.baseAddress! + pixel * whole
+                memcpy(to, first.bytes.baseAddress! + pixel * left, left)
+                memcpy(to + left, second.bytes.baseAddress! + pixel * right, right)
+            }
+        }
+        return record(y) { [self] dy, gradients in
+            let (dfirst, dsecond) = (empty(first.shape), empty(second.shape))
+            parallel(y.rows, grain: grain) { pixels in
+                for pixel in pixels {
+                    let from = dy.bytes.baseAddress! + pixel * whole
+                    memcpy(dfirst.bytes.baseAddress! + pixel * left, from, left)
+                    memcpy(dsecond.bytes.baseAddress! + pixel * right, from + left, right)
+                }
+            }
+            gradients.add(dfirst, to: first)
+            gradients.add(dsecond, to: second)
+        }
+    }
+
+    /// The same numbers in another shape, as rows of the transformer and pixels of a picture are.
+    package func shaped(_ x: Tensor, _ shape: [Int]) -> Tensor {
+        record(x.reshaped(shape)) { dy, gradients in gradients.add(dy.reshaped(x.shape), to: x) }
+    }
+
+    /// The same numbers in f32, as losses take them; the gradient is in the context's type.
+    package func widened(_ x: Tensor) -> Tensor {
+        record(type == .f32 ? x.reshaped(x.shape) : converted(x, to: .f32)) { [self] dy, gradients in
+            gradients.add(converted(dy, to: type), to: x)
         }
     }
 

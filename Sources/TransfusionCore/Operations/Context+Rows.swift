@@ -102,22 +102,33 @@ extension Context {
     ///   - addend: `[groups, width]`.
     package func addToGroups(_ x: Tensor, _ addend: Tensor) -> Tensor {
         let groups = addend.rows, group = x.rows / max(addend.rows, 1), width = x.width
-        let y = empty(x.shape)
-        compute {
+        let y = empty(x.shape), grain = Self.rowGrain(group * width)
+        parallel(groups, grain: grain) { range in
+            let first = range.lowerBound, start = first * group * width, addends = first * width
             switch type {
-            case .f32: tf_add_group_rows_f32(x.floatPointer, addend.floatPointer, y.floatPointer, groups, group, width)
-            default: tf_add_group_rows_bf16(x.halfPointer, addend.halfPointer, y.halfPointer, groups, group, width)
+            case .f32:
+                tf_add_group_rows_f32(
+                    x.floatPointer + start, addend.floatPointer + addends, y.floatPointer + start, range.count, group,
+                    width)
+            default:
+                tf_add_group_rows_bf16(
+                    x.halfPointer + start, addend.halfPointer + addends, y.halfPointer + start, range.count, group,
+                    width)
             }
         }
         return record(y) { [self] dy, gradients in
-            let sums = empty(addend.shape)
-            compute {
-                switch type {
-                case .f32: tf_group_sums_f32(dy.floatPointer, sums.floatPointer, groups, group, width)
-                default: tf_group_sums_bf16(dy.halfPointer, sums.halfPointer, groups, group, width)
+            let sums = empty(addend.shape, .f32)
+            sums.fill(0)
+            parallel(groups, grain: grain) { range in
+                for number in range {
+                    let start = number * group * width, to = sums.floatPointer + number * width
+                    switch type {
+                    case .f32: tf_column_sums_f32(dy.floatPointer + start, to, group, width)
+                    default: tf_column_sums_bf16(dy.halfPointer + start, to, group, width)
+                    }
                 }
             }
-            gradients.add(sums, to: addend)
+            gradients.add(converted(sums, to: type), to: addend)
             gradients.add(dy, to: x)
         }
     }

@@ -1,24 +1,33 @@
 import TransfusionCore
 
 /// The order of numbers in patches: a patch vector runs over rows, columns and channels, with the channel fastest; the
-/// patches of an image follow each other in raster order.
+/// patches of an image follow each other in raster order. A U-Net gets whole pictures, which are patches of one point.
 public struct Patches: Sendable {
     private let channels: Int
     private let height: Int
     private let width: Int
     private let size: Int
+    private let isPicture: Bool
 
     public init(_ configuration: ModelConfiguration) {
         channels = configuration.imageChannels
         height = configuration.imageHeight
         width = configuration.imageWidth
-        size = configuration.patchSize
+        size = configuration.patchCoder == .unet ? 1 : configuration.patchSize
+        isPicture = configuration.patchCoder == .unet
     }
 
     /// Numbers in one image.
     public var imageCount: Int { channels * height * width }
 
-    /// Writes images `[N, C, H, W]` as patches `[N · patches, size · size · C]`.
+    /// The shape of so many images: `[N · patches, size · size · C]`, or `[N, H, W, C]` as a U-Net takes them.
+    func shape(_ count: Int) -> [Int] {
+        isPicture
+            ? [count, height, width, channels]
+            : [count * (height / size) * (width / size), size * size * channels]
+    }
+
+    /// Writes images `[N, C, H, W]` as patches, `shape(N)`.
     public func split(_ images: UnsafePointer<Float>, into patches: UnsafeMutablePointer<Float>, count: Int) {
         forEach(count) { pixel, element in patches[element] = images[pixel] }
     }

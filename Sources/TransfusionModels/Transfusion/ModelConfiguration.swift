@@ -36,6 +36,10 @@ public struct ModelConfiguration: Sendable, Equatable {
     public var hasQueryKeyNorm = false
     /// Where the timestep embedding joins the patches: before the patch projection (the paper) or after it.
     public var timestepAfterProjection = false
+    /// What turns images into vectors and back.
+    public var patchCoder = PatchCoder.linear
+    /// Nil for the usual ones.
+    private var ownUNetChannels: Int?
     public var rowOptions = RowLayout.Options()
 
     /// Which of the attention's products with weights have a bias.
@@ -74,12 +78,21 @@ public struct ModelConfiguration: Sendable, Equatable {
         case none
     }
 
+    /// What turns images into vectors and back.
+    public enum PatchCoder: String, Sendable, CaseIterable, Codable {
+        /// A linear map each way.
+        case linear
+        /// The halves of a U-Net, with skips past the transformer.
+        case unet
+    }
+
     /// The same model without all that is for images.
     public var withoutImages: ModelConfiguration {
         var plain = self
         plain.images = .none
         (plain.patchSize, plain.imageChannels, plain.imageHeight, plain.imageWidth) = (1, 1, 1, 1)
         plain.timestepAfterProjection = false
+        (plain.patchCoder, plain.ownUNetChannels) = (.linear, nil)
         return plain
     }
 
@@ -100,6 +113,12 @@ public struct ModelConfiguration: Sendable, Equatable {
     }
     /// The heads of keys of one of so many ranks.
     func keyValueHeads(ofRanks ranks: Int) -> Int { max(1, keyValueHeads / ranks) }
+    /// Channels of the first level of a U-Net: 512 beside the paper's models, a quarter of the width beside smaller ones.
+    public var unetChannels: Int {
+        get { ownUNetChannels ?? usualUNetChannels }
+        set { ownUNetChannels = newValue == usualUNetChannels ? nil : newValue }
+    }
+    private var usualUNetChannels: Int { width >= 768 ? 512 : max(32, width / 128 * 32) }
     public var patchesPerImage: Int { (imageHeight / patchSize) * (imageWidth / patchSize) }
     /// Numbers in one patch vector: rows, columns, channels, with the channel fastest.
     public var patchWidth: Int { patchSize * patchSize * imageChannels }
@@ -162,7 +181,7 @@ extension ModelConfiguration {
         require(
             imageChannels * imageHeight * imageWidth <= 1 << 30, "image.height",
             "an image of \(imageChannels) × \(imageHeight) × \(imageWidth) has more than \(1 << 30) numbers")
-        problems += headProblems()
+        problems += headProblems() + unetProblems()
         require(
             imageHeight % patchSize == 0 && imageWidth % patchSize == 0, "patch",
             "a patch of \(patchSize) does not divide an image of \(imageHeight) × \(imageWidth)")
@@ -243,6 +262,8 @@ extension ModelConfiguration: Codable {
         case attentionBias = "attention_bias"
         case hasQueryKeyNorm = "qk_norm"
         case timestepAfterProjection = "timestep_after_projection"
+        case patchCoder = "patch_coder"
+        case unetChannels = "unet_channels"
         case rowOptions = "row_options"
     }
 
@@ -271,6 +292,8 @@ extension ModelConfiguration: Codable {
         attentionBias = try values.decodeIfPresent(AttentionBias.self, forKey: .attentionBias) ?? .none
         hasQueryKeyNorm = try values.decodeIfPresent(Bool.self, forKey: .hasQueryKeyNorm) ?? false
         timestepAfterProjection = try values.decodeIfPresent(Bool.self, forKey: .timestepAfterProjection) ?? false
+        patchCoder = try values.decodeIfPresent(PatchCoder.self, forKey: .patchCoder) ?? .linear
+        if patchCoder == .unet { unetChannels = try number(.unetChannels) }
         rowOptions = try values.decodeIfPresent(RowLayout.Options.self, forKey: .rowOptions) ?? RowLayout.Options()
     }
 
@@ -306,6 +329,10 @@ extension ModelConfiguration: Codable {
         if attentionBias != .none { try values.encode(attentionBias, forKey: .attentionBias) }
         if hasQueryKeyNorm { try values.encode(true, forKey: .hasQueryKeyNorm) }
         try values.encode(timestepAfterProjection, forKey: .timestepAfterProjection)
+        if patchCoder != .linear {
+            try values.encode(patchCoder, forKey: .patchCoder)
+            try values.encode(unetChannels, forKey: .unetChannels)
+        }
         try values.encode(rowOptions, forKey: .rowOptions)
     }
 }

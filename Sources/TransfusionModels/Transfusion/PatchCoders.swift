@@ -1,6 +1,32 @@
 internal import Glibc
 public import TransfusionCore
 
+/// Makes vectors of the transformer out of noised images.
+protocol PatchEncoding {
+    /// - Parameter recomputes: Whether what is inside is forgotten, and made again in the backward pass.
+    func callAsFunction(_ images: NoisedImages, recomputes: Bool, _ context: Context) throws -> EncodedImages
+}
+
+/// Predicts the noise of images from what the transformer made of their vectors.
+protocol PatchDecoding {
+    /// - Parameters:
+    ///   - rows: `[images · patchesPerImage, width]` in the context's type: each encoded image once, or all of them several
+    ///     times, copy after copy.
+    ///   - recomputes: As for encoding.
+    /// - Returns: The noise in the order of `Patches`, f32.
+    func callAsFunction(_ rows: Tensor, of images: EncodedImages, recomputes: Bool, _ context: Context) throws -> Tensor
+}
+
+/// Images as the transformer gets them, and what goes past it to their decoder.
+struct EncodedImages {
+    /// `[images · patchesPerImage, width]` in the context's type.
+    let patches: Tensor
+    /// Of a U-Net: what SiLU makes of the timestep's vector, `[images, 1, 1, 4 · channels]`.
+    var timestep: Tensor?
+    /// Of a U-Net: the result of each layer on the way down.
+    var skips: [Tensor] = []
+}
+
 /// From noised patches and their timestep to vectors of the transformer.
 ///
 /// The timestep becomes a vector by sinusoid → linear → SiLU → linear; that vector, projected to the size of a patch, is
@@ -8,7 +34,7 @@ public import TransfusionCore
 ///
 /// ### References
 /// Transfusion section 3 (the linear variant); decision D6 in docs/method.md.
-struct PatchEncoder {
+struct PatchEncoder: PatchEncoding {
     static let sinusoidWidth = 256
 
     let timestepIn: Linear
@@ -36,10 +62,13 @@ struct PatchEncoder {
             standardDeviation: (1 / Float(configuration.patchWidth)).squareRoot(), biasDeviation: 2, in: builder)
     }
 
-    /// - Returns: `[images · patchesPerImage, width]` in the context's type.
-    func callAsFunction(_ images: NoisedImages, _ context: Context) throws -> Tensor {
+    func callAsFunction(_ images: NoisedImages, recomputes: Bool, _ context: Context) throws -> EncodedImages {
+        EncodedImages(patches: try patches(images, context))
+    }
+
+    private func patches(_ images: NoisedImages, _ context: Context) throws -> Tensor {
         let sinusoid = context.tensor(
-            images.timesteps.flatMap(Self.sinusoid), [images.timesteps.count, Self.sinusoidWidth])
+            images.timesteps.flatMap { Self.sinusoid($0) }, [images.timesteps.count, Self.sinusoidWidth])
         let timestep = try timestepOut(context.silu(try timestepIn(sinusoid, context)), context)
         if let timestepProjection {
             let addend = try timestepProjection(timestep, context)
@@ -48,16 +77,16 @@ struct PatchEncoder {
         return context.addToGroups(try projection(images.patches, context), timestep)
     }
 
-    /// cos ‖ sin of the timestep at the frequencies `10000^(−j / 128)`.
-    static func sinusoid(_ timestep: Int32) -> [Float] {
-        let half = sinusoidWidth / 2
+    /// cos ‖ sin of the timestep at the frequencies `10000^(−2j / width)`.
+    static func sinusoid(_ timestep: Int32, width: Int = sinusoidWidth) -> [Float] {
+        let half = width / 2
         let angles = (0..<half).map { Double(timestep) * pow(10000, -Double($0) / Double(half)) }
         return angles.map { Float(cos($0)) } + angles.map { Float(sin($0)) }
     }
 }
 
 /// From vectors of the transformer to predicted noise.
-struct PatchDecoder {
+struct PatchDecoder: PatchDecoding {
     let projection: Linear
 
     init(_ configuration: ModelConfiguration, in builder: ParameterBuilder) {
@@ -66,19 +95,20 @@ struct PatchDecoder {
             hasBias: true, standardDeviation: configuration.initialDeviation, in: builder)
     }
 
-    /// - Returns: `[rows, patchWidth]`, f32.
-    func callAsFunction(_ x: Tensor, _ context: Context) throws -> Tensor {
-        try projection(x, context, result: .f32)
+    func callAsFunction(
+        _ rows: Tensor, of images: EncodedImages, recomputes: Bool, _ context: Context
+    ) throws -> Tensor {
+        try projection(rows, context, result: .f32)
     }
 }
 
 /// Images on their way into the model: noised, cut into patches, with what the model shall find in them.
 public struct NoisedImages {
-    /// x_t as patches, `[images · patchesPerImage, patchWidth]`, in the context's type.
+    /// x_t in the order and shape of `Patches`, in the context's type.
     let patches: Tensor
     /// The timestep of each image, from 0.
     let timesteps: [Int32]
-    /// ε as patches, f32; nil when sampling.
+    /// ε in the same order, f32; nil when sampling.
     let noise: Tensor?
 
     public var count: Int { timesteps.count }
@@ -128,7 +158,7 @@ public struct NoisedImages {
         _ images: [Float], _ count: Int, _ configuration: ModelConfiguration, _ context: Context
     ) -> Tensor {
         let order = Patches(configuration)
-        let patches = context.empty([count * configuration.patchesPerImage, configuration.patchWidth], .f32)
+        let patches = context.empty(order.shape(count), .f32)
         context.compute {
             images.withUnsafeBufferPointer { order.split($0.baseAddress!, into: patches.floatPointer, count: count) }
         }

@@ -23,12 +23,12 @@ public final class TransfusionModel {
     private struct Layers {
         let embedding: Parameter
         /// Nil in a model without images, like `patchDecoder`.
-        let patchEncoder: PatchEncoder?
+        let patchEncoder: (any PatchEncoding)?
         let blocks: [TransformerBlock]
         let norm: RMSNorm
         /// The embedding itself in a model with tied embeddings.
         let head: Parameter
-        let patchDecoder: PatchDecoder?
+        let patchDecoder: (any PatchDecoding)?
         /// Of each block, whether any parameter of it is trained.
         let trainsBlock: [Bool]
         let trainsPatchEncoder: Bool
@@ -42,15 +42,12 @@ public final class TransfusionModel {
             embedding = builder.parameter(
                 "model.embed_tokens.weight", tableShape, splitAlong: 0,
                 configuration.hasTiedEmbeddings ? deviation : .normal(standardDeviation: 1))
-            let hasImages = configuration.images != .none
             /// A layer, and whether any parameter of it is trained.
             func make<Layer>(_ layer: () -> Layer) -> (Layer, isTrained: Bool) {
                 let first = builder.groups.count
                 return (layer(), builder.groups[first...].joined().contains { !$0.isFrozen })
             }
-            (patchEncoder, trainsPatchEncoder) = make {
-                hasImages ? PatchEncoder(configuration, in: builder) : nil
-            }
+            (patchEncoder, trainsPatchEncoder) = make { configuration.patchEncoder(in: builder) }
             let made = (0..<configuration.layers).map { layer in
                 make { TransformerBlock(layer, configuration, rotary: rotary, in: builder) }
             }
@@ -60,7 +57,7 @@ public final class TransfusionModel {
             head =
                 configuration.hasTiedEmbeddings
                 ? embedding : builder.parameter("lm_head.weight", tableShape, splitAlong: 0, deviation)
-            patchDecoder = hasImages ? PatchDecoder(configuration, in: builder) : nil
+            patchDecoder = configuration.patchDecoder(in: builder)
         }
     }
 
@@ -125,7 +122,15 @@ public final class TransfusionModel {
         }
     }
 
-    /// The transformer's result for every row, after the last norm: `[rows, width]` in the context's type.
+    /// What the transformer makes of rows.
+    public struct HiddenStates {
+        /// The result for every row, after the last norm: `[rows, width]` in the context's type.
+        public let rows: Tensor
+        /// Nil without images.
+        let images: EncodedImages?
+    }
+
+    /// The transformer's result for every row.
     ///
     /// - Parameters:
     ///   - tokens: The token of each row, -1 at patches. The branches of guidance begin with the same rows: here they may
@@ -133,16 +138,18 @@ public final class TransfusionModel {
     ///   - images: The images at the rows of `imageStarts`, in that order; nil without images.
     public func hiddenStates(
         tokens: [Int32], images: NoisedImages?, imageStarts: [Int32], rows: AttentionRows, _ context: Context
-    ) throws -> Tensor {
+    ) throws -> HiddenStates {
         // Below the first parameter that is trained no gradient is needed, and no activation is kept.
         var needsGradient = !layers.embedding.isFrozen || images != nil && layers.trainsPatchEncoder
         func run(_ forward: () throws -> Tensor) rethrows -> Tensor {
             needsGradient ? try forward() : try context.withoutRecording(forward)
         }
+        var encoded: EncodedImages?
         var x = try run {
-            let patches = try images.map { try patchLayers.encoder($0, context) }
+            encoded = try images.map { try patchLayers.encoder($0, recomputes: recomputation == .full, context) }
             return context.shareRows(
-                try context.embed(tokens, embedding: layers.embedding, patches: patches, imageStarts: imageStarts))
+                try context.embed(
+                    tokens, embedding: layers.embedding, patches: encoded?.patches, imageStarts: imageStarts))
         }
         context.recomputesCheapTensors = recomputation == .selective
         for (block, isTrained) in zip(layers.blocks, layers.trainsBlock) {
@@ -154,18 +161,18 @@ public final class TransfusionModel {
                 }
             }
         }
-        return try context.collectRows(layers.norm(x, context))
+        return HiddenStates(rows: try context.collectRows(layers.norm(x, context)), images: encoded)
     }
 
     /// The logits of the given rows: `[rows, vocabulary]`, f32.
-    public func logits(_ hidden: Tensor, rows: [Int32], _ context: Context) throws -> Tensor {
+    public func logits(_ hidden: HiddenStates, rows: [Int32], _ context: Context) throws -> Tensor {
         try context.wholeLogits(
-            context.linear(context.gather(hidden, rows: rows), [layers.head], result: .f32), layers.head)
+            context.linear(context.gather(hidden.rows, rows: rows), [layers.head], result: .f32), layers.head)
     }
 
     /// The noise that the model finds in the images at `imageStarts`: `[images, channels, height, width]`.
-    public func predictedNoise(_ hidden: Tensor, imageStarts: [Int32], _ context: Context) throws -> [Float] {
-        let prediction = try patchLayers.decoder(patchRows(hidden, imageStarts, context), context)
+    public func predictedNoise(_ hidden: HiddenStates, imageStarts: [Int32], _ context: Context) throws -> [Float] {
+        let prediction = try prediction(hidden, imageStarts, context)
         let order = Patches(configuration)
         return [Float](unsafeUninitializedCapacity: prediction.count) { buffer, count in
             order.join(prediction.f32.baseAddress!, into: buffer.baseAddress!, count: imageStarts.count)
@@ -199,7 +206,9 @@ public final class TransfusionModel {
     }
 
     /// The transformer's result for every row of a packed batch.
-    public func hiddenStates(_ layout: RowLayout, images: NoisedImages?, _ context: Context) throws -> Tensor {
+    public func hiddenStates(
+        _ layout: RowLayout, images: NoisedImages?, _ context: Context
+    ) throws -> HiddenStates {
         try hiddenStates(
             tokens: layout.tokens, images: images, imageStarts: layout.imageStarts,
             rows: AttentionRows(layout, context), context)
@@ -215,33 +224,36 @@ public final class TransfusionModel {
 
     /// The losses of a packed batch whose hidden states are known.
     public func losses(
-        of hidden: Tensor, _ layout: RowLayout, images: NoisedImages?, weights: LossWeights, _ context: Context
+        of hidden: HiddenStates, _ layout: RowLayout, images: NoisedImages?, weights: LossWeights, _ context: Context
     ) throws -> Losses {
         var losses = Losses()
         if let images, let noise = images.noise {
             let elements = configuration.patchesPerImage * configuration.patchWidth
-            let prediction = try patchLayers.decoder(patchRows(hidden, layout.imageStarts, context), context)
+            let prediction = try prediction(hidden, layout.imageStarts, context)
             let sums = context.squaredError(
                 prediction, target: noise, images: layout.imageCount, scale: Float(weights.image / Double(elements)))
             losses.image = sums.reduce(0) { $0 + $1 / Double(elements) }
         }
         let due = layout.targets.indices.filter { layout.targets[$0] >= 0 }
         losses.text = try context.linearCrossEntropy(
-            context.gather(hidden, rows: due.map { Int32($0) }), weight: layers.head,
+            context.gather(hidden.rows, rows: due.map { Int32($0) }), weight: layers.head,
             targets: due.map { layout.targets[$0] }, scale: Float(weights.text),
             completesWeight: !configuration.hasTiedEmbeddings)
         return losses
     }
 
-    private var patchLayers: (encoder: PatchEncoder, decoder: PatchDecoder) {
+    private var patchLayers: (encoder: any PatchEncoding, decoder: any PatchDecoding) {
         guard let encoder = layers.patchEncoder, let decoder = layers.patchDecoder else {
             preconditionFailure("a model without images was given some")
         }
         return (encoder, decoder)
     }
 
-    private func patchRows(_ hidden: Tensor, _ imageStarts: [Int32], _ context: Context) -> Tensor {
-        context.gather(
-            hidden, rows: imageStarts.flatMap { $0..<$0 + Int32(configuration.patchesPerImage) })
+    /// The noise in the images at `imageStarts`, in the order of `Patches`.
+    private func prediction(_ hidden: HiddenStates, _ imageStarts: [Int32], _ context: Context) throws -> Tensor {
+        guard let images = hidden.images else { preconditionFailure("noise is sought in rows without images") }
+        let rows = context.gather(
+            hidden.rows, rows: imageStarts.flatMap { $0..<$0 + Int32(configuration.patchesPerImage) })
+        return try patchLayers.decoder(rows, of: images, recomputes: recomputation == .full, context)
     }
 }

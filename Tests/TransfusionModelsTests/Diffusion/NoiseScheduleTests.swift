@@ -62,7 +62,7 @@ import _TestUtilities
 
     @Test func timestepsAreEmbeddedAsInDiffusers() {
         let fixture = Fixture.one("timestep_embedding", "plain")
-        let rows = fixture["timesteps"].integers.flatMap(PatchEncoder.sinusoid)
+        let rows = fixture["timesteps"].integers.flatMap { PatchEncoder.sinusoid($0) }
         #expect(relativeError(rows, fixture["y"].floats) < 1e-6)
     }
 }

@@ -79,7 +79,7 @@ private struct ModelFixture {
         func hidden() throws -> [Float] {
             try model.hiddenStates(
                 tokens: layout.tokens, images: nil, imageStarts: [], rows: AttentionRows(layout, context), context
-            ).floats()
+            ).rows.floats()
         }
         let plain = try hidden()
         model.pack(context)
@@ -184,7 +184,7 @@ private struct ModelFixture {
         let whole = try model.hiddenStates(
             tokens: layout.tokens, images: fixture.images(context), imageStarts: layout.imageStarts,
             rows: AttentionRows(layout, context), context
-        ).floats()
+        ).rows.floats()
         let cache = KeyValueCache(fixture.configuration, capacity: layout.count + 7, context)
         let perImage = layout.patchesPerImage, imageCount = images["latents"].floats.count / layout.imageCount
         var row = 0
@@ -210,7 +210,7 @@ private struct ModelFixture {
                 tokens: Array(layout.tokens[row..<end]), images: noised, imageStarts: image == nil ? [] : [0],
                 rows: rows, context)
             let width = fixture.configuration.width
-            #expect(relativeError(hidden.floats(), Array(whole[row * width..<end * width])) < 1e-5, "row \(row)")
+            #expect(relativeError(hidden.rows.floats(), Array(whole[row * width..<end * width])) < 1e-5, "row \(row)")
             row = end
         }
     }
@@ -235,7 +235,8 @@ private struct ModelFixture {
                 visibleEnd: slots.map { $0 + 1 }, cache: cache, slots: slots, context)
             let hidden = Fixture.Values(
                 try model.hiddenStates(
-                    tokens: active.map { tokens[$0][position] }, images: nil, imageStarts: [], rows: rows, context))
+                    tokens: active.map { tokens[$0][position] }, images: nil, imageStarts: [], rows: rows, context
+                ).rows)
             for (row, sequence) in active.enumerated() {
                 let layout = try RowLayout(
                     tokens: tokens[sequence], documentStarts: [0], imageStarts: [], patchesPerImage: 16,
@@ -243,7 +244,8 @@ private struct ModelFixture {
                 let alone = Fixture.Values(
                     try model.hiddenStates(
                         tokens: layout.tokens, images: nil, imageStarts: [], rows: AttentionRows(layout, context),
-                        context))
+                        context
+                    ).rows)
                 #expect(relativeError(Array(hidden.row(row)), Array(alone.row(position))) < 1e-5)
             }
         }
