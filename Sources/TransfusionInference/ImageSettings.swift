@@ -27,6 +27,13 @@ public struct ImageSettings: Sendable, Equatable {
         return nil
     }
 
+    /// Latents have no range of pixels to be kept within.
+    func settings(for coder: PictureCoder) -> ImageSettings {
+        var settings = self
+        if coder.hasLatents { settings.clipsImage = false }
+        return settings
+    }
+
     var sampler: Sampler { Sampler(method: method, steps: steps, spacing: spacing, clipsImage: clipsImage) }
     var usesGuidance: Bool { guidanceScale != 1 }
 }

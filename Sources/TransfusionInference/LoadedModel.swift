@@ -14,6 +14,8 @@ public final class LoadedModel {
         public var checkpoint: String
         /// A tokenizer's file; nil looks for the one that the model was trained with.
         public var tokenizer: String?
+        /// What `AutoencoderWeights` opens, for a model of latents; nil takes the copy that its run or data set has.
+        public var autoencoder: String?
         public var precision = RunConfiguration.Precision.automatic
         /// Nil takes the processors that this process may use.
         public var threads: Int?
@@ -27,6 +29,8 @@ public final class LoadedModel {
     public let tokenizer: Tokenizer
     public let generator: Generator
     let type: ElementType
+    private let request: Request
+    private let run: RunConfiguration?
 
     /// - Parameters:
     ///   - tokenizer: Takes the place of the file that `request` names or the model was trained with.
@@ -38,7 +42,8 @@ public final class LoadedModel {
             throw CommandFailure("--threads must lie between 1 and 1024, not \(threads)", .wrongUse)
         }
         archive = try ModelArchive(request.checkpoint) { warn($0.description) }
-        let run = Self.run(of: archive)
+        self.request = request
+        run = Self.run(of: archive)
         self.tokenizer = try tokenizer ?? Self.tokenizer(request.tokenizer, for: archive, run: run)
         try Self.check(self.tokenizer, against: archive)
         type = request.precision.type()
@@ -93,19 +98,27 @@ public final class LoadedModel {
         }
     }
 
-    /// Refuses a model whose images are no RGB pictures.
-    func requirePictures() throws {
+    /// What makes pictures of the model's images. Refuses a model whose images are none, and latents without their autoencoder.
+    func pictureCoder() throws -> PictureCoder {
         guard archive.configuration.images != .none else {
             throw CommandFailure("\(archive.path): is a model without images (model.images: none)", .wrongUse)
         }
-        let channels = archive.configuration.imageChannels
-        guard channels != 3 else { return }
-        throw CommandFailure(
-            "\(archive.path): its images have \(channels) channels, which are no pictures; a model of pixels has 3")
-    }
-
-    /// An image of the model as a picture.
-    func picture(_ image: [Float]) -> Picture {
-        Picture(width: archive.configuration.imageWidth, height: archive.configuration.imageHeight, planes: image)
+        let configuration = archive.configuration, channels = configuration.imageChannels
+        let hasLatents = channels != 3 || archive.autoencoderDigest != nil
+        guard hasLatents || request.autoencoder != nil else { return PictureCoder(pixelsOf: configuration) }
+        guard hasLatents else {
+            throw CommandFailure("--autoencoder: \(archive.path) is a model of pixels; leave it out", .wrongUse)
+        }
+        let copies = run?.data.paths.map { Paths.join($0, AutoencoderWeights.copyName) } ?? []
+        let place = request.autoencoder ?? archive.autoencoderPath
+        guard let path = place ?? copies.first(where: { FileManager.default.fileExists(atPath: $0) }) else {
+            throw CommandFailure(
+                "\(archive.path): its images are latents of \(channels) channels, and no autoencoder is beside the model or its "
+                    + "data; give the one that made them with --autoencoder", .wrongUse)
+        }
+        return try PictureCoder(
+            AutoencoderWeights(path), shape: (channels, configuration.imageHeight, configuration.imageWidth),
+            of: archive.path, digest: archive.autoencoderDigest,
+            Context(pool: ThreadPool(threads: request.threads), type: type))
     }
 }

@@ -21,9 +21,14 @@ public struct TrainingSamples {
     private let prompts: [Prompt]
     private let settings: ImageSettings
     private let seed: UInt64
+    /// A data set of latents, which has their autoencoder; nil with pictures.
+    private let latents: PackedDataset?
 
-    /// - Throws: When a prompt cannot be encoded.
-    public init(_ configuration: RunConfiguration, tokenizer: Tokenizer) throws {
+    /// - Parameter latents: A data set of latents with their autoencoder; nil for a model of pixels.
+    /// - Throws: When a prompt cannot be encoded, or the autoencoder is not that of the latents.
+    public init(_ configuration: RunConfiguration, tokenizer: Tokenizer, latents: PackedDataset? = nil) throws {
+        self.latents = latents
+        if configuration.samples.everySteps != nil, let latents { try PictureCoder.check(latents) }
         prompts = try configuration.samples.prompts.map { try Prompt($0, tokenizer) }
         var settings = ImageSettings()
         settings.steps = configuration.samples.diffusionSteps
@@ -45,10 +50,16 @@ public struct TrainingSamples {
     ) throws -> [Sample] {
         guard !prompts.isEmpty else { return [] }
         var settings = settings
-        settings.clipsImage = true
-        let drawn = try Generator(model, context, contextLength: contextLength)
-            .pictures(of: prompts, seed: seed, settings)
+        settings.clipsImage = latents == nil
+        let images = try Generator(model, context, contextLength: contextLength)
+            .images(of: prompts, seed: seed, settings)
         guard let run else { return [] }
+        // Its memory goes back when the pictures are made.
+        let own = Context(pool: context.pool, type: context.type)
+        let coder =
+            try latents.map { try PictureCoder(of: $0, for: model.configuration, own) }
+            ?? PictureCoder(pixelsOf: model.configuration)
+        let drawn = images.map { (record: $0.record, picture: coder.picture(of: $0.image)) }
         let directory = try PictureDirectory(Self.path(step, in: run))
         try directory.write(drawn, PictureMetadata(model: "step \(step)", settings: settings))
         try PictureDirectory.write(Self.grid(drawn), to: directory.path + "/grid.png")

@@ -1,4 +1,5 @@
 internal import Foundation
+internal import TransfusionCheckpoint
 internal import TransfusionConfig
 internal import TransfusionCore
 internal import TransfusionData
@@ -29,10 +30,15 @@ extension TrainingLoop {
             reporter.log("changed since the last start: " + changes.map(\.description).joined(separator: "; "))
         }
         try directory.enter(configuration)
-        guard let tokenizer = task.tokenizer else { return }
-        let path = directory.path + "/" + tokenizer.form.fileName
-        guard !FileManager.default.fileExists(atPath: path) else { return }
-        try AtomicFile.write(tokenizer.contents, to: path)
+        func isMissing(_ path: String) -> Bool { !FileManager.default.fileExists(atPath: path) }
+        if let tokenizer = task.tokenizer {
+            let path = directory.path + "/" + tokenizer.form.fileName
+            if isMissing(path) { try AtomicFile.write(tokenizer.contents, to: path) }
+        }
+        if let autoencoder = task.autoencoder {
+            let path = directory.path + "/" + AutoencoderWeights.copyName
+            if isMissing(path) { try AutoencoderWeights(autoencoder).writeCopy(to: path) }
+        }
     }
 
     /// Ends the run on all ranks when its directory was removed or is another's. Nothing is written there any more; the

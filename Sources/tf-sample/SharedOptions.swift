@@ -15,6 +15,10 @@ struct ModelOptions: ParsableArguments {
     @Option(help: "A SentencePiece .model or a tokenizer.json; by default the one that the model was trained with.")
     var tokenizer: String?
 
+    @Option(
+        help: "For a model of latents, the autoencoder that made them; by default the copy of its run or data set.")
+    var autoencoder: String?
+
     @Option(help: "auto (bf16 where the processor multiplies it), f32 or bf16.")
     var precision = RunConfiguration.Precision.automatic
 
@@ -30,6 +34,7 @@ struct ModelOptions: ParsableArguments {
     var request: LoadedModel.Request {
         var request = LoadedModel.Request(checkpoint: checkpoint)
         request.tokenizer = tokenizer
+        request.autoencoder = autoencoder
         request.precision = precision
         request.threads = threads
         return request
@@ -58,7 +63,9 @@ struct DrawingOptions: ParsableArguments {
     @Option(help: "Noise that each step of ddim adds, from 0 (none) to 1 (as much as ddpm).")
     var eta: Double?
 
-    @Flag(inversion: .prefixedNo, help: "Keep the picture that each step predicts within the range of pixels.")
+    @Flag(
+        inversion: .prefixedNo,
+        help: "Keep the picture that each step predicts within the range of pixels; latents have none.")
     var clip = true
 
     func validate() throws {

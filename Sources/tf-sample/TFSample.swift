@@ -18,7 +18,9 @@ struct TFSample: TransfusionCommand {
               tf-sample text -m runs/quickstart --prompt "a plant that"
             A description:
               tf-sample caption -m runs/quickstart circle.png
+            What an autoencoder keeps of a picture:
+              tf-sample reconstruct -a runs/vae --out back circle.png
             """,
         version: ProductVersion.number,
-        subcommands: [ImageCommand.self, TextCommand.self, CaptionCommand.self])
+        subcommands: [ImageCommand.self, TextCommand.self, CaptionCommand.self, ReconstructCommand.self])
 }

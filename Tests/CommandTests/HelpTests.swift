@@ -15,7 +15,7 @@ import _TestUtilities
             ]
         ),
         ("tf-ckpt", ["list", "inspect", "verify", "diff", "reshard", "convert", "prune", "export-weights"]),
-        ("tf-sample", ["image", "text", "caption"]),
+        ("tf-sample", ["image", "text", "caption", "reconstruct"]),
         ("tf-eval", ["forward", "autoencode", "scaling", "cider", "frechet", "loss", "perplexity", "ranked"]),
         ("tf-worker", []),
         (

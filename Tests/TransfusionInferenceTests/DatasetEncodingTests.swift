@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 import TransfusionCheckpoint
 import TransfusionCore
@@ -51,6 +52,29 @@ import _TestUtilities
         #expect(try latents.document(3) == source.document(3))
         #expect(try latents.keys() == source.keys())
         #expect(latents.manifest.description == "made by a test; latents of the autoencoder \(kind)")
+    }
+
+    /// The data set has all that it takes to make pictures again.
+    @Test(arguments: ["kl", "vq"]) func latentsKeepTheirAutoencoder(_ kind: String) throws {
+        let report = try encoding(kind).run()
+        let weights = try AutoencoderWeights(Fixtures.path("autoencoder/\(kind)"))
+        let copy = try AutoencoderWeights(report.path)
+        #expect(copy.configuration == weights.configuration && copy.path == report.path + "/autoencoder.safetensors")
+        #expect(try copy.digest() == weights.digest())
+        let made = try #require(try PackedDataset(report.path).manifest.autoencoder)
+        #expect(try made.digest == weights.digest() && made.downsampling == 2)
+        #expect(made.path == Fixtures.path("autoencoder/\(kind)"))
+        var again = encoding(kind)
+        again.dataset = report.path
+        again.output = directory.file("again")
+        let error = #expect(throws: DataError.self) { try again.run() }
+        #expect(error?.description == "\(report.path): has latents already; give a data set of pictures")
+        var bytes = try Files.read(copy.path, limit: 1 << 24)
+        bytes[bytes.count - 1] ^= 64
+        try bytes.withUnsafeBytes { try Data($0).write(to: URL(filePath: copy.path)) }
+        #expect(try AutoencoderWeights(report.path).digest() != made.digest)
+        #expect(
+            PackedDataset.verify(report.path).map(\.description).contains { $0.contains("autoencoder.safetensors") })
     }
 
     @Test func whatDoesNotFitIsRefusedAndLeavesNothing() throws {

@@ -111,14 +111,15 @@ struct TextRequestTests {
         // Left half red, right half blue; the middle square of a wide picture is half of each.
         var wide = Picture(width: 32, height: 16, filled: SIMD3(255, 0, 0))
         wide.draw(Picture(width: 16, height: 16, filled: SIMD3(0, 0, 255)), x: 16, y: 0)
-        let image = CaptionRequest.image(of: wide, for: model.configuration)
+        let image = PictureCoder(pixelsOf: model.configuration).image(of: wide)
         #expect(image.count == 3 * 64)
         #expect((image[0], image[7], image[128], image[135]) == (1, -1, -1, 1))
 
         let exact = Picture(width: 8, height: 8, filled: SIMD3(0, 51, 255))
-        let same = CaptionRequest.image(of: exact, for: model.configuration)
+        let same = PictureCoder(pixelsOf: model.configuration).image(of: exact)
         #expect((same[0], same[64], same[128]) == (-1, 51 / 127.5 - 1, 1))
-        let line = CaptionRequest.image(of: Picture(width: 1000, height: 1), for: model.configuration)
+        let line = PictureCoder(pixelsOf: model.configuration).image(
+            of: Picture(width: 1000, height: 1))
         #expect(line.allSatisfy { $0 == 1 })
     }
 

@@ -18,11 +18,16 @@ public struct AutoencoderWeights: Sendable {
     /// What the names of the average of a run's weights begin with.
     public static let averagePrefix = "average."
     static let configurationName = "config.json"
+    /// The file that holds an autoencoder beside latents, and beside a model that was trained on them.
+    public static let copyName = "autoencoder.safetensors"
+    /// Of the metadata of such a file.
+    private static let configurationKey = "config"
     static let weightsName = "diffusion_pytorch_model.safetensors"
 
     /// Opens an autoencoder; its tensors are read when they are used.
     ///
-    /// - Parameter path: A run, its checkpoints, one checkpoint, a directory as diffusers saves it, or a file of weights,
+    /// - Parameter path: A run, its checkpoints, one checkpoint, a directory as diffusers saves it, a data set of latents or a run
+    ///   that was trained on one, which have a copy of their autoencoder, or a file of weights,
     ///   safetensors or of PyTorch, which may have the names of Latent Diffusion. A `config.json` beside a file describes it; without one it is
     ///   described by the shapes of its tensors.
     /// - Parameter options: How checkpoints are read.
@@ -33,7 +38,9 @@ public struct AutoencoderWeights: Sendable {
             return
         }
         let names = Set(try POSIXFileSystem().list(path))
-        if CheckpointLocation.isLocation(names) {
+        if names.contains(Self.copyName) {
+            try self.init(file: Paths.join(path, Self.copyName), directory: path)
+        } else if CheckpointLocation.isLocation(names) {
             try self.init(CheckpointLocation(path, options: options).newest())
         } else if names.contains(Self.configurationName) {
             try self.init(diffusers: path)
@@ -82,9 +89,29 @@ public struct AutoencoderWeights: Sendable {
     }
 
     private init(file: String, directory: String) throws {
+        if Paths.name(of: file) == Self.copyName {
+            try self.init(copy: file)
+            return
+        }
         try self.init(
             try SafetensorsDirectory(file), directory: directory,
             described: POSIXFileSystem().exists(Self.configurationName, in: directory))
+    }
+
+    private init(copy path: String) throws {
+        let file = try SafetensorsFile(path)
+        guard let json = file.metadata[Self.configurationKey] else {
+            throw CheckpointError(
+                path, "does not describe the autoencoder that it holds; make it anew with 'tf-data encode'")
+        }
+        let configuration: AutoencoderConfiguration
+        do {
+            configuration = try JSONDecoder().decode(AutoencoderConfiguration.self, from: Data(json.utf8))
+        } catch {
+            throw CheckpointError(path, "describes no autoencoder: \(JSONProblem(error))")
+        }
+        try Self.require(configuration, path)
+        try self.init(path, configuration, SafetensorsDirectory.tensors(of: file), step: nil)
     }
 
     private init(_ files: SafetensorsDirectory, directory: String, described: Bool) throws {
@@ -164,6 +191,33 @@ extension AutoencoderWeights {
             try store.save(
                 step: step ?? 0, metadata: CheckpointMetadata(autoencoder: configuration), pieces: pieces)
         }
+    }
+
+    /// Writes the autoencoder as one file that describes itself, `copyName`, as f32.
+    public func writeCopy(to path: String) throws {
+        try SafetensorsWriter().write(
+            SafetensorsDirectory.sorted(tensors.mapValues { $0.converted(to: .f32) }),
+            metadata: ["format": "pt", Self.configurationKey: try compactConfiguration()], to: path)
+    }
+
+    /// SHA-256 of what the autoencoder computes with: its configuration, and names, shapes and values of its tensors as f32. It does
+    /// not depend on the files that hold them.
+    public func digest() throws -> String {
+        var text = try compactConfiguration() + "\n"
+        for (name, tensor) in tensors.sorted(by: { $0.key < $1.key }) {
+            let wide = tensor.converted(to: .f32)
+            let values = UnsafeMutableRawBufferPointer.allocate(byteCount: wide.byteCount, alignment: 64)
+            defer { values.deallocate() }
+            try wide.read(0..<wide.byteCount, values)
+            text += "\(name) \(tensor.shape) \(SHA256.hexDigest(UnsafeRawBufferPointer(values)))\n"
+        }
+        return SHA256.hexDigest(Array(text.utf8))
+    }
+
+    private func compactConfiguration() throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(configuration), as: UTF8.self)
     }
 
     /// Writes the autoencoder as diffusers saves one.

@@ -10,6 +10,8 @@ public struct CheckpointMetadata: Sendable, Equatable, Codable {
     public var tokenizer: String?
     /// The digest of the data set.
     public var data: String?
+    /// The digest of the autoencoder whose latents the model was trained on; nil without latents.
+    public var autoencoder: String?
     /// How the job that saved it was laid out, as in `["data": 4, "tensor": 2]`. For people; no reader needs it.
     public var layout: [String: Int]
     /// Named values of the training run, such as tokens and images seen.

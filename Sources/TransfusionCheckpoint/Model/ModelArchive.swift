@@ -15,6 +15,8 @@ public struct ModelArchive: Sendable {
     public let step: Int?
     /// The digest of the tokenizer's file, when the model says which it wants.
     public let tokenizerDigest: String?
+    /// The digest of the autoencoder whose latents the model was trained on, when it says so.
+    public let autoencoderDigest: String?
     /// Rows of the longest sequence that the model was trained on, when it says so.
     public let contextLength: Int?
     private let weights: any WeightSource
@@ -63,7 +65,8 @@ public struct ModelArchive: Sendable {
         let model = try JSONEncoder().encode(checkpoint.metadata.model)
         try self.init(
             checkpoint.path, description: model, describedIn: checkpoint.path, step: checkpoint.step,
-            tokenizerDigest: checkpoint.metadata.tokenizer, weights: checkpoint)
+            tokenizerDigest: checkpoint.metadata.tokenizer, autoencoderDigest: checkpoint.metadata.autoencoder,
+            weights: checkpoint)
     }
 
     private init(files: [String], configuredBy directory: String, _ fileSystem: any FileSystem) throws {
@@ -71,16 +74,17 @@ public struct ModelArchive: Sendable {
         let description = try fileSystem.contents(file, limit: 1 << 20)
         try self.init(
             directory, description: Data(description), describedIn: file, step: nil, tokenizerDigest: nil,
-            weights: try WeightFiles(try files.map { try WeightFile($0) }, directory))
+            autoencoderDigest: nil, weights: try WeightFiles(try files.map { try WeightFile($0) }, directory))
     }
 
     private init(
         _ path: String, description: Data, describedIn file: String, step: Int?, tokenizerDigest: String?,
-        weights: any WeightSource
+        autoencoderDigest: String?, weights: any WeightSource
     ) throws {
         self.path = path
         self.step = step
         self.tokenizerDigest = tokenizerDigest
+        self.autoencoderDigest = autoencoderDigest
         self.weights = weights
         do {
             let described = try JSONDecoder().decode(ModelDescription.self, from: description)
@@ -118,6 +122,14 @@ public struct ModelArchive: Sendable {
             } ?? found[0]
         }
         return nil
+    }
+
+    /// The copy of the autoencoder whose latents the model was trained on: beside the weights, or in the directory of the run
+    /// above them. Nil when there is none.
+    public var autoencoderPath: String? {
+        let directory = runDirectory ?? path
+        return POSIXFileSystem().exists(AutoencoderWeights.copyName, in: directory)
+            ? Paths.join(directory, AutoencoderWeights.copyName) : nil
     }
 
     /// The directory of the run, when the model comes from one.

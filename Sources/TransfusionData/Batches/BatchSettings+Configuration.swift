@@ -28,7 +28,8 @@ extension BatchSource {
         }
         let image = data.image, tokens = data.tokens
         let problems = configuration.problems(
-            ranks: ranks, imageChannels: image.channels, imageHeight: image.height, imageWidth: image.width)
+            ranks: ranks, imageChannels: image.channels, decodesLatents: data.latents != nil, imageHeight: image.height,
+            imageWidth: image.width)
         guard problems.isEmpty else { throw ConfigurationError(problems: problems) }
         let model = configuration.modelConfiguration(
             vocabulary: tokens.vocabulary, imageChannels: image.channels, imageHeight: image.height,

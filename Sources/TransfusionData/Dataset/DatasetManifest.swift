@@ -41,6 +41,23 @@ public struct DatasetManifest: Codable, Equatable, Sendable {
         }
     }
 
+    /// What made the latents that stand in the place of pictures. A copy of it is among the files, so that pictures can be made
+    /// of latents again.
+    public struct Autoencoder: Codable, Equatable, Sendable {
+        /// Where it was when the data set was made, for people.
+        public var path: String
+        /// Of its configuration and weights, whatever files hold them.
+        public var digest: String
+        /// Pixels along the side of a latent.
+        public var downsampling: Int
+
+        public init(path: String, digest: String, downsampling: Int) {
+            self.path = path
+            self.digest = digest
+            self.downsampling = downsampling
+        }
+    }
+
     public struct Tokens: Codable, Equatable, Sendable {
         /// Bytes of one token id: 2 or 4.
         public var bytes: Int
@@ -97,6 +114,8 @@ public struct DatasetManifest: Codable, Equatable, Sendable {
     /// Where the data came from, for people.
     public var description: String
     public var image: ImageShape
+    /// Nil with pictures.
+    public var autoencoder: Autoencoder?
     public var tokens: Tokens
     public var images = 0
     public var pairs = 0

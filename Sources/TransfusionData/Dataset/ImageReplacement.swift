@@ -11,19 +11,24 @@ public final class ImageReplacement {
     /// - Parameters:
     ///   - directory: Where it is built; an empty one.
     ///   - image: How the new images are stored.
+    ///   - autoencoder: What made them; its copy is to be written to `autoencoderCopy`.
     ///   - description: What was done, for people; it follows on the source's.
     public init(
         of source: PackedDataset, in directory: UnfinishedDirectory, image: DatasetManifest.ImageShape,
-        description: String
+        autoencoder: DatasetManifest.Autoencoder, description: String
     ) throws(DataError) {
         self.source = source
         self.directory = directory
         manifest = source.manifest
         manifest.image = image
+        manifest.autoencoder = autoencoder
         manifest.description += "; " + description
         manifest.files = [:]
         images = try FileSink(directory.file(PackedDataset.FileName.images))
     }
+
+    /// Where the copy of the autoencoder goes.
+    public var autoencoderCopy: String { directory.file(PackedDataset.FileName.autoencoder) }
 
     /// Adds the image in the place of the source's next one.
     /// - Parameter values: `[channels, height, width]`, rounded to the stored type.
@@ -41,8 +46,9 @@ public final class ImageReplacement {
     public func finish() throws(DataError) -> DatasetManifest {
         precondition(written == manifest.images, "\(written) of \(manifest.images) images were replaced")
         try images.close()
-        for name in source.manifest.files.keys.sorted() where name != PackedDataset.FileName.sheet {
-            if name != PackedDataset.FileName.images { try copy(name) }
+        typealias Name = PackedDataset.FileName
+        for name in (Array(source.manifest.files.keys) + [Name.autoencoder]).sorted() where name != Name.sheet {
+            if name != Name.images, name != Name.autoencoder { try copy(name) }
             let file = try MappedFile(directory.file(name))
             defer { withExtendedLifetime(file) {} }
             manifest.files[name] = DatasetManifest.File(bytes: file.bytes.count, sha256: SHA256.hexDigest(file.bytes))

@@ -1,3 +1,5 @@
+internal import TransfusionSupport
+
 /// A data set of image–caption pairs and text documents, mapped into memory.
 ///
 /// Every number that comes from the files is checked before it is used as an address; what does not fit is an error that
@@ -23,6 +25,8 @@ public final class PackedDataset: Sendable {
         static let keys = "keys.txt"
         /// All but the tokenizer's, whose name depends on its form.
         static let all = [captions, text, pairs, documents, images, keys]
+        /// What made the latents, in a data set of some.
+        static let autoencoder = "autoencoder.safetensors"
         /// Pictures for people to look at, which some data sets have.
         static let sheet = "sheet.png"
     }
@@ -80,6 +84,11 @@ public final class PackedDataset: Sendable {
         }
         tokenizer = try Tokenizer(path: path + "/" + file)
         try checkTokenizer(tokenizer)
+    }
+
+    /// The copy of the autoencoder that made the latents; nil in a data set without one.
+    public var autoencoderPath: String? {
+        manifest.autoencoder == nil ? nil : Paths.join(path, FileName.autoencoder)
     }
 
     /// Why there is no data set at a path, and how one comes about, by what lies there.

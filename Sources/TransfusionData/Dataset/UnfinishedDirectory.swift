@@ -96,7 +96,7 @@ public final class UnfinishedDirectory {
     static let temporary = ".tmp"
     private static let names = Set(
         PackedDataset.FileName.all + Tokenizer.Form.allCases.map(\.fileName)
-            + [PackedDataset.FileName.sheet, DatasetManifest.fileName])
+            + [PackedDataset.FileName.sheet, PackedDataset.FileName.autoencoder, DatasetManifest.fileName])
 
     /// Removes the directories beside a place that dead processes were filling.
     private static func removeLeftovers(of place: String) {

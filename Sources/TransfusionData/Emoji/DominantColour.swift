@@ -23,7 +23,7 @@ public struct DominantColour: Sendable {
     /// - Returns: Nil when the training captions name none.
     public init?(dataset: PackedDataset) throws(DataError) {
         var pictures: [(colour: String, picture: Picture)] = []
-        guard dataset.manifest.image.channels == 3 else { return nil }
+        guard dataset.manifest.image.channels == 3, dataset.manifest.autoencoder == nil else { return nil }
         for index in try dataset.split("train").pairRange {
             let pair = try dataset.pair(index)
             guard let name = ShapeName(try dataset.captionText(pair)) else { continue }

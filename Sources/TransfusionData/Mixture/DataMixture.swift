@@ -20,6 +20,8 @@ public struct DataMixture: Sendable {
     public let digest: String
     /// How all of them store images.
     public let image: DatasetManifest.ImageShape
+    /// One of those with latents that name their autoencoder, which is the same for all; nil without any.
+    public var latents: PackedDataset? { datasets.first { $0.manifest.images > 0 && $0.manifest.autoencoder != nil } }
 
     static let unit = 0x1p32
 
@@ -103,6 +105,13 @@ public struct DataMixture: Sendable {
                     wrongUse: "data.sources: \(dataset.path) has images of \(dataset.manifest.image), \(first.path) of "
                         + "\(first.manifest.image); make it anew in that form")
             }
+        }
+        let digests = datasets.filter { $0.manifest.images > 0 }.map { ($0.path, $0.manifest.autoencoder?.digest) }
+        if let other = digests.first(where: { $0.1 != digests[0].1 }) {
+            func name(_ digest: String?) -> String { digest.map { "\($0.prefix(12))…" } ?? "no autoencoder it names" }
+            throw DataError(
+                wrongUse: "data.sources: \(other.0) has latents of \(name(other.1)), \(digests[0].0) of "
+                    + "\(name(digests[0].1)); make both with one autoencoder by 'tf-data encode'")
         }
         return first.manifest.image
     }

@@ -54,6 +54,8 @@ public struct DatasetEncoding: Sendable {
         let replacement = try ImageReplacement(
             of: source, in: directory,
             image: .init(channels: shape[0], height: shape[1], width: shape[2], element: element),
+            autoencoder: DatasetManifest.Autoencoder(
+                path: autoencoder, digest: try weights.digest(), downsampling: configuration.downsampling),
             description: "latents of the autoencoder \(Paths.name(of: Paths.withoutTrailingSlash(autoencoder)))")
         let count = source.manifest.images, elements = shape.reduce(1, *)
         var moments = Moments()
@@ -81,6 +83,7 @@ public struct DatasetEncoding: Sendable {
             }
             progress("encoding images", first + images, count)
         }
+        try weights.writeCopy(to: replacement.autoencoderCopy)
         let manifest = try replacement.finish()
         return Report(
             path: directory.place, digest: manifest.digest, images: count, shape: shape, mean: moments.mean,
@@ -102,6 +105,9 @@ public struct DatasetEncoding: Sendable {
         of source: PackedDataset, _ configuration: AutoencoderConfiguration
     ) throws(DataError) -> [Int] {
         let image = source.manifest.image, side = configuration.downsampling
+        guard source.manifest.autoencoder == nil else {
+            throw DataError("\(source.path): has latents already; give a data set of pictures")
+        }
         guard image.channels == configuration.pictureChannels else {
             throw DataError(
                 "\(source.path): has images of \(image.channels) channels, which the autoencoder of "

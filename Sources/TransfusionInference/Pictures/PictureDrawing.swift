@@ -1,6 +1,5 @@
 internal import TransfusionCore
 internal import TransfusionData
-import TransfusionModels
 
 /// A prompt on its way to a picture.
 struct Prompt {
@@ -22,21 +21,17 @@ struct Prompt {
 }
 
 extension Generator {
-    /// Draws a picture for each prompt. Picture i uses the seed `seed + i` and is called `00000i.png`.
-    func pictures(
+    /// Draws an image for each prompt. Image i uses the seed `seed + i`, and its picture is called `00000i.png`.
+    func images(
         of prompts: [Prompt], seed: UInt64, _ settings: ImageSettings, progress: (Int) -> Void = { _ in }
-    ) throws -> [(record: PictureRecord, picture: Picture)] {
+    ) throws -> [(record: PictureRecord, image: [Float])] {
         let seeds = prompts.indices.map { seed &+ UInt64($0) }
         let images = try images(
             for: prompts.map(\.tokens), seeds: seeds.map { ImageSeed($0) }, settings, progress: progress)
-        return prompts.indices.map { i in
-            let configuration = model.configuration
-            return (
-                PictureRecord(
-                    file: PictureDirectory.name(i), prompt: prompts[i].text, seed: seeds[i], heldOut: prompts[i].heldOut
-                ),
-                Picture(width: configuration.imageWidth, height: configuration.imageHeight, planes: images[i])
-            )
+        return zip(prompts.indices, images).map { i, image in
+            let record = PictureRecord(
+                file: PictureDirectory.name(i), prompt: prompts[i].text, seed: seeds[i], heldOut: prompts[i].heldOut)
+            return (record, image)
         }
     }
 }

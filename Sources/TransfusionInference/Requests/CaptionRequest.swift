@@ -37,13 +37,13 @@ public struct CaptionRequest: Sendable {
         }
         guard problems.isEmpty else { throw CommandFailure(problems, .failure) }
         let model = try LoadedModel(model, warn: warn)
-        try model.requirePictures()
+        let coder = try model.pictureCoder()
         let seed = seed < 0 ? UInt64(UInt32.random(in: 0...UInt32.max)) : UInt64(seed)
         var settings = Generator.Continuation()
         settings.text = text
         var line = ProgressLine("describing", total: pictures.count * text.maximumTokens)
         let captions = try pictures.enumerated().map { index, path in
-            let image = Self.image(of: try PictureFile.read(path), for: model.archive.configuration)
+            let image = coder.image(of: try PictureFile.read(path))
             let parts = try model.generator.continuation(
                 of: [.image(image)], settings, seed: seed &+ UInt64(index)
             ) { line.update(index * text.maximumTokens + $0) }
@@ -54,19 +54,5 @@ public struct CaptionRequest: Sendable {
         }
         line.clear()
         return captions
-    }
-
-    /// The middle of a picture in the model's proportions and size, in −1 … 1.
-    static func image(of picture: Picture, for configuration: ModelConfiguration) -> [Float] {
-        let width = configuration.imageWidth, height = configuration.imageHeight
-        var middle = picture
-        if picture.width * height != picture.height * width {
-            let cutWidth = max(1, min(picture.width, picture.height * width / height))
-            let cutHeight = max(1, min(picture.height, picture.width * height / width))
-            middle = Picture(width: cutWidth, height: cutHeight)
-            middle.draw(picture, x: -(picture.width - cutWidth) / 2, y: -(picture.height - cutHeight) / 2)
-        }
-        if middle.width != width || middle.height != height { middle = middle.resized(width: width, height: height) }
-        return middle.planes.map { Float($0) / 127.5 - 1 }
     }
 }

@@ -11,10 +11,14 @@ struct DatasetPrompts {
     /// The real image of each prompt.
     private let images: [Int]
     private let colours: DominantColour?
+    private let coder: PictureCoder
 
-    init(_ dataset: PackedDataset, _ model: LoadedModel, _ selection: ImageRequest.Prompts) throws {
+    init(_ dataset: PackedDataset, _ model: LoadedModel, _ coder: PictureCoder, _ selection: ImageRequest.Prompts)
+        throws
+    {
         let shape = dataset.manifest.image, configuration = model.archive.configuration
-        guard shape.channels == 3, shape.width == configuration.imageWidth, shape.height == configuration.imageHeight
+        guard shape.channels == configuration.imageChannels, shape.width == configuration.imageWidth,
+            shape.height == configuration.imageHeight
         else {
             throw CommandFailure(
                 "\(dataset.path): its images are \(shape.width) × \(shape.height) × \(shape.channels), the model's "
@@ -22,6 +26,7 @@ struct DatasetPrompts {
                     + "give the data set that the model was trained on", .wrongUse)
         }
         self.dataset = dataset
+        self.coder = coder
         colours = try DominantColour(dataset: dataset)
         var limit: Int?
         if case .dataset(_, let given) = selection { limit = given }
@@ -46,7 +51,7 @@ struct DatasetPrompts {
         self.images = images
     }
 
-    func realPicture(_ prompt: Int) throws -> Picture { try dataset.picture(images[prompt]) }
+    func realPicture(_ prompt: Int) throws -> Picture { coder.picture(of: try dataset.image(images[prompt])) }
 
     /// Says of each picture whose prompt names a colour which one that is, and which one the picture has.
     func nameColours(of drawn: inout [(record: PictureRecord, picture: Picture)]) throws {

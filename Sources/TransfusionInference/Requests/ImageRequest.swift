@@ -81,17 +81,19 @@ public struct ImageRequest: Sendable {
         let dataset: PackedDataset? =
             if case .dataset(let path, _) = prompts { try PackedDataset(path) } else { nil }
         let model = try LoadedModel(model, tokenizer: dataset?.tokenizer, warn: warn)
-        try model.requirePictures()
-        let captions = try dataset.map { try DatasetPrompts($0, model, prompts) }
+        let coder = try model.pictureCoder()
+        let settings = settings.settings(for: coder)
+        let captions = try dataset.map { try DatasetPrompts($0, model, coder, prompts) }
         let wanted = try captions?.prompts ?? readPrompts(model.tokenizer)
         let directory = isOneFile ? nil : try PictureDirectory(output)
 
         let seed = seed < 0 ? UInt64(UInt32.random(in: 0...UInt32.max)) : UInt64(seed)
         let start = ContinuousClock.now
         var line = ProgressLine("drawing", total: wanted.count * settings.steps)
-        var drawn = try model.generator.pictures(of: wanted, seed: seed, settings) { done in
+        let images = try model.generator.images(of: wanted, seed: seed, settings) { done in
             line.update(done, "steps of \(wanted.count) pictures")
         }
+        var drawn = images.map { (record: $0.record, picture: coder.picture(of: $0.image)) }
         line.clear()
         let seconds = (ContinuousClock.now - start).inSeconds
 

@@ -74,18 +74,13 @@ public struct TextRequest: Sendable {
         precondition(stream == nil || maximumImages == 0, "pictures have no names before they are drawn")
         try check()
         let model = try LoadedModel(model, warn: warn)
-        if maximumImages > 0 { try model.requirePictures() }
-        let texts =
-            switch prompts {
-            case .one(let text): [text]
-            case .file(let path): try PromptFile.lines(path)
-            }
-        let prompts = try texts.map { try Prompt($0, model.tokenizer) }
+        let coder = maximumImages > 0 ? try model.pictureCoder() : nil
+        let prompts = try texts().map { try Prompt($0, model.tokenizer) }
         let directory = try output.map { try PictureDirectory($0) }
         let seed = seed < 0 ? UInt64(UInt32.random(in: 0...UInt32.max)) : UInt64(seed)
         var settings = Generator.Continuation()
         settings.text = text
-        settings.image = image
+        settings.image = coder.map { image.settings(for: $0) } ?? image
         settings.maximumImages = maximumImages
         settings.beginsWithImage = beginsWithImage
 
@@ -112,7 +107,7 @@ public struct TextRequest: Sendable {
             var readable = try Self.readable(parts, after: prompt, model.tokenizer) { image in
                 let name = PictureDirectory.name(pictures.count)
                 let record = PictureRecord(file: name, prompt: prompt.text, seed: seed)
-                pictures.append((record, model.picture(image)))
+                if let coder { pictures.append((record, coder.picture(of: image))) }
                 return name
             }
             if written.isStopped, let last = readable.last?.text {
@@ -128,6 +123,13 @@ public struct TextRequest: Sendable {
         report(done)
         try directory?.write(pictures, PictureMetadata(model: model.name, settings: image))
         return continuations
+    }
+
+    private func texts() throws -> [String] {
+        switch prompts {
+        case .one(let text): [text]
+        case .file(let path): try PromptFile.lines(path)
+        }
     }
 
     private func check() throws {

@@ -81,6 +81,8 @@ protocol RunTask: TrainingTask {
 
     /// The tokenizer that the run directory keeps, so that the run can be used without its data.
     var tokenizer: Tokenizer? { get }
+    /// The autoencoder whose copy the run directory keeps for the same reason; nil in a run that needs none.
+    var autoencoder: String? { get }
     /// Shows what the players can do by now. Called on the ranks that hold one copy of the model together.
     /// - Parameter run: Where the pictures go; nil on a rank that only lends its part.
     func drawSamples(step: Int, into run: RunDirectory?, _ context: Context) throws -> [TrainingSamples.Sample]
@@ -92,5 +94,6 @@ extension RunTask {
     func heldOutBatches() throws -> HeldOutBatches<Batch>? { nil }
     func memoryPlan(programBytes: Int, ownedElements: Int) throws -> MemoryPlan? { nil }
     var tokenizer: Tokenizer? { nil }
+    var autoencoder: String? { nil }
     func drawSamples(step: Int, into run: RunDirectory?, _ context: Context) throws -> [TrainingSamples.Sample] { [] }
 }

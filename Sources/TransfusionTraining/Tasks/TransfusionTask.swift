@@ -35,7 +35,7 @@ struct TransfusionTask: RunTask {
             let evaluation = configuration.evaluation
             heldOut =
                 try evaluation.everySteps == nil ? nil : Self.heldOut(source, sequences: evaluation.sequences)
-            samples = try TrainingSamples(configuration, tokenizer: data.tokenizer)
+            samples = try TrainingSamples(configuration, tokenizer: data.tokenizer, latents: data.latents)
             report = try MixtureReport(source, steps: configuration.schedule.steps)
         }
 
@@ -149,6 +149,7 @@ struct TransfusionTask: RunTask {
     }
 
     var tokenizer: Tokenizer? { source.data.tokenizer }
+    var autoencoder: String? { source.data.latents?.autoencoderPath }
 
     func drawSamples(step: Int, into run: RunDirectory?, _ context: Context) throws -> [TrainingSamples.Sample] {
         try samples.draw(model, context, contextLength: source.settings.sequenceLength, step: step, into: run)
@@ -180,10 +181,12 @@ extension TransfusionTask {
 
 extension TransfusionTask {
     func metadata(layout: [String: Int], counters: [String: JSONValue]) throws -> CheckpointMetadata {
-        try CheckpointMetadata(
+        var metadata = try CheckpointMetadata(
             configuration: source.model, contextLength: source.settings.sequenceLength,
             tokenizer: source.data.tokens.tokenizer, data: source.data.digest, layout: layout,
             scalars: counters.merging([Self.packingKey: .number(Double(BatchSource.packingVersion))]) { $1 })
+        metadata.autoencoder = source.data.latents?.manifest.autoencoder?.digest
+        return metadata
     }
 
     func check(_ checkpoint: Checkpoint, isOfRun: Bool) throws {
