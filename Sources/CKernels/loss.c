@@ -3,8 +3,9 @@
 #include "math.h"
 
 #define DEFINE(suffix, type, load, store)                                                                           \
-    TF_KERNEL void tf_cross_entropy_##suffix(float *logits, const int32_t *targets, float scale, float *losses,     \
-                                             type *dlogits, size_t rows, size_t width) {                            \
+    TF_KERNEL void tf_cross_entropy_##suffix(float *logits, const int32_t *targets, float scale, float z_weight,    \
+                                             float *losses, float *log_sums, type *dlogits, size_t rows,            \
+                                             size_t width) {                                                        \
         TF_REASSOCIATE                                                                                              \
         for (size_t r = 0; r < rows; r++) {                                                                         \
             float *row = logits + r * width;                                                                        \
@@ -19,9 +20,11 @@
                 row[c] = e;                                                                                         \
                 sum += e;                                                                                           \
             }                                                                                                       \
-            losses[r] = tf_log(sum) + maximum - expected;                                                           \
+            const float log_sum = tf_log(sum) + maximum;                                                            \
+            log_sums[r] = log_sum;                                                                                  \
+            losses[r] = log_sum - expected;                                                                         \
             if (dlogits) {                                                                                          \
-                const float factor = scale / sum;                                                                   \
+                const float factor = scale * (1.0f + 2.0f * z_weight * log_sum) / sum;                              \
                 const float right = row[target] * factor - scale;                                                   \
                 type *out = dlogits + r * width;                                                                    \
                 _Pragma("clang loop vectorize(assume_safety)") for (size_t c = 0; c < width; c++)                   \

@@ -30,18 +30,23 @@ TF_KERNEL void tf_row_exponentials(float *logits, const int32_t *targets, const 
     }
 }
 
-TF_KERNEL void tf_cross_entropy_of_sums(const float *sums, const float *expected, float *losses, size_t rows) {
-    for (size_t r = 0; r < rows; r++) losses[r] = tf_log(sums[r]) - expected[r];
+TF_KERNEL void tf_cross_entropy_of_sums(const float *sums, const float *expected, const float *maxima, float *losses,
+                                        float *log_sums, size_t rows) {
+    for (size_t r = 0; r < rows; r++) {
+        const float log_sum = tf_log(sums[r]);
+        losses[r] = log_sum - expected[r];
+        log_sums[r] = log_sum + maxima[r];
+    }
 }
 
 #define DEFINE(suffix, type, load, store)                                                                           \
     TF_KERNEL void tf_softmax_gradient_##suffix(const float *exponentials, const int32_t *targets,                  \
-                                                const float *sums, float scale, type *dlogits, size_t rows,         \
-                                                size_t width) {                                                     \
+                                                const float *sums, const float *log_sums, float scale,              \
+                                                float z_weight, type *dlogits, size_t rows, size_t width) {         \
         for (size_t r = 0; r < rows; r++) {                                                                         \
             const float *row = exponentials + r * width;                                                            \
             type *out = dlogits + r * width;                                                                        \
-            const float factor = scale / sums[r];                                                                   \
+            const float factor = scale * (1.0f + 2.0f * z_weight * log_sums[r]) / sums[r];                          \
             const float right = targets[r] < 0 ? 0.0f : row[targets[r]] * factor - scale;                           \
             _Pragma("clang loop vectorize(assume_safety)") for (size_t c = 0; c < width; c++)                       \
                 out[c] = store(row[c] * factor);                                                                    \

@@ -34,7 +34,8 @@ extension RunConfiguration.Model {
         take("rope_scaling.original_context", \.ropeScaling.originalContext, scaling.originalContext)
         take("tied_embeddings", \.hasTiedEmbeddings, other.hasTiedEmbeddings)
         take("attention_bias", \.attentionBias, other.attentionBias)
-        take("qk_norm", \.hasQueryKeyNorm, other.hasQueryKeyNorm)
+        take("qk_norm", \.queryKeyNorm, other.queryKeyNorm)
+        take("norm", \.norm, other.norm)
         guard model.hasImages else { return }
         take("patch", \.patch, other.patchSize)
         take("patch_coder", \.patchCoder, other.patchCoder)

@@ -104,8 +104,13 @@ extension ConfigurationKey {
             "Which of the attention's products have a bias: none, those of queries, keys and values (Qwen2), or the output's "
                 + "too."),
         ConfigurationKey(
-            "model.qk_norm", \.model.hasQueryKeyNorm, .flag,
-            "Normalises each head of queries and keys before the rotary embedding, as Qwen3 does."),
+            "model.qk_norm", \.model.queryKeyNorm, .choice,
+            "Normalises each head of queries and keys before the rotary embedding: by its root mean square (true), as Qwen3 "
+                + "does, or with LayerNorm (layer), as Chameleon does."),
+        ConfigurationKey(
+            "model.norm", \.model.norm, .choice,
+            "Whether a block's norms stand before attention and feed-forward network (pre), as in Llama, or after them (post)."
+        ),
         ConfigurationKey(
             "model.shared_image_position", \.model.rowOptions.sharedImagePosition, .flag,
             "Gives all patches of an image one position for rotary embedding, instead of consecutive ones."),
@@ -152,6 +157,10 @@ extension ConfigurationKey {
         ConfigurationKey(
             "objective.image_loss_weight", \.objective.imageLossWeight, .number(0...1e6),
             "Weight λ of the diffusion loss beside the text loss."),
+        ConfigurationKey(
+            "objective.z_loss", \.objective.zLossWeight, .number(0...1e6),
+            "Weight of the mean of log² Z beside the text loss, where Z is what the softmax over the vocabulary divides by. "
+                + "Chameleon trains with 1e-5."),
         ConfigurationKey(
             "objective.kl_weight", \.objective.divergenceWeight, .number(0...1e6),
             "With kl, the weight of the divergence from the unit normal, summed over a picture's latents, beside the mean "

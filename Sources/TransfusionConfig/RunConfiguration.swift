@@ -69,7 +69,8 @@ public struct RunConfiguration: Sendable, Equatable {
         public var ropeScaling = RotaryScaling()
         public var hasTiedEmbeddings = false
         public var attentionBias = ModelConfiguration.AttentionBias.none
-        public var hasQueryKeyNorm = false
+        public var queryKeyNorm = ModelConfiguration.QueryKeyNorm.none
+        public var norm = ModelConfiguration.NormPlace.pre
         public var rowOptions = RowLayout.Options()
 
         /// Llama's feed-forward width goes with the width, until another is set.
@@ -111,6 +112,8 @@ public struct RunConfiguration: Sendable, Equatable {
         /// λ of the paper, for whoever has no run to ask.
         public static let paperImageLossWeight = 5.0
         public var imageLossWeight = paperImageLossWeight
+        /// Of the squared logarithm of what the softmax over the vocabulary divides by.
+        public var zLossWeight = 0.0
         /// Of an autoencoder's divergence from the unit normal, summed over a picture's latents.
         public var divergenceWeight = 1e-6
         /// Of an autoencoder's codebook loss.
@@ -318,7 +321,8 @@ extension RunConfiguration {
         result.ropeScaling = model.ropeScaling.factor == 1 ? nil : model.ropeScaling
         result.hasTiedEmbeddings = model.hasTiedEmbeddings
         result.attentionBias = model.attentionBias
-        result.hasQueryKeyNorm = model.hasQueryKeyNorm
+        result.queryKeyNorm = model.queryKeyNorm
+        result.norm = model.norm
         result.rowOptions = model.rowOptions
         return model.images == .none ? result.withoutImages : result
     }

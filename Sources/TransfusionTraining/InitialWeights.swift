@@ -67,7 +67,9 @@ struct InitialWeights {
             compare("model.rope_scaling.high_frequency_factor", \.scaling.highFrequencyFactor),
             compare("model.rope_scaling.original_context", \.scaling.originalContext),
             compare("model.tied_embeddings", \.hasTiedEmbeddings),
-            compare("model.attention_bias", \.attentionBias.rawValue), compare("model.qk_norm", \.hasQueryKeyNorm),
+            compare("model.attention_bias", \.attentionBias.rawValue),
+            compare("model.qk_norm", \.queryKeyNorm.rawValue),
+            compare("model.norm", \.norm.rawValue),
             compare("model.timestep_after_projection", \.timestepAfterProjection),
             compare("model.patch_coder", \.patchCoder.rawValue), compare("model.unet_channels", \.channelsOfUNet),
         ].compactMap(\.self).map { $0 + remedy }

@@ -67,12 +67,12 @@ struct RunConfigurationTests {
             model: {layers: 3, width: 96, heads: 6, kv_heads: 2, head_width: 32, ffn: 100, images: none, patch: 4, timestep_after_projection: true,
               initial_weights: /models/llama, norm_epsilon: 1e-06, rope_base: 500000, tied_embeddings: true,
               rope_scaling: {factor: 32, low_frequency_factor: 0.5, high_frequency_factor: 8, original_context: 4096},
-              attention_bias: qkvo, qk_norm: true,
+              attention_bias: qkvo, qk_norm: true, norm: post,
               shared_image_position: true, attend_across_documents: true, end_of_image_is_target: true,
               causal_images: true}
             data: {path: "/data/with space: ü", caption_first: 0.25, caption_dropout: 0, noise_cap: 1000,
               text_image_ratio: 0.3333333333333333, max_caption_tokens: 77, horizontal_flip: true}
-            objective: {image_loss_weight: 1.5}
+            objective: {image_loss_weight: 1.5, z_loss: 1e-05}
             optimizer: {beta1: 0, beta2: 0.999, epsilon: 1e-06, weight_decay: 0, clip_norm: 0.5,
               frozen: [model.layers.0.*, "*.bias"], learning_rate_factors: {model.layers.*: 0.5, "*norm*": 1e-3}}
             schedule: {steps: 250_000, learning_rate: 2e-3, minimum_learning_rate: 0, warmup_steps: 0}

@@ -87,4 +87,34 @@ import _TestUtilities
         for data in [1, 2] { try train("elastic \(data)", data: data, tensor: sizes[0], lastStep: 6, elastic) }
         #expect(try run.tensors("elastic 1", step: 6) == run.tensors("elastic 2", step: 6))
     }
+
+    /// Chameleon's recipe: biases that all ranks have, norms after the layers, and a loss of what the ranks sum together.
+    @Test(.timeLimit(.minutes(5))) func everyLayoutTrainsTheSameChameleon() throws {
+        func train(_ name: String, data: Int, tensor: Int, _ overrides: [String] = []) throws -> [StepRecord] {
+            try run.train(
+                name, ranks: data * tensor, lastStep: Self.steps,
+                set: [
+                    "model.qk_norm=layer", "model.norm=post", "objective.z_loss=0.01", "parallel.data=\(data)",
+                    "parallel.tensor=\(tensor)",
+                ] + overrides)
+            return try run.records(name)
+        }
+        let reference = try train("reference", data: 1, tensor: 1)
+        #expect(reference.count == Self.steps && reference[5].loss < reference[0].loss)
+        for record in reference {
+            let parts = try ["text", "image", "z"].map { try #require(record.losses[$0]) }
+            #expect(abs(record.loss - parts[0] - 5 * parts[1] - 0.01 * parts[2]) < 1e-6 * record.loss)
+        }
+        let ways = [["parallel.recompute=selective"], ["parallel.recompute=full", "parallel.sequence_parallel=false"]]
+        for (data, tensor) in [(1, 2), (2, 1), (2, 2)] {
+            for (index, way) in ways.enumerated() {
+                let name = "\(data)x\(tensor)-\(index)", records = try train(name, data: data, tensor: tensor, way)
+                #expect(largestRelativeDifference(records.map(\.loss), reference.map(\.loss)) <= 2e-5, "\(name)")
+                let z = records.compactMap { $0.losses["z"] }
+                #expect(largestRelativeDifference(z, reference.compactMap { $0.losses["z"] }) <= 2e-5, "\(name)")
+                let norms = largestRelativeDifference(records.map(\.gradientNorm), reference.map(\.gradientNorm))
+                #expect(norms <= 1e-3, "\(name)")
+            }
+        }
+    }
 }

@@ -11,11 +11,14 @@ void tf_row_maxima(const float *logits, float *maxima, size_t rows, size_t width
 void tf_row_exponentials(float *logits, const int32_t *targets, const float *maxima, float *sums, float *expected,
                          size_t rows, size_t width);
 
-/// losses[r] = log(sums[r]) − expected[r], once both are sums over all parts.
-void tf_cross_entropy_of_sums(const float *sums, const float *expected, float *losses, size_t rows);
+/// losses[r] = log(sums[r]) − expected[r] and log_sums[r] = log(sums[r]) + maxima[r], once all are of all parts.
+void tf_cross_entropy_of_sums(const float *sums, const float *expected, const float *maxima, float *losses,
+                              float *log_sums, size_t rows);
 
-/// dlogits = scale · (exponentials / sums[r] − one-hot). `dlogits` may start at the same address as `exponentials`.
-void tf_softmax_gradient_f32(const float *exponentials, const int32_t *targets, const float *sums, float scale,
-                             float *dlogits, size_t rows, size_t width);
-void tf_softmax_gradient_bf16(const float *exponentials, const int32_t *targets, const float *sums, float scale,
-                              uint16_t *dlogits, size_t rows, size_t width);
+/// dlogits = scale · ((1 + 2 · z_weight · log_sums[r]) · exponentials / sums[r] − one-hot). `dlogits` may start at the same address as `exponentials`.
+void tf_softmax_gradient_f32(const float *exponentials, const int32_t *targets, const float *sums,
+                             const float *log_sums, float scale, float z_weight, float *dlogits, size_t rows,
+                             size_t width);
+void tf_softmax_gradient_bf16(const float *exponentials, const int32_t *targets, const float *sums,
+                              const float *log_sums, float scale, float z_weight, uint16_t *dlogits, size_t rows,
+                              size_t width);

@@ -40,7 +40,8 @@ extension LlamaDescription {
         let unsaid = [
             model.headWidth * model.heads == model.width ? nil : "model.head_width \(model.headWidth)",
             model.attentionBias == .none ? nil : "model.attention_bias \(model.attentionBias.rawValue)",
-            model.hasQueryKeyNorm ? "model.qk_norm" : nil,
+            model.queryKeyNorm == .none ? nil : "model.qk_norm \(model.queryKeyNorm.rawValue)",
+            model.norm == .pre ? nil : "model.norm \(model.norm.rawValue)",
             model.ropeScaling.map { "model.rope_scaling.factor \($0.factor)" },
         ].compactMap(\.self)
         guard unsaid.isEmpty else {

@@ -37,7 +37,7 @@ struct LlamaDescription {
         configuration.ropeScaling = ropeScaling
         configuration.hasTiedEmbeddings = hasTiedEmbeddings
         configuration.attentionBias = attentionBias
-        configuration.hasQueryKeyNorm = hasQueryKeyNorm
+        configuration.queryKeyNorm = hasQueryKeyNorm ? .rms : .none
         configuration.timestepAfterProjection = images.timestepAfterProjection
         configuration.patchCoder = images.patchCoder
         if let unetChannels = images.unetChannels { configuration.unetChannels = unetChannels }

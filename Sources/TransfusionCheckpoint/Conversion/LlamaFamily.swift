@@ -24,18 +24,20 @@ public enum LlamaFamily: String, Sendable, Codable, CaseIterable {
         guard let family = ([preferred] + allCases).first(where: { $0.canBe(model) }) else {
             throw CheckpointError(
                 path,
-                "cannot be written: no model of transformers has model.qk_norm together with model.attention_bias "
-                    + "\(model.attentionBias.rawValue); choose --to safetensors")
+                "cannot be written: no Llama of transformers has model.norm \(model.norm.rawValue), model.qk_norm "
+                    + "\(model.queryKeyNorm.rawValue) and model.attention_bias \(model.attentionBias.rawValue) together; choose "
+                    + "--to safetensors")
         }
         return family
     }
 
     private func canBe(_ model: ModelConfiguration) -> Bool {
-        switch self {
-        case .llama: !model.hasQueryKeyNorm && model.attentionBias != .queryKeyValue
-        case .mistral: !model.hasQueryKeyNorm && model.attentionBias == .none
-        case .qwen2: !model.hasQueryKeyNorm && model.attentionBias == .queryKeyValue
-        case .qwen3: model.hasQueryKeyNorm && model.attentionBias != .queryKeyValue
+        guard model.norm == .pre else { return false }
+        return switch self {
+        case .llama: model.queryKeyNorm == .none && model.attentionBias != .queryKeyValue
+        case .mistral: model.queryKeyNorm == .none && model.attentionBias == .none
+        case .qwen2: model.queryKeyNorm == .none && model.attentionBias == .queryKeyValue
+        case .qwen3: model.queryKeyNorm == .rms && model.attentionBias != .queryKeyValue
         }
     }
 }

@@ -71,16 +71,32 @@ package struct RMSNorm {
     }
 }
 
-/// Root-mean-square normalisation of each head of the queries and of the keys, with a scale for both.
+/// Normalisation of each head of the queries and of the keys, with a scale for both.
 package struct HeadNorm {
-    let query: Parameter  // [width of a head], f32
-    let key: Parameter  // [width of a head], f32
+    /// What all heads of queries, or of keys, share.
+    struct Parameters {
+        let weight: Parameter  // [width of a head], f32
+        /// Of LayerNorm; nil for RMSNorm.
+        let bias: Parameter?  // [width of a head], f32
+    }
+
+    let query: Parameters
+    let key: Parameters
     let epsilon: Float
 
-    /// - Parameter name: Of the attention.
-    package init(_ name: String, headWidth: Int, epsilon: Float, in builder: ParameterBuilder) {
-        query = builder.parameter(name + ".q_norm.weight", [headWidth], .ones)
-        key = builder.parameter(name + ".k_norm.weight", [headWidth], .ones)
+    /// - Parameters:
+    ///   - name: Of the attention.
+    ///   - isLayerNorm: Whether means are taken away and biases added; else it is RMSNorm.
+    package init(
+        _ name: String, headWidth: Int, isLayerNorm: Bool = false, epsilon: Float, in builder: ParameterBuilder
+    ) {
+        func parameters(_ name: String) -> Parameters {
+            Parameters(
+                weight: builder.parameter(name + ".weight", [headWidth], .ones),
+                bias: isLayerNorm ? builder.parameter(name + ".bias", [headWidth], .zeros) : nil)
+        }
+        query = parameters(name + ".q_norm")
+        key = parameters(name + ".k_norm")
         self.epsilon = epsilon
     }
 

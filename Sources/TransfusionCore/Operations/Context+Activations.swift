@@ -82,6 +82,14 @@ extension Context {
         }
     }
 
+    /// `x` in another type, with its gradient converted back.
+    package func cast(_ x: Tensor, to type: ElementType) -> Tensor {
+        guard x.type != type else { return x }
+        return record(converted(x, to: type)) { [self] dy, gradients in
+            gradients.add(converted(dy, to: x.type), to: x)
+        }
+    }
+
     /// The residual stream after a branch: `y = x + branch`.
     ///
     /// - Parameters:

@@ -12,23 +12,25 @@ extension Context {
     ///   - x: `[rows, width]` in the context's type.
     ///   - weight: `[vocabulary, width]`, whole or this rank's part of the rows.
     ///   - targets: One token a row.
-    ///   - scale: What the sum is multiplied by in the total loss.
+    ///   - scale: What the sums are multiplied by in the total loss.
+    ///   - zWeight: Of the squared logarithms of the normalisers in the total loss, which keep them near 1: the "z-loss" of
+    ///     Chowdhery et al. 2022, "PaLM", section 5, and of Chameleon.
     ///   - completesWeight: Whether nothing that comes later in the backward pass adds to the weight's gradient, as an
     ///     embedding does that is the weight too.
-    /// - Returns: Σ −log softmax(x · weightᵀ)[target], unscaled.
+    /// - Returns: Σ −log softmax(x · weightᵀ)[target] and Σ (log Σ exp(x · weightᵀ))², unscaled.
     package func linearCrossEntropy(
-        _ x: Tensor, weight: Parameter, targets: [Int32], scale: Float, completesWeight: Bool = true
-    ) throws -> Double {
+        _ x: Tensor, weight: Parameter, targets: [Int32], scale: Float, zWeight: Float = 0, completesWeight: Bool = true
+    ) throws -> (loss: Double, squaredLogSums: Double) {
         let vocabulary = weight.value.rows
         let isSplit = weight.shard != .replicated
         precondition(x.rows == targets.count, "\(targets.count) targets for \(x.rows) rows")
         guard x.rows > 0 else {
             if isRecording, completesWeight { recordRoot { [self] _ in parameterIsReady?(weight) } }
-            return 0
+            return (0, 0)
         }
         let dx = isRecording ? empty(x.shape) : nil
         let ids = integers(localTokens(targets, in: weight))
-        let losses = empty([x.rows], .f32)
+        let losses = empty([x.rows], .f32), logSums = empty([x.rows], .f32)
         // All ranks take the same steps, though their parts may differ by a row.
         let longestPart = (weight.globalShape[0] + weight.shard.count - 1) / weight.shard.count
         let chunk = min(x.rows, max(16, Self.logitLimit / longestPart))
@@ -42,12 +44,12 @@ extension Context {
             let dlogits = dx == nil ? nil : (type == .f32 ? logits : empty(logits.shape))
             if isSplit {
                 try vocabularyParallelCrossEntropy(
-                    logits, targets: ids.integerPointer + first, scale: scale, losses: losses.floatPointer + first,
-                    dlogits: dlogits)
+                    logits, targets: ids.integerPointer + first, scale: scale, zWeight: zWeight,
+                    losses: losses.floatPointer + first, logSums: logSums.floatPointer + first, dlogits: dlogits)
             } else {
                 crossEntropy(
-                    logits, targets: ids.integerPointer + first, scale: scale, losses: losses.floatPointer + first,
-                    dlogits: dlogits)
+                    logits, targets: ids.integerPointer + first, scale: scale, zWeight: zWeight,
+                    losses: losses.floatPointer + first, logSums: logSums.floatPointer + first, dlogits: dlogits)
             }
             guard let dx, let dlogits else { continue }
             multiply(
@@ -65,13 +67,16 @@ extension Context {
                 if completesWeight { parameterIsReady?(weight) }
             }
         }
-        return isSizesOnly ? 0 : losses.f32.reduce(0.0) { $0 + Double($1) }
+        if isSizesOnly { return (0, 0) }
+        return (
+            losses.f32.reduce(0.0) { $0 + Double($1) }, logSums.f32.reduce(0.0) { $0 + Double($1) * Double($1) }
+        )
     }
 
     /// The loss of each row of logits that are here whole, and its gradient, which may take the place of the logits.
     private func crossEntropy(
-        _ logits: Tensor, targets: UnsafePointer<Int32>, scale: Float, losses: UnsafeMutablePointer<Float>,
-        dlogits: Tensor?
+        _ logits: Tensor, targets: UnsafePointer<Int32>, scale: Float, zWeight: Float,
+        losses: UnsafeMutablePointer<Float>, logSums: UnsafeMutablePointer<Float>, dlogits: Tensor?
     ) {
         let vocabulary = logits.width
         parallel(logits.rows) { range in
@@ -79,12 +84,14 @@ extension Context {
             switch type {
             case .f32:
                 tf_cross_entropy_f32(
-                    logits.floatPointer + start, targets + range.lowerBound, scale, losses + range.lowerBound,
-                    dlogits.map { $0.floatPointer + start }, range.count, vocabulary)
+                    logits.floatPointer + start, targets + range.lowerBound, scale, zWeight,
+                    losses + range.lowerBound, logSums + range.lowerBound, dlogits.map { $0.floatPointer + start },
+                    range.count, vocabulary)
             default:
                 tf_cross_entropy_bf16(
-                    logits.floatPointer + start, targets + range.lowerBound, scale, losses + range.lowerBound,
-                    dlogits.map { $0.halfPointer + start }, range.count, vocabulary)
+                    logits.floatPointer + start, targets + range.lowerBound, scale, zWeight,
+                    losses + range.lowerBound, logSums + range.lowerBound, dlogits.map { $0.halfPointer + start },
+                    range.count, vocabulary)
             }
         }
     }

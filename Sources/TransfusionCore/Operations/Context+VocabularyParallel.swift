@@ -16,13 +16,15 @@ extension Context {
     /// - Parameters:
     ///   - logits: `[rows, this rank's part]`, f32; overwritten.
     ///   - targets: For each row the column in this part, or -1.
+    ///   - zWeight: Of the squared logarithm of the normaliser, beside the loss.
     ///   - losses: Gets the loss of each row, unscaled, the same on all ranks.
-    ///   - dlogits: Gets `scale · ∂loss/∂logits`; may be `logits`.
+    ///   - logSums: Gets the logarithm of each row's normaliser.
+    ///   - dlogits: Gets `scale · ∂(loss + zWeight · logSum²)/∂logits`; may be `logits`.
     /// ### References
     /// Shoeybi et al. 2019, "Megatron-LM", section 3.
     func vocabularyParallelCrossEntropy(
-        _ logits: Tensor, targets: UnsafePointer<Int32>, scale: Float, losses: UnsafeMutablePointer<Float>,
-        dlogits: Tensor?
+        _ logits: Tensor, targets: UnsafePointer<Int32>, scale: Float, zWeight: Float,
+        losses: UnsafeMutablePointer<Float>, logSums: UnsafeMutablePointer<Float>, dlogits: Tensor?
     ) throws {
         let rows = logits.rows
         let width = logits.width
@@ -42,19 +44,24 @@ extension Context {
                 sums.floatPointer + first, sums.floatPointer + rows + first, range.count, width)
         }
         try tensorParallel.allReduceSum(sums.f32, site: "sums of exponentials")
-        compute { tf_cross_entropy_of_sums(sums.floatPointer, sums.floatPointer + rows, losses, rows) }
+        compute {
+            tf_cross_entropy_of_sums(
+                sums.floatPointer, sums.floatPointer + rows, maxima.floatPointer, losses, logSums, rows)
+        }
         guard let dlogits else { return }
         parallel(rows) { range in
             let start = range.lowerBound * width
             let targets = targets + range.lowerBound
-            let sums = sums.floatPointer + range.lowerBound
+            let sums = sums.floatPointer + range.lowerBound, logSums = logSums + range.lowerBound
             switch dlogits.type {
             case .f32:
                 tf_softmax_gradient_f32(
-                    logits.floatPointer + start, targets, sums, scale, dlogits.floatPointer + start, range.count, width)
+                    logits.floatPointer + start, targets, sums, logSums, scale, zWeight, dlogits.floatPointer + start,
+                    range.count, width)
             default:
                 tf_softmax_gradient_bf16(
-                    logits.floatPointer + start, targets, sums, scale, dlogits.halfPointer + start, range.count, width)
+                    logits.floatPointer + start, targets, sums, logSums, scale, zWeight, dlogits.halfPointer + start,
+                    range.count, width)
             }
         }
     }

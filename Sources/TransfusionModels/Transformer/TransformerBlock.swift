@@ -1,11 +1,12 @@
 import TransfusionCore
 
-/// One Llama block: pre-norm attention and pre-norm SwiGLU, each added to the residual stream.
+/// One Llama block: attention and SwiGLU, each added to the residual stream, with a norm before each or after each.
 struct TransformerBlock {
     let attentionNorm: RMSNorm
     let attention: SelfAttention
     let feedForwardNorm: RMSNorm
     let feedForward: FeedForward
+    private let norm: ModelConfiguration.NormPlace
 
     init(_ index: Int, _ configuration: ModelConfiguration, rotary: RotaryTable, in builder: ParameterBuilder) {
         let name = "model.layers.\(index)"
@@ -15,6 +16,7 @@ struct TransformerBlock {
         feedForwardNorm = RMSNorm(
             name + ".post_attention_layernorm", width: configuration.width, epsilon: epsilon, in: builder)
         feedForward = FeedForward(name + ".mlp", configuration, in: builder)
+        norm = configuration.norm
     }
 
     var linearLayers: [Linear] {
@@ -24,9 +26,21 @@ struct TransformerBlock {
     /// - Parameter x: The residual stream `[rows, width]`, f32. Fewer rows than `rows` has are repeated, once attention
     ///   tells them apart.
     func callAsFunction(_ x: Tensor, _ rows: AttentionRows, _ context: Context) throws -> Tensor {
-        let branch = try attention(attentionNorm(x, context), rows, context)
+        let branch = try branch(x, attentionNorm, context) { try attention($0, rows, context) }
         let x = context.add(context.repeated(x, to: branch.rows), branch)
-        return context.add(x, try feedForward(feedForwardNorm(x, context), context))
+        return context.add(x, try self.branch(x, feedForwardNorm, context) { try feedForward($0, context) })
+    }
+}
+
+extension TransformerBlock {
+    /// What a layer and its norm make of the residual stream, in the context's type.
+    private func branch(
+        _ x: Tensor, _ layerNorm: RMSNorm, _ context: Context, _ layer: (Tensor) throws -> Tensor
+    ) rethrows -> Tensor {
+        switch norm {
+        case .pre: try layer(layerNorm(x, context))
+        case .post: layerNorm(context.cast(try layer(context.cast(x, to: context.type)), to: .f32), context)
+        }
     }
 }
 
@@ -55,9 +69,11 @@ struct SelfAttention {
             hasBias: configuration.attentionBias != .none,
             standardDeviation: configuration.initialDeviation, in: builder)
         norm =
-            configuration.hasQueryKeyNorm
-            ? HeadNorm(name, headWidth: configuration.headWidth, epsilon: configuration.rmsNormEpsilon, in: builder)
-            : nil
+            configuration.queryKeyNorm == .none
+            ? nil
+            : HeadNorm(
+                name, headWidth: configuration.headWidth, isLayerNorm: configuration.queryKeyNorm == .layer,
+                epsilon: configuration.rmsNormEpsilon, in: builder)
         output = Linear(
             [name + ".o_proj"], inputs: queries, outputs: [configuration.width], split: .inputs,
             hasBias: configuration.attentionBias == .all, standardDeviation: configuration.initialResidualDeviation,

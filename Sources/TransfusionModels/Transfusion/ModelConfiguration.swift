@@ -32,8 +32,10 @@ public struct ModelConfiguration: Sendable, Equatable {
     /// Whether one table is embedding and head.
     public var hasTiedEmbeddings = false
     public var attentionBias = AttentionBias.none
-    /// Whether each head of queries and keys is normalised.
-    public var hasQueryKeyNorm = false
+    /// Whether and how each head of queries and keys is normalised.
+    public var queryKeyNorm = QueryKeyNorm.none
+    /// Where a block's norms stand.
+    public var norm = NormPlace.pre
     /// Where the timestep embedding joins the patches: before the patch projection (the paper) or after it.
     public var timestepAfterProjection = false
     /// What turns images into vectors and back.
@@ -48,6 +50,23 @@ public struct ModelConfiguration: Sendable, Equatable {
         /// Queries, keys and values, as in Qwen2.
         case queryKeyValue = "qkv"
         case all = "qkvo"
+    }
+
+    /// How each head of queries and keys is normalised before the rotary embedding.
+    public enum QueryKeyNorm: String, Sendable, CaseIterable, Codable {
+        case none = "false"
+        /// By its root mean square, as in Qwen3.
+        case rms = "true"
+        /// LayerNorm with a bias, as in Chameleon.
+        case layer
+    }
+
+    /// Where a block's two norms stand.
+    public enum NormPlace: String, Sendable, CaseIterable, Codable {
+        /// Before attention and feed-forward network, as in Llama.
+        case pre
+        /// After them, before their result joins the residual stream, as in Chameleon 34B and Swin v2.
+        case post
     }
 
     public init(
@@ -260,7 +279,8 @@ extension ModelConfiguration: Codable {
         case ropeBase = "rope_theta"
         case ropeScaling = "rope_scaling"
         case attentionBias = "attention_bias"
-        case hasQueryKeyNorm = "qk_norm"
+        case queryKeyNorm = "qk_norm"
+        case norm
         case timestepAfterProjection = "timestep_after_projection"
         case patchCoder = "patch_coder"
         case unetChannels = "unet_channels"
@@ -290,7 +310,12 @@ extension ModelConfiguration: Codable {
         ropeScaling = try values.decodeIfPresent(RotaryScaling.self, forKey: .ropeScaling)
         hasTiedEmbeddings = try values.decodeIfPresent(Bool.self, forKey: .hasTiedEmbeddings) ?? false
         attentionBias = try values.decodeIfPresent(AttentionBias.self, forKey: .attentionBias) ?? .none
-        hasQueryKeyNorm = try values.decodeIfPresent(Bool.self, forKey: .hasQueryKeyNorm) ?? false
+        if let isRMS = try? values.decodeIfPresent(Bool.self, forKey: .queryKeyNorm) {
+            queryKeyNorm = isRMS ? .rms : .none
+        } else {
+            queryKeyNorm = try values.decodeIfPresent(QueryKeyNorm.self, forKey: .queryKeyNorm) ?? .none
+        }
+        norm = try values.decodeIfPresent(NormPlace.self, forKey: .norm) ?? .pre
         timestepAfterProjection = try values.decodeIfPresent(Bool.self, forKey: .timestepAfterProjection) ?? false
         patchCoder = try values.decodeIfPresent(PatchCoder.self, forKey: .patchCoder) ?? .linear
         if patchCoder == .unet { unetChannels = try number(.unetChannels) }
@@ -327,7 +352,12 @@ extension ModelConfiguration: Codable {
         // What plain models do not have is left out, as other readers of a Llama's description take it for something else.
         try values.encodeIfPresent(ropeScaling, forKey: .ropeScaling)
         if attentionBias != .none { try values.encode(attentionBias, forKey: .attentionBias) }
-        if hasQueryKeyNorm { try values.encode(true, forKey: .hasQueryKeyNorm) }
+        switch queryKeyNorm {
+        case .none: break
+        case .rms: try values.encode(true, forKey: .queryKeyNorm)
+        case .layer: try values.encode(queryKeyNorm, forKey: .queryKeyNorm)
+        }
+        if norm != .pre { try values.encode(norm, forKey: .norm) }
         try values.encode(timestepAfterProjection, forKey: .timestepAfterProjection)
         if patchCoder != .linear {
             try values.encode(patchCoder, forKey: .patchCoder)

@@ -186,6 +186,8 @@ public final class TransfusionModel {
         public var text = 0.0
         /// Σ over images of the mean squared error of the predicted noise.
         public var image = 0.0
+        /// Σ (log Z)² over the rows with a target, where Z is what the softmax divides by.
+        public var squaredLogZ = 0.0
 
         public init(text: Double = 0, image: Double = 0) {
             self.text = text
@@ -193,13 +195,16 @@ public final class TransfusionModel {
         }
     }
 
-    /// The factors that make a total loss of the sums: `text · Losses.text + image · Losses.image`.
+    /// The factors that make a total loss of the sums:
+    /// `text · (Losses.text + zLoss · Losses.squaredLogZ) + image · Losses.image`.
     public struct LossWeights: Sendable, Equatable {
         public let text: Double
         public let image: Double
+        public let zLoss: Double
 
         /// Normalises by the counts of the whole global batch (decisions D3 and D4).
-        public init(targets: Int, images: Int, imageLossWeight: Double) {
+        public init(targets: Int, images: Int, imageLossWeight: Double, zLossWeight: Double = 0) {
+            zLoss = zLossWeight
             text = targets > 0 ? 1 / Double(targets) : 0
             image = images > 0 ? imageLossWeight / Double(images) : 0
         }
@@ -235,10 +240,10 @@ public final class TransfusionModel {
             losses.image = sums.reduce(0) { $0 + $1 / Double(elements) }
         }
         let due = layout.targets.indices.filter { layout.targets[$0] >= 0 }
-        losses.text = try context.linearCrossEntropy(
+        (losses.text, losses.squaredLogZ) = try context.linearCrossEntropy(
             context.gather(hidden.rows, rows: due.map { Int32($0) }), weight: layers.head,
             targets: due.map { layout.targets[$0] }, scale: Float(weights.text),
-            completesWeight: !configuration.hasTiedEmbeddings)
+            zWeight: Float(weights.zLoss), completesWeight: !configuration.hasTiedEmbeddings)
         return losses
     }
 

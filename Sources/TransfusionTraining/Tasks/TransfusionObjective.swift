@@ -2,20 +2,26 @@ internal import TransfusionCore
 internal import TransfusionData
 internal import TransfusionModels
 
-/// The loss of the Transfusion model: text + λ · image, each a mean over the global batch.
+/// The loss of the Transfusion model: text + λ · image, each a mean over the global batch, and the z-loss of the text where it is
+/// wanted.
 struct TransfusionObjective {
     let model: TransfusionModel
     /// λ.
     let imageLossWeight: Double
+    /// Of the mean of (log Z)² over the rows with a target.
+    let zLossWeight: Double
     private let schedule = NoiseSchedule()
 
-    init(model: TransfusionModel, imageLossWeight: Double) {
+    init(model: TransfusionModel, imageLossWeight: Double, zLossWeight: Double = 0) {
         self.model = model
         self.imageLossWeight = imageLossWeight
+        self.zLossWeight = zLossWeight
     }
 
     private static let text = "text"
     private static let image = "image"
+    /// Keeps training in bounds and says nothing of quality: validation has no such part.
+    private static let z = "z"
 
     static func counts(targets: Int, images: Int, of model: ModelConfiguration) -> BatchCounts {
         guard model.images != .none else { return BatchCounts(denominators: [text: targets]) }
@@ -39,10 +45,18 @@ struct TransfusionObjective {
                 configuration: model.configuration, context)
         let weights = TransfusionModel.LossWeights(
             targets: counts.denominators[Self.text] ?? 0, images: counts.denominators[Self.image] ?? 0,
-            imageLossWeight: imageLossWeight)
+            imageLossWeight: imageLossWeight, zLossWeight: zLossWeight)
         let sums = try model.losses(batch.layout, images: images, weights: weights, context)
-        let text = counts.part(Self.text, sums.text)
-        guard model.configuration.images != .none else { return [text] }
-        return [text, counts.part(Self.image, sums.image, weight: imageLossWeight)]
+        var parts = [counts.part(Self.text, sums.text)]
+        if model.configuration.images != .none {
+            parts.append(counts.part(Self.image, sums.image, weight: imageLossWeight))
+        }
+        if zLossWeight > 0 {
+            parts.append(
+                NamedSum(
+                    name: Self.z, sum: sums.squaredLogZ, count: counts.denominators[Self.text] ?? 0, weight: zLossWeight
+                ))
+        }
+        return parts
     }
 }

@@ -93,7 +93,9 @@ struct TransfusionTask: RunTask {
             recomputation: TransfusionModel.Recomputation(configuration.parallel.recompute),
             rules: configuration.optimizer.rules,
             gradients: isTrained ? resources.makeGradients : nil)
-        objective = TransfusionObjective(model: model, imageLossWeight: configuration.objective.imageLossWeight)
+        objective = TransfusionObjective(
+            model: model, imageLossWeight: configuration.objective.imageLossWeight,
+            zLossWeight: configuration.objective.zLossWeight)
         players = [Player("model", model.parameters, configuration)]
     }
 

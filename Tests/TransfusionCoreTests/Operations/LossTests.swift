@@ -14,7 +14,7 @@ import _TestUtilities
             try context.linearCrossEntropy(
                 context.gather(hidden, rows: due.map { Int32($0) }), weight: weight, targets: due.map { targets[$0] },
                 scale: fixture.scalar("factor"))
-        }
+        }.loss
         let expected = Double(fixture.scalar("loss"))
         #expect(abs(loss - expected) <= type.tolerance * max(expected, 1))
         let gradients = try context.backward()
@@ -36,7 +36,7 @@ import _TestUtilities
         let targets = (0..<rows).map { Int32($0 * 61 % vocabulary) }
         let whole = try context.record {
             try context.linearCrossEntropy(x, weight: weight, targets: targets, scale: 0.5)
-        }
+        }.loss
         let dx = try #require(try context.backward()[x]).floats()
         let dweight = weight.gradientFloats
         weight.gradient?.fill(0)
@@ -47,7 +47,7 @@ import _TestUtilities
             sum += try context.record {
                 try context.linearCrossEntropy(
                     part, weight: weight, targets: Array(targets[first..<first + 100]), scale: 0.5)
-            }
+            }.loss
             parts += try #require(try context.backward()[part]).floats()
         }
         #expect(abs(whole - sum) < 1e-6 * sum)
@@ -59,7 +59,8 @@ import _TestUtilities
         let fixture = Fixture.one("cross_entropy", "one_row"), context = Context.forTests()
         let weight = context.parameter(fixture["weight"])
         let loss = try context.linearCrossEntropy(
-            context.tensor(fixture["hidden"]), weight: weight, targets: fixture["targets"].integers, scale: 1)
+            context.tensor(fixture["hidden"]), weight: weight, targets: fixture["targets"].integers, scale: 1
+        ).loss
         #expect(abs(loss - Double(fixture.scalar("loss"))) < 1e-5)
         try context.backward()
         #expect(weight.gradientFloats.allSatisfy { $0 == 0 })
@@ -69,7 +70,8 @@ import _TestUtilities
         let context = Context.forTests()
         let weight = context.parameter(Fixture.Values(shape: [3, 2], floats: [1, 2, 3, .nan, 5, 6]))
         let loss = try context.linearCrossEntropy(
-            context.tensor([1, 1], [1, 2]), weight: weight, targets: [0], scale: 1)
+            context.tensor([1, 1], [1, 2]), weight: weight, targets: [0], scale: 1
+        ).loss
         #expect(loss.isNaN)
     }
 

@@ -21,7 +21,7 @@ import _TestUtilities
         model.headWidth = 48
         model.hasTiedEmbeddings = true
         model.attentionBias = .all
-        model.hasQueryKeyNorm = true
+        model.queryKeyNorm = .rms
         return model
     }()
 
