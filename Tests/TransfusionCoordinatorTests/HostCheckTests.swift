@@ -59,6 +59,7 @@ import _TestUtilities
 
     @Test(arguments: [
         (": cannot execute binary file: Exec format error", "it is built for other processors"),
+        ("tf-bench: 4: Syntax error: word unexpected", "it is built for other processors"),
         ("tf-bench: error while loading shared libraries: libmpi.so.40: cannot open", "install Open MPI 4.1 there"),
         ("tf-bench: error while loading shared libraries: libdnnl.so.2: cannot open", "install the package with apt"),
         ("tf-bench: libc.so.6: version `GLIBC_2.36' not found", "its system is older"),

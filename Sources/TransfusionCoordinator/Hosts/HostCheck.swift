@@ -81,7 +81,9 @@ public struct HostCheck: Codable, Sendable, Equatable {
             answer.failure = "does not answer within \(Int(patience)) s; see whether it is up, or leave it out"
             return answer
         }
-        let lines = result.output.split(separator: "\n"), message = result.errors.split(separator: "\n").last
+        // ssh ends its lines with a carriage return as well.
+        let lines = result.output.split(whereSeparator: \.isNewline)
+        let message = result.errors.split(whereSeparator: \.isNewline).last
         let said = message.map { ": \($0)" } ?? ""
         guard lines.contains(where: { $0 == mark }) else {
             answer.failure =
@@ -112,7 +114,8 @@ public struct HostCheck: Codable, Sendable, Equatable {
         }
         let library = message.firstMatch(of: /loading shared libraries: ([^ :]+)/)?.1
         let remedy =
-            if message.contains(/Exec format error|cannot execute binary file/) {
+            // A shell may take it for a script.
+            if message.contains(/Exec format error|cannot execute binary file|[Ss]yntax error/) {
                 "it is built for other processors than this host has; hosts of one architecture can train together"
             } else if message.contains("GLIBC") {
                 "its system is older than that of the build; use the image there"
