@@ -48,7 +48,7 @@ save("lightning.ckpt", {
 mixed = {"weight": numbers(2, 2), "mask": torch.tensor([True, False]), "double": numbers(2).double()}
 save("mixed.pth", mixed, {"weight": mixed["weight"]})
 
-save("old.pth", weights, _use_new_zipfile_serialization=False)
+save("old.pth", weights, weights, _use_new_zipfile_serialization=False)
 save("module.pth", torch.nn.Linear(2, 2))
 save("no_tensors.pth", {"epoch": 3})
 

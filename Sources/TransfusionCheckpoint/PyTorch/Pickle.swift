@@ -45,9 +45,14 @@ struct Pickle {
     private var marks: [Int] = []
     private var memo: [Int: Int] = [:]
 
-    init(_ bytes: [UInt8], path: String) throws {
+    /// Where it ends in the bytes.
+    var end: Int { position }
+
+    /// - Parameter start: Where it begins in the bytes.
+    init(_ bytes: [UInt8], from start: Int = 0, path: String) throws {
         self.bytes = bytes
         self.path = path
+        position = start
         while try step() {}
     }
 
@@ -228,11 +233,17 @@ extension Pickle {
         return try items.map(integer)
     }
 
-    /// `('storage', type, member, device, count)`.
+    /// `('storage', type, member, device, count)`, and in old files None.
     private func storage(_ value: Int) throws -> Value {
-        guard case .tuple(let items) = values[value], items.count == 5, string(items[0]) == "storage",
+        guard case .tuple(let items) = values[value], items.count == 5 || items.count == 6,
+            string(items[0]) == "storage",
             case .name(let type) = values[items[1]], let member = string(items[2])
         else { throw damaged() }
+        if items.count == 6 {
+            guard case .none = values[items[5]] else {
+                throw CheckpointError(path, "is of the form that PyTorch wrote before version 0.4; save it anew")
+            }
+        }
         return .storage(
             Storage(type: String(type.drop { $0 != "." }.dropFirst()), member: member, count: try integer(items[4])))
     }

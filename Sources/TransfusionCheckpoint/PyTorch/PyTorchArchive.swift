@@ -4,7 +4,8 @@ internal import TransfusionCore
 ///
 /// Nothing in the file is run (see `Pickle`), and tensors are read when they are used.
 /// ### References
-/// PyTorch's serialization notes: a zip file with `data.pkl`, whose tensors are views of the members `data/0`, `data/1` …
+/// PyTorch's serialization notes: a zip file with `data.pkl`, whose tensors are views of the members `data/0`, `data/1` …; before version
+/// 1.6 see `PickledStorages`.
 struct PyTorchArchive {
     let path: String
     let tensors: [String: SourceTensor]
@@ -24,17 +25,16 @@ struct PyTorchArchive {
     static func isNamed(_ name: String) -> Bool { suffixes.contains(where: name.hasSuffix) }
 
     init(_ path: String) throws {
-        self.path = path
         let file = try POSIXFileSystem().open(path)
         var first = [UInt8](repeating: 0, count: min(4, file.byteCount))
         try first.withUnsafeMutableBytes { try file.readAll($0, at: 0, path: path) }
+        if first.first == 0x80 {
+            let storages = try PickledStorages(file, path: path)
+            try self.init(path, file, storages.pickle) { storages.places[$0.member] }
+            return
+        }
         guard first == ZipDirectory.firstBytes else {
-            let isPickle = first.first == 0x80
-            throw CheckpointError(
-                path,
-                isPickle
-                    ? "is of the form that PyTorch wrote before version 1.6; load it there and save it anew"
-                    : "is no file of PyTorch: it does not begin like a zip file")
+            throw CheckpointError(path, "is no file of PyTorch: it does not begin like a zip file")
         }
         let zip = try ZipDirectory(file, path: path)
         let pickles = zip.members.keys.filter { $0 == "data.pkl" || $0.hasSuffix("/data.pkl") }
@@ -48,6 +48,19 @@ struct PyTorchArchive {
             throw CheckpointError(path, "has numbers with their largest byte first; save it on a little-endian machine")
         }
         let pickle = try Pickle(zip.contents(of: member, limit: Self.pickleLimit), path: path)
+        try self.init(path, file, pickle) { storage in
+            try zip.members[folder + "data/" + storage.member].map { member in
+                let start = try zip.offset(of: member)
+                return start..<start + member.byteCount
+            }
+        }
+    }
+
+    /// - Parameter place: The bytes of a storage in the file.
+    private init(
+        _ path: String, _ file: any ReadableFile, _ pickle: Pickle, place: (Pickle.Storage) throws -> Range<Int>?
+    ) throws {
+        self.path = path
         var tensors: [String: SourceTensor] = [:]
         var unreadable: [String: String] = [:]
         for (name, tensor) in try Self.dictionary(of: pickle, path) {
@@ -55,17 +68,16 @@ struct PyTorchArchive {
                 unreadable[name] = tensor.storage.type
                 continue
             }
-            guard let storage = zip.members[folder + "data/" + tensor.storage.member] else {
+            guard let storage = try place(tensor.storage) else {
                 throw CheckpointError(path, "has no member for the tensor \(name)")
             }
-            guard let layout = StridedLayout(tensor, elements: storage.byteCount / type.byteCount) else {
+            guard let layout = StridedLayout(tensor, elements: storage.count / type.byteCount) else {
                 throw CheckpointError(
-                    path, "tensor \(name) reaches beyond the \(storage.byteCount) bytes of its storage")
+                    path, "tensor \(name) reaches beyond the \(storage.count) bytes of its storage")
             }
-            let start = try zip.offset(of: storage)
             tensors[name] = SourceTensor(type, tensor.shape) { range, buffer in
                 try layout.read(range, buffer, type.byteCount) { bytes, offset in
-                    try file.readAll(bytes, at: start + offset, path: path)
+                    try file.readAll(bytes, at: storage.lowerBound + offset, path: path)
                 }
             }
         }
