@@ -51,3 +51,35 @@ TF_KERNEL void tf_resample_down(const uint8_t *restrict in, uint8_t *restrict ou
         }
     }
 }
+
+TF_KERNEL void tf_resample_across_f32(const float *restrict in, float *restrict out, size_t rows, size_t width,
+                                      size_t new_width, const int32_t *restrict firsts,
+                                      const int32_t *restrict counts, const double *restrict weights, size_t taps) {
+    for (size_t y = 0; y < rows; y++) {
+        for (size_t i = 0; i < new_width; i++) {
+            const float *pixel = in + (y * width + (size_t)firsts[i]) * 3;
+            double sums[3] = {0, 0, 0};
+            for (size_t k = 0; k < (size_t)counts[i]; k++) {
+                for (size_t c = 0; c < 3; c++) sums[c] += (double)pixel[3 * k + c] * weights[i * taps + k];
+            }
+            for (size_t c = 0; c < 3; c++) out[(y * new_width + i) * 3 + c] = (float)sums[c];
+        }
+    }
+}
+
+TF_KERNEL void tf_resample_down_f32(const float *restrict in, float *restrict out, size_t width, size_t new_height,
+                                    const int32_t *restrict firsts, const int32_t *restrict counts,
+                                    const double *restrict weights, size_t taps) {
+    enum { BLOCK = 256 };
+    for (size_t i = 0; i < new_height; i++) {
+        for (size_t start = 0; start < width; start += BLOCK) {
+            const size_t columns = width - start < BLOCK ? width - start : BLOCK;
+            double sums[BLOCK] = {0};
+            for (size_t k = 0; k < (size_t)counts[i]; k++) {
+                const float *row = in + ((size_t)firsts[i] + k) * width + start;
+                for (size_t x = 0; x < columns; x++) sums[x] += (double)row[x] * weights[i * taps + k];
+            }
+            for (size_t x = 0; x < columns; x++) out[i * width + start + x] = (float)sums[x];
+        }
+    }
+}

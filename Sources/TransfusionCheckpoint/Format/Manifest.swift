@@ -293,10 +293,10 @@ enum Coverage {
 }
 
 /// A decoding error in words: where in the JSON, and what.
-struct JSONProblem: CustomStringConvertible {
-    let description: String
+public struct JSONProblem: CustomStringConvertible {
+    public let description: String
 
-    init(_ error: any Error) {
+    public init(_ error: any Error) {
         func place(_ context: DecodingError.Context) -> String {
             let path = context.codingPath.map { String($0.stringValue.prefix(80)) }.joined(separator: ".")
             return path.isEmpty ? "" : " at \(path)"

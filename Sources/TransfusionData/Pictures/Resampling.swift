@@ -61,20 +61,20 @@ extension Picture {
         precondition(newWidth > 0 && newHeight > 0)
         var pixels = rgb
         if newWidth != width {
-            let weights = ResamplingWeights(from: width, to: newWidth, filter)
+            let places = ResamplingPlaces(from: width, to: newWidth, filter)
             pixels = [UInt8](unsafeUninitializedCapacity: newWidth * height * 3) { [pixels] out, count in
                 tf_resample_across(
-                    pixels, out.baseAddress!, height, width, newWidth, weights.firsts, weights.counts,
-                    weights.weights, weights.taps)
+                    pixels, out.baseAddress!, height, width, newWidth, places.firsts, places.counts,
+                    places.fixedPoint, places.taps)
                 count = newWidth * height * 3
             }
         }
         if newHeight != height {
-            let weights = ResamplingWeights(from: height, to: newHeight, filter)
+            let places = ResamplingPlaces(from: height, to: newHeight, filter)
             pixels = [UInt8](unsafeUninitializedCapacity: newWidth * newHeight * 3) { [pixels] out, count in
                 tf_resample_down(
-                    pixels, out.baseAddress!, newWidth * 3, newHeight, weights.firsts, weights.counts,
-                    weights.weights, weights.taps)
+                    pixels, out.baseAddress!, newWidth * 3, newHeight, places.firsts, places.counts,
+                    places.fixedPoint, places.taps)
                 count = newWidth * newHeight * 3
             }
         }
@@ -83,13 +83,13 @@ extension Picture {
 }
 
 /// For each new pixel of a row or column the old ones that make it.
-private struct ResamplingWeights {
+struct ResamplingPlaces {
     /// The most old pixels that make a new one.
     let taps: Int
     private(set) var firsts: [Int32] = []
     private(set) var counts: [Int32] = []
-    /// `[new, taps]`: they sum to one, with 22 bits after the point.
-    private(set) var weights: [Int32] = []
+    /// `[new, taps]`: they sum to one.
+    private(set) var weights: [Double] = []
 
     init(from old: Int, to new: Int, _ filter: Picture.Filter) {
         let scale = Double(old) / Double(new)
@@ -103,13 +103,36 @@ private struct ResamplingWeights {
             let end = min(old, Int(centre + support + 0.5))
             let parts = (first..<end).map { filter((Double($0) - centre + 0.5) * (1 / stretch)) }
             let sum = parts.reduce(0, +)
-            firsts.append(Int32(first))
-            counts.append(Int32(parts.count))
-            weights += parts.map { part in
-                let exact = part / sum * Double(1 << 22)
-                return Int32(exact < 0 ? exact - 0.5 : exact + 0.5)
-            }
-            weights += repeatElement(0, count: taps - parts.count)
+            add(first, parts.map { $0 / sum })
+        }
+    }
+
+    /// Between the two old pixels on both sides of the new one's centre, however much the picture shrinks: PyTorch's `interpolate` with
+    /// `bilinear`, without `align_corners` and `antialias`.
+    init(linearFrom old: Int, to new: Int) {
+        taps = 2
+        for place in 0..<new {
+            let centre = max(0, (Double(place) + 0.5) * Double(old) / Double(new) - 0.5),
+                first = min(Int(centre), old - 1)
+            let part = first + 1 < old ? centre - Double(first) : 0
+            add(first, part > 0 ? [1 - part, part] : [1])
+        }
+    }
+
+    private mutating func add(_ first: Int, _ parts: [Double]) {
+        firsts.append(Int32(first))
+        counts.append(Int32(parts.count))
+        weights += parts
+        weights += repeatElement(0, count: taps - parts.count)
+    }
+}
+
+extension ResamplingPlaces {
+    /// The weights with 22 bits after the point.
+    var fixedPoint: [Int32] {
+        weights.map { weight in
+            let exact = weight * Double(1 << 22)
+            return Int32(exact < 0 ? exact - 0.5 : exact + 0.5)
         }
     }
 }

@@ -22,12 +22,6 @@ struct FeatureSet {
     init(_ path: String) throws {
         self.path = path
         func fail(_ problem: String) -> CommandFailure { CommandFailure("\(path): \(problem)") }
-        if Directories.exists(path) {
-            throw CommandFailure(
-                "\(path): is a directory; the network that finds features in pictures is not part of this program: give an "
-                    + ".npz with mu and sigma, as 'python -m pytorch_fid --save-stats' writes, or with features",
-                .wrongUse)
-        }
         var arrays: [String: NumpyArray] = [:]
         if Paths.fileExtension(of: path) == "npy" {
             arrays["features"] = try NumpyArray(try Files.read(path, limit: Self.largestFile), name: path)
@@ -59,11 +53,7 @@ struct FeatureSet {
             mean = mu.values
             covariance = SquareMatrix(size: mu.shape[0], values: sigma.values)
         } else if let features {
-            let (count, width) = (features.shape[0], features.shape[1])
-            var sums = [Double](repeating: 0, count: width)
-            for row in 0..<count { for column in 0..<width { sums[column] += features.values[row * width + column] } }
-            mean = sums.map { $0 / Double(count) }
-            covariance = .covariance(features.values, rows: count, mean: mean)
+            (mean, covariance) = Self.distribution(features.values, count: features.shape[0], width: features.shape[1])
         } else {
             let names = arrays.keys.sorted().joined(separator: ", ")
             throw fail("has neither mu and sigma nor features; its arrays are: \(names.isEmpty ? "none" : names)")
@@ -73,5 +63,27 @@ struct FeatureSet {
         if let features, features.shape[1] != mean.count {
             throw fail("mu has \(mean.count) numbers, but the features are \(features.shape[1]) wide")
         }
+    }
+
+    /// - Parameters:
+    ///   - path: What the set is called in messages.
+    ///   - features: `[count, width]` of two pictures or more.
+    init(_ path: String, features: [Double], count: Int) {
+        precondition(count >= 2 && features.count.isMultiple(of: count))
+        self.path = path
+        self.features = features
+        self.count = count
+        (mean, covariance) = Self.distribution(features, count: count, width: features.count / count)
+    }
+
+    private static func distribution(
+        _ features: [Double], count: Int, width: Int
+    ) -> (mean: [Double], covariance: SquareMatrix) {
+        var sums = [Double](repeating: 0, count: width)
+        features.withUnsafeBufferPointer { features in
+            for row in 0..<count { for column in 0..<width { sums[column] += features[row * width + column] } }
+        }
+        let mean = sums.map { $0 / Double(count) }
+        return (mean, .covariance(features, rows: count, mean: mean))
     }
 }
