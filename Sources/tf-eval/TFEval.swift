@@ -8,6 +8,7 @@ struct TFEval: TransfusionCommand {
         commandName: "tf-eval", abstract: "Measures a model.", version: ProductVersion.number,
         subcommands: [
             ForwardCommand.self, AutoencodeCommand.self, ScalingCommand.self, CiderCommand.self, FrechetCommand.self,
-            LossCommand.self, PerplexityCommand.self, RankedCommand.self,
+            ClipScoreCommand.self,
+            ClipScoreCommand.self, LossCommand.self, PerplexityCommand.self, RankedCommand.self, SuiteCommand.self,
         ])
 }

@@ -16,7 +16,13 @@ import _TestUtilities
         ),
         ("tf-ckpt", ["list", "inspect", "verify", "diff", "reshard", "convert", "prune", "export-weights"]),
         ("tf-sample", ["image", "text", "caption", "reconstruct"]),
-        ("tf-eval", ["forward", "autoencode", "scaling", "cider", "frechet", "loss", "perplexity", "ranked"]),
+        (
+            "tf-eval",
+            [
+                "forward", "autoencode", "scaling", "cider", "frechet", "clip-score", "loss", "perplexity", "ranked",
+                "suite",
+            ]
+        ),
         ("tf-worker", []),
         (
             "tf-data",
