@@ -8,7 +8,6 @@ struct TFEval: TransfusionCommand {
         commandName: "tf-eval", abstract: "Measures a model.", version: ProductVersion.number,
         subcommands: [
             ForwardCommand.self, AutoencodeCommand.self, ScalingCommand.self, CiderCommand.self, FrechetCommand.self,
-            ClipScoreCommand.self,
-            ClipScoreCommand.self, LossCommand.self, PerplexityCommand.self, RankedCommand.self, SuiteCommand.self,
+            ClipScoreCommand.self, LossCommand.self, PerplexityCommand.self, RankedCommand.self,
         ])
 }

@@ -20,7 +20,6 @@ import _TestUtilities
             "tf-eval",
             [
                 "forward", "autoencode", "scaling", "cider", "frechet", "clip-score", "loss", "perplexity", "ranked",
-                "suite",
             ]
         ),
         ("tf-worker", []),
