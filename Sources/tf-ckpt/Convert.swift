@@ -9,12 +9,17 @@ enum ConversionFormat: Equatable, ExpressibleByArgument {
     case model(WeightFormat)
     /// An autoencoder as diffusers saves it.
     case autoencoder
+    /// The text part as llama.cpp reads it; only to.
+    case gguf
 
     private static let autoencoderName = "diffusers-vae"
+    private static let ggufName = "gguf"
 
     init?(argument: String) {
         if argument == Self.autoencoderName {
             self = .autoencoder
+        } else if argument == Self.ggufName {
+            self = .gguf
         } else if let format = WeightFormat(rawValue: argument) {
             self = .model(format)
         } else {
@@ -26,11 +31,12 @@ enum ConversionFormat: Equatable, ExpressibleByArgument {
         switch self {
         case .model(let format): format.rawValue
         case .autoencoder: Self.autoencoderName
+        case .gguf: Self.ggufName
         }
     }
 
     var defaultValueDescription: String { name }
-    static var allValueStrings: [String] { WeightFormat.allCases.map(\.rawValue) + [autoencoderName] }
+    static var allValueStrings: [String] { WeightFormat.allCases.map(\.rawValue) + [autoencoderName, ggufName] }
 }
 
 extension ModelConfiguration.PatchCoder: ExpressibleByArgument {}
@@ -38,12 +44,25 @@ extension ModelConfiguration.PatchCoder: ExpressibleByArgument {}
 /// The floating-point types that weights are exported in.
 enum WeightType: String, ExpressibleByArgument, CaseIterable {
     case f32, bf16, f16
+    /// For GGUF files.
+    case q8_0
 
-    var element: ElementType {
+    /// nil for a type that is none of single elements.
+    var element: ElementType? {
         switch self {
         case .f32: .f32
         case .bf16: .bf16
         case .f16: .f16
+        case .q8_0: nil
+        }
+    }
+
+    var gguf: GGUFType {
+        switch self {
+        case .f32: .f32
+        case .bf16: .bf16
+        case .f16: .f16
+        case .q8_0: .q8_0
         }
     }
 }
@@ -57,10 +76,12 @@ struct Convert: ParsableCommand {
             transfusion.safetensors beside it. Without that file they start anew, as
             --patch-size and the other image options say. A run that has the result, or
             the Llama itself, as its model.initial_weights starts from these weights.
+            A GGUF file for llama.cpp holds the text part and the tokenizer.
 
             EXAMPLES
               tf-ckpt convert runs/quickstart model --to safetensors
               tf-ckpt convert runs/quickstart llama --to hf-llama --type bf16
+              tf-ckpt convert runs/quickstart quickstart.gguf --to gguf --type q8_0
               tf-ckpt convert llama-dir runs/start --from hf-llama --patch-size 2
               tf-ckpt convert sd-vae-ft-mse runs/vae --from diffusers-vae
               tf-ckpt convert runs/autoencoder vae --to diffusers-vae
@@ -80,7 +101,7 @@ struct Convert: ParsableCommand {
     @Option(help: "The format of the result.")
     var to = ConversionFormat.model(.checkpoint)
 
-    @Option(help: "The type of the result's elements; checkpoints are always f32.")
+    @Option(help: "The type of the result's elements; checkpoints are always f32, and q8_0 is for gguf.")
     var type = WeightType.f32
 
     @Option(help: "The most megabytes of one safetensors file.")
@@ -115,6 +136,8 @@ struct Convert: ParsableCommand {
         if from == .autoencoder || to == .autoencoder, from != .model(.checkpoint), to != .model(.checkpoint) {
             throw ValidationError("\(ConversionFormat.autoencoder.name) is converted from and to checkpoint only")
         }
+        if from == .gguf { throw ValidationError("--from gguf is not possible; GGUF files are written only") }
+        if type == .q8_0, to != .gguf { throw ValidationError("--type q8_0 is for --to gguf; give f32, bf16 or f16") }
         guard (1...1_000_000).contains(shardMegabytes) else {
             throw ValidationError("--shard-megabytes must lie between 1 and 1000000")
         }
@@ -127,16 +150,23 @@ struct Convert: ParsableCommand {
     }
 
     func run() throws {
-        guard case .model(let from) = from, case .model(let to) = to else { return try convertAutoencoder() }
+        guard case .model(let from) = from, to != .autoencoder else { return try convertAutoencoder() }
         var images = ImageOptions(
             patchSize: patchSize, channels: imageChannels, height: imageHeight, width: imageWidth,
             timestepAfterProjection: timestepAfterProjection, seed: seed)
         images.patchCoder = patchCoder
         images.unetChannels = unetChannels
         let weights = try from.open(source, images: images)
-        let warnings = try to.write(
-            weights, to: destination, type: to == .checkpoint ? .f32 : type.element,
-            shardBytes: shardMegabytes * 1_000_000)
+        let warnings: [String]
+        if case .model(let to) = to {
+            warnings = try to.write(
+                weights, to: destination, type: to == .checkpoint ? .f32 : type.element ?? .f32,
+                shardBytes: shardMegabytes * 1_000_000)
+        } else {
+            warnings = try weights.writeGGUF(to: destination, type: type.gguf)
+        }
+        // What the model has beside its text part is not in the file.
+        guard to != .gguf else { return warn(warnings, of: destination) }
         let parameters = weights.tensors.values.reduce(0) { $0 + $1.shape.reduce(1, *) }
         print("\(destination): \(weights.tensors.count) tensors, \(parameters) parameters")
         if !weights.drawn.isEmpty { print("drawn anew: \(weights.drawn.joined(separator: ", "))") }
@@ -148,7 +178,7 @@ struct Convert: ParsableCommand {
         let weights = try AutoencoderWeights(source)
         let warnings =
             to == .autoencoder
-            ? try weights.writeDiffusers(to: destination, type: type.element)
+            ? try weights.writeDiffusers(to: destination, type: type.element ?? .f32)
             : try weights.writeCheckpoint(to: destination)
         let parameters = weights.tensors.values.reduce(0) { $0 + $1.shape.reduce(1, *) }
         print("\(destination): \(weights.tensors.count) tensors, \(parameters) parameters")

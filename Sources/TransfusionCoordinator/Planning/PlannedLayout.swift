@@ -91,7 +91,8 @@ public struct PlannedLayout: Sendable, Equatable, Codable {
         let all = TransfusionModel.elementCounts(model, rules: configuration.optimizer.rules)
         let parameters = all.trained
         checkpoint = CheckpointPlan(
-            parameters: parameters, frozenParameters: all.frozen, ownedElements: (parameters / choice.tensor + data - 1) / data,
+            parameters: parameters, frozenParameters: all.frozen,
+            ownedElements: (parameters / choice.tensor + data - 1) / data,
             isAsynchronous: configuration.checkpoint.asynchronous, machine: machine,
             bytesPerSecond: cluster.checkpointBytesPerSecond,
             restartSeconds: configuration.supervision.heartbeatTimeout,

@@ -16,7 +16,7 @@ public struct RotaryScaling: Sendable, Equatable {
     public init() {}
 
     /// - Parameter frequency: Radians for each position.
-    func scaled(_ frequency: Double) -> Double {
+    package func scaled(_ frequency: Double) -> Double {
         let turns = Double(originalContext) * frequency / (2 * Double.pi)
         if turns < lowFrequencyFactor { return frequency / factor }
         if turns > highFrequencyFactor { return frequency }
