@@ -6,6 +6,12 @@ public import TransfusionData
 internal import TransfusionModels
 internal import TransfusionSupport
 
+/// What weights are rounded to when a model is loaded.
+public enum WeightRounding: String, Sendable, CaseIterable {
+    /// Signed bytes with a factor for each output.
+    case int8
+}
+
 /// A trained model with its tokenizer, ready to generate.
 public final class LoadedModel {
     /// Which model, and how it computes.
@@ -19,6 +25,8 @@ public final class LoadedModel {
         public var precision = RunConfiguration.Precision.automatic
         /// Nil takes the processors that this process may use.
         public var threads: Int?
+        /// Nil computes with the weights as `precision` has them.
+        public var rounding: WeightRounding?
 
         public init(checkpoint: String) {
             self.checkpoint = checkpoint
@@ -50,7 +58,10 @@ public final class LoadedModel {
         let context = Context(pool: ThreadPool(threads: request.threads), type: type)
         let model = TransfusionModel(archive.configuration, context)
         try archive.load(into: model.parameters)
-        model.pack(context)
+        switch request.rounding {
+        case nil: model.pack(context)
+        case .int8?: model.quantize(context)
+        }
         generator = Generator(
             model, context,
             contextLength: archive.contextLength ?? run?.batch.sequenceLength ?? Self.paperContextLength,

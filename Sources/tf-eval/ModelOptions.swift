@@ -1,4 +1,4 @@
-import ArgumentParser
+public import ArgumentParser
 import TransfusionConfig
 import TransfusionCore
 import TransfusionInference
@@ -18,6 +18,11 @@ struct ModelOptions: ParsableArguments {
     var precision = RunConfiguration.Precision.f32
 
     @Option(
+        help: "int8 rounds the weights to bytes when they are loaded: less memory, faster text, slightly other numbers."
+    )
+    var weights: WeightRounding?
+
+    @Option(
         name: .shortAndLong, help: "Threads of each rank; by default its share of the processors that may be used.")
     var threads: Int?
 
@@ -32,6 +37,7 @@ struct ModelOptions: ParsableArguments {
         request.tokenizer = tokenizer
         request.precision = precision
         request.threads = threads
+        request.rounding = weights
         return request
     }
 }
@@ -56,3 +62,5 @@ func measureOnAllRanks<Report>(
         throw CommandFailure("\(error)", .wrongUse)
     }
 }
+
+extension WeightRounding: ExpressibleByArgument {}

@@ -22,6 +22,11 @@ struct ModelOptions: ParsableArguments {
     @Option(help: "auto (bf16 where the processor multiplies it), f32 or bf16.")
     var precision = RunConfiguration.Precision.automatic
 
+    @Option(
+        help: "int8 rounds the weights to bytes when they are loaded: less memory, faster text, slightly other numbers."
+    )
+    var weights: WeightRounding?
+
     @Option(name: .shortAndLong, help: "Threads; by default one for each processor that may be used.")
     var threads: Int?
 
@@ -37,6 +42,7 @@ struct ModelOptions: ParsableArguments {
         request.autoencoder = autoencoder
         request.precision = precision
         request.threads = threads
+        request.rounding = weights
         return request
     }
 }
@@ -120,6 +126,7 @@ struct WritingOptions: ParsableArguments {
 }
 
 extension Sampler.Spacing: ExpressibleByArgument {}
+extension WeightRounding: ExpressibleByArgument {}
 
 /// Shows a line that is no result.
 func warn(_ line: String) {

@@ -8,6 +8,7 @@
 #include "gemm.h"
 #include "group_norm.h"
 #include "heap.h"
+#include "int8.h"
 #include "latent.h"
 #include "loss.h"
 #include "normalization.h"

@@ -8,7 +8,7 @@ package struct Linear {
     }
 
     /// Each global `[outputs, inputs]`; its `ShardSpec` says which rows or columns are here.
-    let weights: [Parameter]
+    package let weights: [Parameter]
     /// Of all weights, or of none. Those of a layer that is split by inputs are whole on each rank.
     let biases: [Parameter]
     private let split: Split
@@ -43,6 +43,8 @@ package struct Linear {
 
     /// See `TransfusionModel.pack`.
     package func pack(_ context: Context) { context.pack(weights) }
+    /// See `TransfusionModel.quantize`.
+    package func quantize(_ context: Context) { context.quantize(weights) }
 
     package func callAsFunction(_ x: Tensor, _ context: Context, result: ElementType? = nil) throws -> Tensor {
         switch split {

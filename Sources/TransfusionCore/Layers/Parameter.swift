@@ -22,10 +22,12 @@ public final class Parameter {
     /// The shape of this rank's part.
     public let shape: [Int]
 
-    /// This rank's part, in the type that the model computes with. Vectors are always f32.
+    /// This rank's part, in the type that the model computes with. Vectors are always f32. Nil once it was rounded and released.
     public internal(set) var value: Tensor!
     /// Whether the value is in the order that products read, and of use for nothing else.
     var isPacked = false
+    /// The weights of the adjacent group that begins with this parameter, rounded; nil where they are not.
+    var quantized: QuantizedWeights?
     /// The gradient of this rank's part, f32; nil when the model or the parameter is not trained.
     public internal(set) var gradient: Tensor?
     /// Where the parameter begins in its store's flat order.

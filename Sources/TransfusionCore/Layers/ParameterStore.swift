@@ -58,13 +58,13 @@ public final class ParameterStore {
     /// The type of the matrices.
     public let type: ElementType
     /// The values of the matrices that are trained, `[vectorStart]` elements of `type`.
-    public let matrices: Tensor
+    public private(set) var matrices: Tensor
     /// The values of the vectors that are trained, f32.
     public let vectors: Tensor
     /// The gradients of everything that is trained, f32; nil when the model is not.
     public let gradients: Tensor?
     /// The values of the matrices and of the vectors that are frozen.
-    private let frozen: (matrices: Tensor, vectors: Tensor)
+    private var frozen: (matrices: Tensor, vectors: Tensor)
 
     private static let alignment = 16  // elements of f32 in 64 bytes
 
@@ -159,6 +159,24 @@ public final class ParameterStore {
 
     /// The number of parameters of the whole model.
     public var globalCount: Int { parameters.reduce(0) { $0 + $1.globalCount } }
+
+    /// Gives back the memory of the matrices but for those that are named, which get memory of their own. The others have no
+    /// values any more.
+    package func release(keeping kept: [Parameter], allocator: CachingAllocator) {
+        precondition(gradients == nil, "a model that is trained needs its weights")
+        for parameter in parameters where parameter.isMatrix {
+            guard kept.contains(where: { $0 === parameter }) else {
+                parameter.value = nil
+                continue
+            }
+            let own = Tensor(parameter.shape, type, allocator: allocator)
+            own.bytes.copyMemory(from: UnsafeRawBufferPointer(parameter.value.bytes))
+            parameter.value = own
+        }
+        matrices = Tensor([0], type, allocator: allocator)
+        frozen.matrices = Tensor([0], type, allocator: allocator)
+        allocator.trim()
+    }
 
     public func initialize(seed: UInt64) {
         for parameter in parameters { parameter.initialize(seed: seed) }

@@ -12,6 +12,12 @@ extension Context {
     package func linear(
         _ x: Tensor, _ weights: [Parameter], biases: [Parameter] = [], result: ElementType? = nil
     ) -> Tensor {
+        if let quantized = weights[0].quantized, !isRecording {
+            let y = empty([x.rows, quantized.outputs], result)
+            multiply(x, quantized, into: y)
+            if !biases.isEmpty { addBias(Self.joinedVectors(biases.map(\.value)), to: y) }
+            return y
+        }
         let weight = Self.joined(weights.map(\.value))
         let y = empty([x.rows, weight.rows], result)
         let factor =
@@ -99,7 +105,7 @@ extension Context {
     }
 
     /// Adjacent matrices as one.
-    private static func joined(_ parts: [Tensor]) -> Tensor {
+    static func joined(_ parts: [Tensor]) -> Tensor {
         parts.count == 1 ? parts[0] : parts[0].view(at: 0, [parts.reduce(0) { $0 + $1.rows }, parts[0].width])
     }
 

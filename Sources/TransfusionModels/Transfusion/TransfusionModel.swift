@@ -130,6 +130,21 @@ public final class TransfusionModel {
         let images: EncodedImages?
     }
 
+    /// Rounds the weights of the blocks and of the head to signed bytes with a factor for each output, which a few rows read
+    /// faster, and gives back the memory of what they were.
+    ///
+    /// For a model that shall only compute: what was rounded can no longer be read, trained or written.
+    public func quantize(_ context: Context) {
+        let rounded = layers.blocks.flatMap(\.linearLayers)
+        for layer in rounded { layer.quantize(context) }
+        context.quantize([layers.head])
+        // As the table of embeddings, a tied head keeps its values.
+        let dispensable = rounded.flatMap(\.weights) + (configuration.hasTiedEmbeddings ? [] : [layers.head])
+        parameters.release(
+            keeping: parameters.parameters.filter { kept in !dispensable.contains { $0 === kept } },
+            allocator: context.allocator)
+    }
+
     /// The transformer's result for every row.
     ///
     /// - Parameters:

@@ -35,15 +35,15 @@ struct GGUFExport {
     }
 
     private static func architecture(_ model: ModelConfiguration, _ path: String) throws -> Architecture {
-        switch (model.hasQueryKeyNorm, model.attentionBias) {
-        case (false, .none), (false, .all): return .llama
-        case (false, .queryKeyValue) where model.ropeScaling == nil: return .qwen2
-        case (true, .none) where model.ropeScaling == nil: return .qwen3
+        switch (model.queryKeyNorm, model.attentionBias) {
+        case (.none, .none) where model.norm == .pre, (.none, .all) where model.norm == .pre: return .llama
+        case (.none, .queryKeyValue) where model.norm == .pre && model.ropeScaling == nil: return .qwen2
+        case (.rms, .none) where model.norm == .pre && model.ropeScaling == nil: return .qwen3
         default:
             throw CheckpointError(
                 path,
-                "cannot be written: no architecture of llama.cpp has model.qk_norm \(model.hasQueryKeyNorm), "
-                    + "model.attention_bias \(model.attentionBias.rawValue) and "
+                "cannot be written: no architecture of llama.cpp has model.norm \(model.norm.rawValue), "
+                    + "model.qk_norm \(model.queryKeyNorm.rawValue), model.attention_bias \(model.attentionBias.rawValue) and "
                     + (model.ropeScaling == nil ? "no model.rope_scaling" : "model.rope_scaling")
                     + " together; choose --to safetensors")
         }
