@@ -39,7 +39,7 @@ public final class Generator {
         self.name = name
     }
 
-    private var configuration: ModelConfiguration { model.configuration }
+    var configuration: ModelConfiguration { model.configuration }
 
     /// What the random numbers of an image follow from.
     public struct ImageSeed: Sendable {
@@ -267,16 +267,16 @@ public final class Generator {
     }
 
     /// Refuses to go on with what the model has computed when it is no number.
-    private func requireFinite(_ values: [Float]) throws {
+    func requireFinite(_ values: [Float]) throws {
         guard let value = values.first(where: { !$0.isFinite }) else { return }
-        let broken = model.parameters.parameters.first { !$0.value.floats().allSatisfy(\.isFinite) }
+        let broken = model.parameters.parameters.first { $0.value?.floats().allSatisfy(\.isFinite) == false }
         throw CommandFailure(
             "\(name): the model computes \(value) where a number belongs"
                 + (broken.map { ", as \($0.name) holds values that are no numbers" } ?? "")
                 + "; take a checkpoint from before it diverged")
     }
 
-    private func requireRoom(for rows: Int) throws {
+    func requireRoom(for rows: Int) throws {
         guard rows > contextLength else { return }
         throw CommandFailure(
             "the prompt needs \(rows) rows (tokens and patches), the model was trained on \(contextLength); shorten the prompt",

@@ -39,6 +39,28 @@ struct TextRequestTests {
         #expect(Files.exists(directory.file("story/prompts.jsonl")))
     }
 
+    /// Several texts share each pass through the model, and become what they become alone.
+    @Test(arguments: [0.0, 0.9]) func textsSideBySideAreThoseOfOneByOne(_ temperature: Double) throws {
+        let prompts = ["red circle", "a", "the blue square is", "green", "red", "yellow star"]
+        try prompts.joined(separator: "\n").write(toFile: directory.file("six.txt"), atomically: true, encoding: .utf8)
+        var request = TextRequest(model: loaded, prompts: .file(directory.file("six.txt")))
+        request.text.maximumTokens = 12
+        request.text.temperature = temperature
+        request.text.stops = ["e"]
+        request.seed = 3
+        var work = TextRequest.Work()
+        let together = try request.run(report: { work = $0 })
+        #expect(together.map(\.prompt) == prompts && together.map(\.seed) == [3, 4, 5, 6, 7, 8])
+        var tokens = 0
+        for (index, prompt) in prompts.enumerated() {
+            request.prompts = .one(prompt)
+            request.seed = 3 + index
+            let alone = try request.run(report: { tokens += $0.tokens })
+            #expect(alone == [together[index]])
+        }
+        #expect(tokens == work.tokens && tokens > 12)
+    }
+
     @Test func promptsOfAFileHaveSeedsOfTheirOwn() throws {
         try "red\nred\n".write(toFile: directory.file("prompts.txt"), atomically: true, encoding: .utf8)
         var request = TextRequest(model: loaded, prompts: .file(directory.file("prompts.txt")))

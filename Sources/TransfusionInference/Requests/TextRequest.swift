@@ -78,6 +78,9 @@ public struct TextRequest: Sendable {
         let prompts = try texts().map { try Prompt($0, model.tokenizer) }
         let directory = try output.map { try PictureDirectory($0) }
         let seed = seed < 0 ? UInt64(UInt32.random(in: 0...UInt32.max)) : UInt64(seed)
+        if stream == nil, maximumImages == 0, prompts.count > 1 {
+            return try writeTogether(prompts, model, seed: seed, report: report)
+        }
         var settings = Generator.Continuation()
         settings.text = text
         settings.image = coder.map { image.settings(for: $0) } ?? image
@@ -130,6 +133,43 @@ public struct TextRequest: Sendable {
         case .one(let text): [text]
         case .file(let path): try PromptFile.lines(path)
         }
+    }
+
+    /// Texts without pictures, several at a time.
+    private func writeTogether(
+        _ prompts: [Prompt], _ model: LoadedModel, seed: UInt64, report: (Work) -> Void
+    ) throws -> [Continuation] {
+        var line = ProgressLine("writing", total: prompts.count * text.maximumTokens)
+        var done = Work()
+        var continuations: [Continuation] = []
+        let start = ContinuousClock.now
+        for first in stride(from: 0, to: prompts.count, by: Generator.textsAtOnce) {
+            let group = Array(prompts[first..<min(first + Generator.textsAtOnce, prompts.count)])
+            let seeds = group.indices.map { seed &+ UInt64(first + $0) }
+            var written = group.map { TextStream(after: $0.tokens, stops: text.stops, decode: model.tokenizer.decode) }
+            let texts = try model.generator.continuations(ofTexts: group.map(\.tokens), text, seeds: seeds) {
+                index, token in
+                done.tokens += 1
+                line.update(done.tokens)
+                if text.stops.isEmpty { return true }
+                _ = try written[index].add(token)
+                return !written[index].isStopped
+            }
+            for (index, prompt) in group.enumerated() {
+                let tokens = texts[index]
+                var parts = try Self.readable(tokens.isEmpty ? [] : [.text(tokens)], after: prompt, model.tokenizer) {
+                    _ in ""
+                }
+                if written[index].isStopped, let last = parts.last?.text {
+                    parts[parts.count - 1].text = TextStream.cut(last, before: text.stops)
+                }
+                continuations.append(Continuation(prompt: prompt.text, seed: seeds[index], parts: parts))
+            }
+        }
+        line.clear()
+        done.seconds = (ContinuousClock.now - start) / .seconds(1)
+        report(done)
+        return continuations
     }
 
     private func check() throws {
