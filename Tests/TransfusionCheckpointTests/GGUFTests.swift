@@ -64,7 +64,10 @@ import _TestUtilities
         #expect(try problem(weights).contains("the model has none; put tokenizer.model or tokenizer.json beside it"))
         weights = try open("qwen3")
         weights.configuration.ropeScaling = RotaryScaling()
-        #expect(try problem(weights).contains("no architecture of llama.cpp has model.qk_norm true"))
+        #expect(try problem(weights).contains("no architecture of llama.cpp has model.norm pre, model.qk_norm true"))
+        weights = try open("pieces")
+        weights.configuration.norm = .post
+        #expect(try problem(weights).contains("no architecture of llama.cpp has model.norm post, model.qk_norm false"))
         weights = try open("llama3")
         weights.tokenizerFiles = [Fixtures.path("gguf/pieces/tokenizer.model")]
         #expect(try problem(weights).contains("tokens, the model"))

@@ -87,19 +87,7 @@ public struct GalleryDataset {
                 entries.append(.init(label: source.caption, note: split == "train" ? nil : split, pictures: [picture]))
             }
         }
-        for split in ["train", "validation", "test"] {
-            writer.beginSplit(split)
-            for pair in stored where pair.split == split {
-                try writer.addPair(key: pair.source.key, caption: pair.source.caption, image: pair.image)
-            }
-            for (place, text) in texts.enumerated() where Self.split(of: place) == split {
-                try writer.addDocument(text)
-                if place % 1000 == 0 { progress("encoding \(split) text", place, texts.count) }
-            }
-            guard split != "train" || !writer.isCurrentSplitEmpty else {
-                throw DataError(path, "no picture and no text can be used")
-            }
-        }
+        try write(stored, texts, to: writer, at: path, progress: progress)
         let sheet = try ContactSheet(entries: entries, columns: 8).render()
         try writer.add(
             file: PackedDataset.FileName.sheet,
@@ -113,6 +101,26 @@ public struct GalleryDataset {
             textTokens: manifest.splits.reduce(0) { $0 + $1.textTokens }, vocabulary: tokenizer.vocabulary,
             tokenizerDigest: tokenizer.digest, withoutCaption: stamps.withoutCaption + clipArt.withoutCaption,
             blank: blank, unreadable: unreadable, tokenizerNotes: tokenizerNotes)
+    }
+
+    /// The pairs and texts of each split.
+    private func write(
+        _ stored: [Stored], _ texts: [String], to writer: DatasetWriter, at path: String,
+        progress: (_ phase: String, _ done: Int, _ total: Int) -> Void
+    ) throws(DataError) {
+        for split in ["train", "validation", "test"] {
+            writer.beginSplit(split)
+            for pair in stored where pair.split == split {
+                try writer.addPair(key: pair.source.key, caption: pair.source.caption, image: pair.image)
+            }
+            for (place, text) in texts.enumerated() where Self.split(of: place) == split {
+                try writer.addDocument(text)
+                if place % 1000 == 0 { progress("encoding \(split) text", place, texts.count) }
+            }
+            guard split != "train" || !writer.isCurrentSplitEmpty else {
+                throw DataError(path, "no picture and no text can be used")
+            }
+        }
     }
 
     /// Pictures on the sheet, about.
