@@ -65,7 +65,7 @@ import _TestUtilities
         weights = try open("qwen3")
         weights.configuration.ropeScaling = RotaryScaling()
         #expect(try problem(weights).contains("no architecture of llama.cpp has model.norm pre, model.qk_norm true"))
-        weights = try open("pieces")
+        weights = try open("qwen2")
         weights.configuration.norm = .post
         #expect(try problem(weights).contains("no architecture of llama.cpp has model.norm post, model.qk_norm false"))
         weights = try open("llama3")
