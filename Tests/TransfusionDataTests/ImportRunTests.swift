@@ -180,6 +180,58 @@ import _TestUtilities
         withExtendedLifetime(other) {}
     }
 
+    @Test func theRefusedOneTouchesNothingOfTheOther() throws {
+        let other = try UnfinishedDirectory(continuing: place)
+        other.isKept = true
+        try Files.write([1, 2, 3], to: other.file("images.bin"))
+        #expect(throws: DataError.self) { _ = try UnfinishedDirectory(continuing: place) }
+        #expect(try Files.read(other.file("images.bin"), limit: 10) == [1, 2, 3])
+    }
+
+    /// Helpers look whether the directory is locked, and hold it for a moment by that.
+    @Test func whoLooksDoesNotKeepTheFirstOut() throws {
+        let path = UnfinishedDirectory.continuedPath(of: place)
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        defer { close(descriptor) }
+        #expect(flock(descriptor, LOCK_SH | LOCK_NB) == 0)
+        let looker = Thread {
+            usleep(40_000)
+            flock(descriptor, LOCK_UN)
+        }
+        looker.start()
+        #expect(throws: Never.self) { _ = try UnfinishedDirectory(continuing: place) }
+    }
+
+    /// Texts behind the one too many were read for their faults alone. They are encoded when more may be left out.
+    @Test func textsPassedOverAreEncodedWhenMoreMayBeBad() throws {
+        // More than one batch, and the bad one in the first.
+        var lines = (0..<70_000).map { "{\"text\": \"\($0)\"}\n" }
+        lines[3] = "{\"text\": 3}\n"
+        try write(lines.joined(), "text.jsonl")
+        let settings = settings {
+            $0.folders = []
+            $0.tokenizerPath = Fixtures.path("tokenizer/small.model")
+        }
+        let unfinished = try UnfinishedDirectory(continuing: place)
+        unfinished.isKept = true
+        #expect(throws: BadInputError.self) { try ImportRun(settings, in: unfinished) { _, _, _ in }.finish() }
+        var willing = settings
+        willing.skipBad = 1
+        let report = try ImportRun(willing, in: unfinished) { _, _, _ in }.finish()
+        #expect(report.documents.values.reduce(0, +) == 69_999 && report.skipped.count == 1)
+        #expect(try report.digest == willing.build(at: directory.file("whole")).digest)
+    }
+
+    @Test func leavingOutFewerThanBeforeKeepsWhatIsDone() throws {
+        try damage("p/4.png")
+        try interrupt(settings())
+        #expect { try settings().build(at: place) } throws: { "\($0)".contains("4.png: cannot be read") }
+        let path = UnfinishedDirectory.continuedPath(of: place)
+        #expect(ImportProgress.read(in: path)?.pictures == 10)
+        #expect(try settings { $0.skipBad = 1 }.build(at: place).picturesOfBefore == 10)
+    }
+
     @Test(arguments: [true, false]) func copiesAreCountedAndLeftOutOnDemand(_ hasTokenizer: Bool) throws {
         let kept = try settings().build(at: directory.file("kept"))
         #expect(kept.duplicatePictures == 3 && kept.duplicateTexts == 30 && !kept.areDuplicatesLeftOut)

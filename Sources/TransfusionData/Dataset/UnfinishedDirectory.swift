@@ -53,12 +53,14 @@ public final class UnfinishedDirectory {
             throw DataError(place, "cannot be made: \(String(cString: strerror(errno))); choose another --out")
         }
         // File systems without locks still work; what is left on them stays.
-        descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        let isHeld = descriptor < 0 || flock(descriptor, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK
+        let opened = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        let isHeld = opened < 0 || FileLock.lock(opened) != EWOULDBLOCK
+        // Before the last property has its value: the other process's files are not this one's to remove.
         guard isHeld || !isContinued else {
-            close(descriptor)
+            close(opened)
             throw DataError(place, "is being made by another process; wait for it, or give another --out")
         }
+        descriptor = opened
         if !isContinued { Self.all.withLock { _ = $0.insert(path) } }
     }
 

@@ -144,7 +144,9 @@ final class ImportHelper {
                 usleep(20_000)
                 continue
             }
-            guard !exchange.hasPart(.texts, number), let claim = try exchange.claim(.texts, number) else { return nil }
+            // Past the bound, nothing would be encoded here.
+            guard !sources.bad.isOver, !exchange.hasPart(.texts, number), let claim = try exchange.claim(.texts, number)
+            else { return nil }
             guard let now = try self.state(), number >= now.batches, !exchange.hasPart(.texts, number) else {
                 claim.release()
                 return nil

@@ -44,7 +44,7 @@ final class ImportRun {
 
     init(
         _ settings: DatasetImport, in directory: UnfinishedDirectory, _ progress: @escaping Progress
-    ) throws(DataError) {
+    ) throws {
         self.directory = directory
         tell = progress
         sources = try ImportSources(settings, spools: directory.path, progress: progress)
@@ -66,6 +66,8 @@ final class ImportRun {
             for line in try Files.readText(directory.file(FileName.problems)).split(separator: "\n") {
                 bad.add(DataError(String(line)))
             }
+            // With fewer left out than before, what was done stays for a run that leaves out as many.
+            try bad.check()
         }
         bad.log = []
         texts.resume(isChecked: state.areTextsChecked, emptyTexts: state.emptyTexts)
@@ -255,10 +257,12 @@ final class ImportRun {
             },
             batchDone: { (results) throws(DataError) in
                 try note(results.digests)
+                // Past the bound, texts are read for their faults alone. A later run that leaves more out has to encode them.
+                guard !bad.isOver else { return exchange?.forgetUsed() ?? () }
                 state.batches += 1
                 if isDue { try commit(writer) }
             })
-        try commit(writer)
+        if !bad.isOver { try commit(writer) }
     }
 
     /// What another process made of a batch of texts.

@@ -27,18 +27,29 @@ public final class FileLock: Sendable {
     public static func take(_ path: String) throws(FileFailure) -> FileLock? {
         let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else { throw FileFailure("open", path) }
-        // Who only looks whether it is taken holds it for a moment, too.
+        let error = lock(descriptor)
+        if error == 0 { return try FileLock(path, descriptor) }
+        close(descriptor)
+        guard error == EWOULDBLOCK else {
+            errno = error
+            throw FileFailure("lock", path)
+        }
+        return nil
+    }
+
+    /// Locks an open file or directory for this process alone.
+    ///
+    /// Who only looks whether it is taken holds it for a moment, too, so it is tried for a fifth of a second.
+    /// - Returns: 0, or the error: `EWOULDBLOCK` when another process holds the lock.
+    public static func lock(_ descriptor: Int32) -> Int32 {
+        var error = EWOULDBLOCK
         for _ in 0..<20 {
-            if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return try FileLock(path, descriptor) }
-            guard errno == EWOULDBLOCK || errno == EINTR else {
-                let failure = FileFailure("lock", path)
-                close(descriptor)
-                throw failure
-            }
+            if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return 0 }
+            error = errno
+            guard error == EWOULDBLOCK || error == EINTR else { return error }
             usleep(10_000)
         }
-        close(descriptor)
-        return nil
+        return EWOULDBLOCK
     }
 
     /// The file of a lock that another process holds, for one who knows that it is not there any more.
