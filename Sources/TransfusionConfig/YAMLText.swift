@@ -6,7 +6,9 @@ enum YAMLText {
     static func flow(_ node: Node) -> String {
         switch node {
         case .scalar(let scalar):
-            scalar.style == .plain || scalar.style == .any ? scalar.string : escaped(scalar.string)
+            // Within a line, commas and brackets end what is not quoted.
+            (scalar.style == .plain || scalar.style == .any) && !scalar.string.contains(where: ",[]{}".contains)
+                ? scalar.string : escaped(scalar.string)
         case .sequence(let items): "[" + items.map(flow).joined(separator: ", ") + "]"
         case .mapping(let members):
             "{" + members.map { "\(flow($0.key)): \(flow($0.value))" }.joined(separator: ", ") + "}"

@@ -106,5 +106,10 @@ import _TestUtilities
         #expect(
             [Float](repeating: 0, count: 32).withUnsafeBufferPointer(GGUFType.quantized)
                 == [UInt8](repeating: 0, count: 34))
+        // The inverse of the step of such a block is no number.
+        for tiny in [Float.leastNonzeroMagnitude, Float.leastNormalMagnitude / 64, 1e-37] {
+            let block = [Float](repeating: tiny, count: 32).withUnsafeBufferPointer(GGUFType.quantized)
+            #expect(block?.prefix(2) == [0, 0])
+        }
     }
 }

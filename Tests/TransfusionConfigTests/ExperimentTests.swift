@@ -50,6 +50,21 @@ struct ExperimentTests {
         #expect(experiment.publishedOnly == ["FID"])
     }
 
+    @Test func listsMayBeBlocks() throws {
+        let experiment = try Experiment(
+            yaml: """
+                base: base.yaml
+                set:
+                  samples.prompts:
+                    - an owl, a fox
+                    - "[tag] {x}"
+                    - plain
+                measures: {loss: {record: loss}}
+                cells: {one: , two: }
+                """, file: "table.yaml")
+        #expect(experiment.overrides == [#"samples.prompts=["an owl, a fox", "[tag] {x}", plain]"#])
+    }
+
     @Test func allProblemsAreToldAtOnceWithTheirLines() {
         let told = problems(
             """

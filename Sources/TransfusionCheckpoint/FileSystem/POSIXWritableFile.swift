@@ -32,9 +32,8 @@ final class POSIXWritableFile: WritableFile {
         buffer = UnsafeMutableRawBufferPointer(start: pages, count: Self.bufferBytes)
         descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
         guard descriptor >= 0 else {
-            let code = errno
-            munmap(pages, Self.bufferBytes)
-            throw FileSystemError("create", path, code)
+            // The buffer goes with the object: all that it holds has its value here.
+            throw FileSystemError("create", path, errno)
         }
     }
 

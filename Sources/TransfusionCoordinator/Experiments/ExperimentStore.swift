@@ -47,8 +47,9 @@ public struct ExperimentStore: Sendable {
     /// Keeps the last pictures that a run has drawn of its fixed prompts, if there are any.
     func keepPicture(of trial: ExperimentPlan.Trial) throws {
         let samples = run(trial).samples
-        let drawings = (try? FileManager.default.contentsOfDirectory(atPath: samples))?.sorted() ?? []
-        for drawing in drawings.reversed() where drawing.hasPrefix("step-") {
+        let drawings = (try? FileManager.default.contentsOfDirectory(atPath: samples)) ?? []
+        let steps = drawings.compactMap { name in RunHistory.step(ofDrawing: name).map { (step: $0, name: name) } }
+        for (_, drawing) in steps.sorted(by: { $0.step > $1.step }) {
             guard let data = FileManager.default.contents(atPath: "\(samples)/\(drawing)/grid.png"),
                 data.count <= Self.largestPicture
             else { continue }

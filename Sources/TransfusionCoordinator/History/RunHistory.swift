@@ -79,7 +79,7 @@ final class RunHistory: Sendable {
 
     private func drawing(_ step: Int) -> String { directory.samples + "/step-" + Self.digits(step, 8) }
 
-    private static func step(ofDrawing name: String) -> Int? {
+    static func step(ofDrawing name: String) -> Int? {
         name.wholeMatch(of: /step-(\d{8,})/).flatMap { Int($0.1) }
     }
 

@@ -59,7 +59,7 @@ public struct ClipScoreEvaluation: Sendable {
             for number in stride(from: group.rank, to: groups.count, by: group.size) {
                 if group.rank == 0 { line.update(groups[number].lowerBound) }
                 let range = groups[number]
-                let seen = try clip.embeddings(of: try pairs[range].map { try PictureFile.read($0.path) })
+                let seen = try clip.embeddings(of: try pairs[range].map { try Self.picture($0.path) })
                 let read = try clip.embeddings(of: texts[range].map(\.ids))
                 for (index, (picture, text)) in zip(range, zip(seen, read)) {
                     cosines[index] = zip(picture, text).reduce(0) { $0 + $1.0 * $1.1 }
@@ -77,6 +77,15 @@ public struct ClipScoreEvaluation: Sendable {
         return Report(
             clipScore: max(0, 100 * cosine), cosine: cosine, pairs: pairs.count, cutPrompts: texts.count { $0.isCut },
             model: model)
+    }
+
+    /// The model looks at a square of it, for which the shorter side is resized: one that is a line would fill the memory.
+    private static func picture(_ path: String) throws -> Picture {
+        let picture = try PictureFile.read(path)
+        guard max(picture.width, picture.height) <= 100 * min(picture.width, picture.height) else {
+            throw CommandFailure("\(path): is \(picture.width) × \(picture.height), more than 100 to 1; leave it out")
+        }
+        return picture
     }
 
     private struct Pair {

@@ -57,7 +57,13 @@ struct GGUFTokenizer {
         self.model = model
         settings =
             try weights.tokenizerFiles.first { Paths.name(of: $0) == "tokenizer_config.json" }
-            .map { try JSONDecoder().decode(Settings.self, from: Data(contents($0))) } ?? Settings()
+            .map { file in
+                do {
+                    return try JSONDecoder().decode(Settings.self, from: Data(contents(file)))
+                } catch is DecodingError {
+                    throw CheckpointError(file, "is not a JSON object as tokenizers write them; mend it, or remove it")
+                }
+            } ?? Settings()
     }
 
     var metadata: [(key: String, value: GGUFValue)] {

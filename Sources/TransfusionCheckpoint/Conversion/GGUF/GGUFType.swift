@@ -65,7 +65,8 @@ public enum GGUFType: String, Sendable, CaseIterable {
             let largest = block.reduce(0) { max($0, abs($1)) }
             let step = largest / 127
             guard block.allSatisfy(\.isFinite), Float16(step).isFinite else { return nil }
-            let inverse = step == 0 ? 0 : 1 / step
+            // The inverse of the smallest steps is infinite; such numbers are 0 in f16, as their step is.
+            let inverse = (1 / step).isFinite ? 1 / step : 0
             bytes.appendLittleEndian(Float16(step).bitPattern)
             for value in block {
                 bytes.append(UInt8(bitPattern: Int8((value * inverse).rounded(.toNearestOrAwayFromZero))))
