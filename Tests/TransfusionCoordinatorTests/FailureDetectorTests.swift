@@ -179,6 +179,11 @@ import TransfusionTelemetry
         detector.receive(heartbeat(7), at: 0)
         detector.receive(heartbeat(-1), at: 0)
         #expect(detector.heartbeats(at: 0).isEmpty)
+        for rank in [-1, 1, 1_000_000, .max] {
+            detector.processEnded(rank: rank, at: 0)
+            #expect(!detector.hasEnded(rank: rank) && detector.heartbeat(of: rank) == nil)
+            #expect(detector.condition(of: rank, at: 0) == .stale)
+        }
     }
 
     @Test func ranksThatWaitToSaveDoNotHang() {

@@ -87,11 +87,12 @@ public struct FailureDetector: Sendable {
 
     /// The process of a rank has ended.
     public mutating func processEnded(rank: Int, at now: Double) {
-        if slots[rank]?.goneSince == nil { slots[rank]?.goneSince = now }
+        guard let slot = slot(rank), slot.goneSince == nil else { return }
+        slots[rank]?.goneSince = now
     }
 
     /// Whether the end of a rank's process has been noticed.
-    public func hasEnded(rank: Int) -> Bool { slots[rank]?.goneSince != nil }
+    public func hasEnded(rank: Int) -> Bool { slot(rank)?.goneSince != nil }
 
     // MARK: What follows
 
@@ -143,13 +144,13 @@ public struct FailureDetector: Sendable {
     }
 
     /// The last heartbeat of a rank.
-    public func heartbeat(of rank: Int) -> Heartbeat? { slots[rank]?.heartbeat }
+    public func heartbeat(of rank: Int) -> Heartbeat? { slot(rank)?.heartbeat }
 
     /// Whether a rank is saving.
     public var isSaving: Bool { heard.contains { $0.heartbeat.phase == .checkpoint } }
 
     public func condition(of rank: Int, at now: Double) -> RunStatus.RankStatus.Condition {
-        guard let rank = slots[rank] else { return .stale }
+        guard let rank = slot(rank) else { return .stale }
         if rank.heartbeat.phase == .finished { return .ok }
         if rank.goneSince != nil || now - rank.time > bounds.heartbeatTimeout { return .dead }
         if now - rank.time > max(2.5, bounds.heartbeatTimeout / 3) { return .stale }
@@ -187,6 +188,9 @@ public struct FailureDetector: Sendable {
     }
 
     // MARK: Parts
+
+    /// nil also for a rank that there is not: numbers come from outside.
+    private func slot(_ rank: Int) -> Rank? { slots.indices.contains(rank) ? slots[rank] : nil }
 
     /// In the order of their numbers.
     private var heard: some Sequence<Rank> { slots.lazy.compactMap(\.self) }

@@ -24,6 +24,8 @@ public struct RunFiles: Sendable {
     var endpoint: String { directory.coordinator + "/worker.json" }
     /// Where commands ask, with their token.
     var control: String { directory.coordinator + "/control.json" }
+    /// Where the coordinator of a foreground run listens for commands and ranks of its host.
+    var socket: String { directory.coordinator + "/socket" }
 
     /// The output of mpirun and all ranks in a launch.
     func log(ofLaunch number: Int) -> String {
@@ -79,6 +81,8 @@ public struct RunFiles: Sendable {
 /// Where a coordinator answers commands, in a file that only the user can read.
 public struct ControlEndpoint: Sendable, Codable, Equatable {
     public var url: String
+    /// The same, for commands on its host.
+    public var socket: String?
     public var run: String
     public var token: String
     public var pid: Int32
@@ -165,6 +169,15 @@ struct LaunchRecord: Codable, Sendable, Equatable {
             first += host.slots
         }
         return nil
+    }
+
+    /// The ranks that run on this host.
+    var localRanks: [Range<Int>] {
+        var first = 0
+        return hosts.compactMap { host in
+            defer { first += host.slots }
+            return host.isLocal ? first..<first + host.slots : nil
+        }
     }
 
     var remoteHosts: [ComputeHost] { hosts.filter { !$0.isLocal } }

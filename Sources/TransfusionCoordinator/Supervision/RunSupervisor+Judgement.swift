@@ -108,8 +108,8 @@ extension RunSupervisor {
     /// Whether a rank, or any, has not come so far in this launch that it takes signals. Somebody who sends one then wants the
     /// run to end; there is nothing to save.
     private func hasNotHeard(of rank: Int?) -> Bool {
-        let heard = detector?.heartbeats(at: MonotonicTime.seconds).map(\.heartbeat.rank) ?? []
-        return rank.map { !heard.contains($0) } ?? heard.isEmpty
+        guard let detector else { return true }
+        return rank.map { detector.heartbeat(of: $0) == nil } ?? !detector.hasHeardRanks
     }
 
     /// What the ranks themselves say, where that is more than words.

@@ -21,11 +21,12 @@ extension RunSupervisor {
     /// some each time, at all of them in turn.
     func lookAtProcesses(_ now: Double) {
         guard let detector, let record = state.launch else { return }
-        let processes = detector.processes
+        // On a large cluster most are elsewhere, and each of the few here has its turn as often as it should.
+        let local = record.localRanks
+        let processes = detector.processes.filter { process in local.contains { $0.contains(process.rank) } }
         let groups = (processes.count + Self.looks - 1) / Self.looks
         turn = groups > 0 ? (turn + 1) % groups : 0
-        for (rank, pid, time) in processes where rank % max(1, groups) == turn {
-            guard record.host(of: rank)?.isLocal == true else { continue }
+        for (place, (rank, pid, time)) in processes.enumerated() where place % max(1, groups) == turn {
             switch ProcessTable.look(at: pid) {
             case .alive:
                 lastSeen[rank] = now

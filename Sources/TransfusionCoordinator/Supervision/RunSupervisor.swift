@@ -337,7 +337,7 @@ public actor RunSupervisor {
     /// The name of a rank's host, as in the list of hosts; that of this host, as ranks see it.
     func host(of rank: Int) -> String? {
         if let host = state.launch?.host(of: rank), !host.isLocal { return host.name }
-        return detector?.heartbeats(at: MonotonicTime.seconds).first { $0.heartbeat.rank == rank }?.heartbeat.host
+        return detector?.heartbeat(of: rank)?.host
     }
 
     static func name(_ ranks: [Int]) -> String {
