@@ -38,7 +38,8 @@ public struct ForegroundRun: Sendable {
         let remote = request.hosts.filter { !$0.isLocal }.map(\.address)
         let address = remote.isEmpty ? nil : LocalAddress.seen(by: remote) ?? ProcessInfo.processInfo.hostName
         let ranks = try address.map { (address: $0, identity: try TLSIdentity()) }
-        return try await server.serve(ranksAt: ranks) { ports in
+        let socket = RunFiles(supervisor.directory).socket
+        return try await server.serve(ranksAt: ranks, socket: socket) { ports in
             onListening(DashboardLink(server: settings.url(localPort: ports.local), token: viewerToken))
             let looking = Task {
                 var passedOn = 0
@@ -56,11 +57,11 @@ public struct ForegroundRun: Sendable {
             defer { looking.cancel() }
             return try await supervisor.run(
                 endpoint: HeartbeatEndpoint(
-                    host: ranks?.address ?? CoordinatorServer.local, port: ports.ranks, run: name, token: workerToken,
-                    certificate: ranks?.identity.certificate),
+                    host: ranks?.address ?? CoordinatorServer.local, port: ports.ranks, socket: socket, run: name,
+                    token: workerToken, certificate: ranks?.identity.certificate),
                 control: ControlEndpoint(
-                    url: "http://\(CoordinatorServer.local):\(ports.local)", run: name, token: controlToken,
-                    pid: getpid()))
+                    url: "http://\(CoordinatorServer.local):\(ports.local)", socket: socket, run: name,
+                    token: controlToken, pid: getpid()))
         }
     }
 }

@@ -35,9 +35,7 @@ final class HeartbeatChannel {
         let endpoint = try HeartbeatEndpoint(file: endpointFile)
         self.endpoint = endpoint
         do {
-            let socket = try HeartbeatSocket(
-                host: endpoint.host, port: endpoint.port, certificate: endpoint.certificate)
-            return try exchange(heartbeat, socket, endpoint)
+            return try exchange(heartbeat, HeartbeatSocket(endpoint), endpoint)
         } catch {
             throw FileFailure(
                 "\(endpoint.host):\(endpoint.port)",

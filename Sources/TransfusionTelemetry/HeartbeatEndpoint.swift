@@ -9,6 +9,8 @@ public struct HeartbeatEndpoint: Sendable, Codable, Equatable {
     /// An IP address or the name of a host.
     public var host: String
     public var port: Int
+    /// A socket of the coordinator's host, which its ranks there prefer to the port; nil where there is none.
+    public var socket: String?
     public var run: String
     /// Allows to send heartbeats of this run, and nothing else.
     public var token: String
@@ -16,9 +18,12 @@ public struct HeartbeatEndpoint: Sendable, Codable, Equatable {
     /// it does on its own host alone.
     public var certificate: String?
 
-    public init(host: String, port: Int, run: String, token: String, certificate: String? = nil) {
+    public init(
+        host: String, port: Int, socket: String? = nil, run: String, token: String, certificate: String? = nil
+    ) {
         self.host = host
         self.port = port
+        self.socket = socket
         self.run = run
         self.token = token
         self.certificate = certificate

@@ -1,5 +1,6 @@
 internal import COpenSSL
 internal import Foundation
+internal import TransfusionSupport
 
 /// A connection whose every wait has a bound, encrypted if the other side has a certificate. For one thread.
 final class HeartbeatSocket {
@@ -10,13 +11,19 @@ final class HeartbeatSocket {
     private let descriptor: Int32
     private var tls: OpaquePointer?
 
-    /// The longest wait, in seconds, at each of connecting, sending and receiving.
-    private static let patience = 2
+    /// The longest wait, in seconds, at each of connecting, sending and receiving. Behind many who crowd the port, a connection
+    /// waits some seconds until the coordinator takes it.
+    private static let patience = 10
 
-    /// - Parameter certificate: The only one that is trusted, in PEM; nil for a connection in the clear.
-    init(host: String, port: Int, certificate: String?) throws(Failure) {
-        descriptor = try Self.connect(host, port)
-        guard let certificate else { return }
+    init(_ endpoint: HeartbeatEndpoint) throws(Failure) {
+        if let path = endpoint.socket, let socket = try? PrivateSocket(path),
+            let connected = socket.connect(patience: Self.patience)
+        {
+            descriptor = connected
+            return
+        }
+        descriptor = try Self.connect(endpoint.host, endpoint.port)
+        guard let certificate = endpoint.certificate else { return }
         do {
             tls = try Self.encrypt(descriptor, certificate)
         } catch {

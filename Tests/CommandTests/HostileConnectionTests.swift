@@ -52,6 +52,27 @@ import _TestUtilities
         #expect(run.processes == [])
     }
 
+    /// Ranks that are launched while the port is crowded reach the coordinator all the same.
+    @Test func aLostRankComesBackDuringASiege() throws {
+        let temporary = try TemporaryDirectory(), dataset = try SmallDataset()
+        let run = try SupervisedRun("relieved", in: temporary, dataset: dataset)
+        try run.start(descriptors: 1024, Self.endless)
+        let before = try run.wait("it trains") { $0.state == .running && $0.step > 20 && $0.ranks.count == 2 }
+        let clients = HostileClients(port: try #require(try port(of: run)), count: 2000)
+        defer { clients.stop() }
+        let end = ContinuousClock.now + .seconds(60)
+        while clients.closed < 300, ContinuousClock.now < end { usleep(50_000) }
+        kill(try #require(before.ranks.last).pid, SIGKILL)
+        let after = try run.wait("it was launched again") {
+            $0.source == .coordinator && $0.state == .running && $0.restarts.count == 1 && $0.ranks.count == 2
+                && $0.step > 0
+        }
+        #expect(Set(after.ranks.map(\.pid)).isDisjoint(with: before.ranks.map(\.pid)))
+        #expect(clients.closed >= 300)
+        try run.stop(now: true)
+        #expect(try run.finish() == 1)
+    }
+
     /// A coordinator that can open nothing at all sees nothing, and does nothing about it.
     @Test func whoCannotLookKillsNobody() throws {
         let temporary = try TemporaryDirectory(), dataset = try SmallDataset()
@@ -61,7 +82,7 @@ import _TestUtilities
         let coordinator = try #require(run.process)
         try limit(coordinator.pid, to: 3)
         sleep(4)
-        #expect(coordinator.isRunning)
+        #expect(coordinator.isRunning, "\(run.log)")
         try limit(coordinator.pid, to: 1024)
         let after = try run.wait("it went on") { $0.source == .coordinator && $0.step > before.step + 5 }
         #expect(Set(after.ranks.map(\.pid)) == Set(before.ranks.map(\.pid)), "\(run.log)")
@@ -72,7 +93,7 @@ import _TestUtilities
         let victim = try #require(after.ranks.last)
         kill(victim.pid, SIGKILL)
         sleep(3)
-        #expect(coordinator.isRunning)
+        #expect(coordinator.isRunning, "\(run.log)")
         #expect(!run.log.contains("launch 2:"), "\(run.log)")
         try limit(coordinator.pid, to: 1024)
         let recovered = try run.wait("it was launched again") {

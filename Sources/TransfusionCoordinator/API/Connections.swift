@@ -32,7 +32,7 @@ final class Connections: Sendable {
         }
 
         /// That make room for others.
-        private static let strangersPerSecond = 1024
+        private static let strangersPerSecond = 256
     }
 
     private struct Connection {

@@ -8,10 +8,11 @@ internal import TransfusionTelemetry
 extension CoordinatorServer {
     /// - Parameters:
     ///   - isEncrypted: Whether requests come over TLS.
+    ///   - port: That of links in answers, where requests do not come over it; nil for the port that they come to.
     ///   - connections: Those over which requests come.
-    func router(isEncrypted: Bool, _ connections: Connections) -> Router<CoordinatorContext> {
+    func router(isEncrypted: Bool, port: Int?, _ connections: Connections) -> Router<CoordinatorContext> {
         let router = Router(context: CoordinatorContext.self)
-        router.add(middleware: Places(connections: connections))
+        router.add(middleware: Places(connections: connections, port: port))
         router.add(middleware: Headers())
         router.add(middleware: PlainErrors())
         router.add(middleware: Authorization(server: self))
@@ -201,6 +202,7 @@ struct DashboardAddress: Codable {
 /// Tells requests where their connections have their place.
 private struct Places: RouterMiddleware {
     let connections: Connections
+    let port: Int?
 
     func handle(
         _ request: Request, context: CoordinatorContext,
@@ -208,6 +210,7 @@ private struct Places: RouterMiddleware {
     ) async throws -> Response {
         var context = context
         context.connections = connections
+        context.port = port ?? context.port
         return try await next(request, context)
     }
 }

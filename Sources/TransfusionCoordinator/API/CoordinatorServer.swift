@@ -6,6 +6,7 @@ internal import Logging
 internal import NIOCore
 internal import Synchronization
 public import TransfusionConfig
+internal import TransfusionSupport
 
 /// The HTTP server of a coordinator: the API under /v1, /metrics for Prometheus, and the dashboard.
 ///
@@ -106,17 +107,18 @@ public struct CoordinatorServer: Sendable {
     /// Then it is over: nobody waits for clients to hang up.
     /// - Parameters:
     ///   - ranks: An address of this host as the hosts of other ranks see it, and what encrypts their heartbeats there.
+    ///   - socket: The path of a socket for ranks and commands of this host, in a private directory that is there.
     ///   - body: Called with the ports, once requests are answered there.
     /// - Throws: `CommandFailure` when an address cannot be listened on; what `body` throws.
     func serve<Result: Sendable>(
-        ranksAt ranks: (address: String, identity: TLSIdentity)? = nil,
+        ranksAt ranks: (address: String, identity: TLSIdentity)? = nil, socket: String? = nil,
         while body: @escaping @Sendable (Ports) async throws -> Result
     ) async throws -> Result {
         let (ports, continuation) = AsyncThrowingStream.makeStream(of: Ports.self)
         let listeners = Listeners()
         let serving = Task {
             do {
-                try await listen(ranks, listeners) { ports in continuation.yield(ports) }
+                try await listen(ranks, socket, listeners) { ports in continuation.yield(ports) }
                 continuation.finish()
             } catch {
                 continuation.finish(throwing: error)
@@ -155,32 +157,43 @@ public struct CoordinatorServer: Sendable {
     }
 
     private func listen(
-        _ ranks: (address: String, identity: TLSIdentity)?, _ listeners: Listeners,
+        _ ranks: (address: String, identity: TLSIdentity)?, _ socket: String?, _ listeners: Listeners,
         onStart: @escaping @Sendable (Ports) async -> Void
     ) async throws {
         var beyond: TLSConfiguration?
         if let certificate = settings.certificate, let key = settings.privateKey {
             beyond = try Self.tls(certificate, key)
         }
-        let addresses = 1 + (ranks == nil ? 0 : 1) + (settings.listensBeside ? 1 : 0)
+        let addresses = 1 + (ranks == nil ? 0 : 1) + (settings.listensBeside ? 1 : 0) + (socket == nil ? 0 : 1)
         let bounds = Connections.Bounds(all: min(Limits.connections, Descriptors.forClients / addresses))
         try await withThrowingTaskGroup { [beyond] group in
             let (started, start) = AsyncStream.makeStream(of: Int.self)
+            let (besideStarted, besideStart) = AsyncStream.makeStream(of: Int.self)
+            let (localStarted, localStart) = AsyncStream.makeStream(of: Int.self)
             if let ranks {
                 group.addTask {
-                    try await listen(ranks.address, 0, tls: ranks.identity.serverConfiguration, bounds, listeners) {
-                        start.yield($0)
-                    }
+                    let tls = try ranks.identity.serverConfiguration
+                    try await listen(at: (ranks.address, 0), tls: tls, bounds, listeners) { start.yield($0) }
                 }
             }
             if settings.listensBeside {
                 group.addTask {
-                    try await listen(settings.host, settings.port, tls: beyond, bounds, listeners) { _ in }
+                    try await listen(at: (settings.host, settings.port), tls: beyond, bounds, listeners) {
+                        besideStart.yield($0)
+                    }
+                }
+            }
+            if let socket {
+                group.addTask {
+                    guard let port = await localStarted.first(where: { _ in true }) else { return }
+                    try await listen(socket, beside: port, bounds, listeners)
                 }
             }
             group.addTask {
                 let port = settings.listensBeside ? 0 : settings.port
-                try await listen(Self.local, port, tls: nil, bounds, listeners) { local in
+                try await listen(at: (Self.local, port), tls: nil, bounds, listeners) { local in
+                    localStart.yield(local)
+                    if settings.listensBeside { _ = await besideStarted.first { _ in true } }
                     let port = ranks == nil ? local : await started.first { _ in true }
                     if let port { await onStart(Ports(local: local, ranks: port)) }
                 }
@@ -190,9 +203,40 @@ public struct CoordinatorServer: Sendable {
         }
     }
 
+    /// Listens at a Unix socket, for those who could ask at a port of this host as well.
     private func listen(
-        _ host: String, _ port: Int, tls: TLSConfiguration?, _ bounds: Connections.Bounds, _ listeners: Listeners,
-        onStart: @escaping @Sendable (_ port: Int) async -> Void
+        _ path: String, beside port: Int, _ bounds: Connections.Bounds, _ listeners: Listeners
+    ) async throws {
+        let socket = try PrivateSocket(path)
+        socket.remove()
+        defer { socket.remove() }
+        do {
+            let address = BindAddress.unixDomainSocket(path: socket.address)
+            try await listen(address, linksTo: port, tls: nil, bounds, listeners) { _ in }
+        } catch is IOError {
+            // Not every file system has sockets. The port is there.
+            while true { try await Task.sleep(for: .seconds(3600)) }
+        }
+    }
+
+    private func listen(
+        at place: (host: String, port: Int), tls: TLSConfiguration?, _ bounds: Connections.Bounds,
+        _ listeners: Listeners, onStart: @escaping @Sendable (_ port: Int) async -> Void
+    ) async throws {
+        do {
+            let address = BindAddress.hostname(place.host, port: place.port)
+            try await listen(address, tls: tls, bounds, listeners, onStart: onStart)
+        } catch let error as IOError {
+            throw CommandFailure(
+                "--listen \(place.host):\(place.port): \(String(cString: strerror(error.errnoCode))); "
+                    + "choose another address or port", .wrongUse)
+        }
+    }
+
+    /// - Parameter port: That of links in answers, where it is not the one that is listened on.
+    private func listen(
+        _ address: BindAddress, linksTo port: Int? = nil, tls: TLSConfiguration?, _ bounds: Connections.Bounds,
+        _ listeners: Listeners, onStart: @escaping @Sendable (_ port: Int) async -> Void
     ) async throws {
         var logger = Logger(label: "tf-coord")
         logger.logLevel = .critical
@@ -209,22 +253,16 @@ public struct CoordinatorServer: Sendable {
                 idleTimeout: .seconds(Limits.idleSeconds), httpDecoderConfiguration: decoder))
         if let tls { server = try .tls(server, tlsConfiguration: tls) }
         let application = Application(
-            router: router(isEncrypted: tls != nil, connections), server: server,
+            router: router(isEncrypted: tls != nil, port: port, connections), server: server,
             configuration: ApplicationConfiguration(
-                address: .hostname(host, port: port), serverName: "tf-coord", backlog: Limits.backlog,
+                address: address, serverName: "tf-coord", backlog: Limits.backlog,
                 availableConnectionsDelegate: AvailablePlaces(connections)),
             onServerRunning: { channel in
                 listeners.add(channel)
                 connections.serve(channel)
                 await onStart(channel.localAddress?.port ?? 0)
             }, logger: logger)
-        do {
-            try await application.run()
-        } catch let error as IOError {
-            throw CommandFailure(
-                "--listen \(host):\(port): \(String(cString: strerror(error.errnoCode))); choose another address or port",
-                .wrongUse)
-        }
+        try await application.run()
     }
 
     private static func tls(_ certificate: String, _ key: String) throws -> TLSConfiguration {
@@ -263,7 +301,7 @@ private final class Listeners: Sendable {
 struct CoordinatorContext: RequestContext {
     var coreContext: CoreRequestContextStorage
     let peer: String
-    let port: Int
+    var port: Int
     let channel: any Channel
     /// Where the connection has its place.
     var connections: Connections?

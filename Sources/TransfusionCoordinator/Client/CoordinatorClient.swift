@@ -3,20 +3,30 @@ internal import Foundation
 internal import NIOCore
 internal import NIOHTTP1
 internal import TransfusionConfig
+internal import TransfusionSupport
 
 /// Asks a coordinator of this host: that of a foreground run, or a daemon.
 public struct CoordinatorClient: Sendable {
     private let url: String
     private let token: String
+    /// Where the coordinator listens for this user alone, if it does on this host.
+    private let socket: PrivateSocket?
     private static let timeout = TimeAmount.seconds(10)
 
-    init(url: String, token: String) {
+    init(url: String, socket: String?, token: String) {
         self.url = url
         self.token = token
+        self.socket = socket.flatMap { path in
+            guard let socket = try? PrivateSocket(path), let descriptor = socket.connect(patience: 1) else {
+                return nil
+            }
+            close(descriptor)
+            return socket
+        }
     }
 
     public init(_ daemon: DaemonEndpoint) {
-        self.init(url: daemon.url, token: daemon.token)
+        self.init(url: daemon.url, socket: daemon.socket, token: daemon.token)
     }
 
     // MARK: Runs
@@ -70,7 +80,10 @@ public struct CoordinatorClient: Sendable {
     }
 
     private func ask(_ method: HTTPMethod, _ path: String, body: Data? = nil) async throws -> Data {
-        var request = HTTPClientRequest(url: url + path)
+        // A path as a host: what HTTP clients call such an address.
+        let base = socket.flatMap { $0.address.addingPercentEncoding(withAllowedCharacters: .alphanumerics) }
+            .map { "http+unix://" + $0 }
+        var request = HTTPClientRequest(url: (base ?? url) + path)
         request.method = method
         request.headers.add(name: "Authorization", value: "Bearer \(token)")
         if let body { request.body = .bytes(ByteBuffer(bytes: body)) }

@@ -19,7 +19,7 @@ public struct RunClient: Sendable {
     /// Whoever can be asked for the run: its supervisor, or else a daemon that keeps it.
     private var coordinator: (client: CoordinatorClient, run: String)? {
         if files.isSupervised, let endpoint = files.read(ControlEndpoint.self, from: files.control) {
-            return (CoordinatorClient(url: endpoint.url, token: endpoint.token), endpoint.run)
+            return (CoordinatorClient(url: endpoint.url, socket: endpoint.socket, token: endpoint.token), endpoint.run)
         }
         guard let daemon, FileIdentity.areSame(Paths.parent(of: directory.path), daemon.root) else { return nil }
         return (CoordinatorClient(daemon), Paths.name(of: directory.path))

@@ -37,13 +37,13 @@ public struct Daemon: Sendable {
             controlToken: controlToken, log: log)
         let server = try CoordinatorServer(queue, settings: settings)
         defer { files.withdraw() }
-        return try await server.serve { ports in
+        return try await server.serve(socket: files.socket) { ports in
             let port = ports.local
             try files.publish(
                 DaemonEndpoint(
-                    url: "http://\(CoordinatorServer.local):\(port)", root: files.root, token: controlToken,
-                    pid: getpid()))
-            await queue.begin(port: port)
+                    url: "http://\(CoordinatorServer.local):\(port)", socket: files.socket, root: files.root,
+                    token: controlToken, pid: getpid()))
+            await queue.begin(port: port, socket: files.socket)
             let token = try await queue.issueViewerToken(DashboardLink.name, lifetime: DashboardLink.lifetime)
             onListening(DashboardLink(server: settings.url(localPort: port), token: token))
             var passedOn = 0

@@ -15,6 +15,8 @@ public struct DaemonFiles: Sendable {
     var store: String { directory + "/runs.sqlite" }
     /// Where commands ask, with their token.
     private var endpoint: String { directory + "/daemon.json" }
+    /// Where commands and ranks of this host ask.
+    var socket: String { directory + "/socket" }
     private var lockFile: String { directory + "/lock" }
 
     func make() throws {
@@ -82,6 +84,8 @@ public struct DaemonFiles: Sendable {
 /// Where a daemon answers commands, in a file that only the user can read.
 public struct DaemonEndpoint: Sendable, Codable, Equatable {
     public var url: String
+    /// The same, for commands on its host.
+    public var socket: String?
     public var root: String
     public var token: String
     public var pid: Int32

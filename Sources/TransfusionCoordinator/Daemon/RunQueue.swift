@@ -28,6 +28,7 @@ actor RunQueue: RunControl {
     private var tokens: AccessTokens
     /// Where the ranks and commands of this host ask; nil before the server listens.
     private var port: Int?
+    private var socket: String?
     private let controlToken: String
     private var isDraining = false
     /// Whether a drain ends the runs without saving.
@@ -70,8 +71,11 @@ actor RunQueue: RunControl {
     // MARK: Starting and ending
 
     /// Takes over or launches again what ran when the last daemon ended, and starts what there is room for.
-    /// - Parameter port: Where the server listens on this host.
-    func begin(port: Int) {
+    /// - Parameters:
+    ///   - port: Where the server listens on this host.
+    ///   - socket: The path of its socket.
+    func begin(port: Int, socket: String) {
+        self.socket = socket
         var goingOn: [(name: String, request: RunRequest)] = []
         for entry in inOrder where entry.record.state != .ended {
             let name = entry.record.name
@@ -137,7 +141,7 @@ actor RunQueue: RunControl {
 
     private func supervise(_ name: String, _ request: RunRequest) {
         guard let port else { return }
-        let log = log, controlToken = controlToken
+        let log = log, controlToken = controlToken, socket = socket
         let workerToken = AccessTokens.generate()
         tokens.add(
             .init(digest: AccessTokens.digest(workerToken), access: .worker(run: name), name: "worker of \(name)"))
@@ -156,9 +160,11 @@ actor RunQueue: RunControl {
             let exit: RunStatus.Exit
             do {
                 exit = try await supervisor.run(
-                    endpoint: HeartbeatEndpoint(host: local, port: port, run: name, token: workerToken),
+                    endpoint: HeartbeatEndpoint(
+                        host: local, port: port, socket: socket, run: name, token: workerToken),
                     control: ControlEndpoint(
-                        url: "http://\(local):\(port)", run: name, token: controlToken, pid: getpid()))
+                        url: "http://\(local):\(port)", socket: socket, run: name, token: controlToken,
+                        pid: getpid()))
             } catch {
                 exit = .init(code: 1, reason: CommandFailure(reporting: error).description)
             }

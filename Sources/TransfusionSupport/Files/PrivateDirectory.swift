@@ -64,7 +64,7 @@ public struct PrivateDirectory: Sendable {
     private static let suffix = ".secret-tmp"
 
     /// - Returns: A descriptor of the directory, which is this user's alone.
-    private func open() throws(FileFailure) -> Int32 {
+    func open() throws(FileFailure) -> Int32 {
         let descriptor = Foundation.open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         guard descriptor >= 0 else {
             // A link itself, or what is no directory.
