@@ -110,12 +110,22 @@ extension StepRecord: Decodable {
     private static let partPrefix = "loss_"
     private static let validationName = "validation_loss"
 
+    /// A name as it stands between the quotes of JSON. Names of data sets may hold anything that a path can.
+    private static func escaped(_ name: String) -> String {
+        guard name.utf8.contains(where: { $0 < 32 || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }) else {
+            return name
+        }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .withoutEscapingSlashes
+        return (try? encoder.encode(name)).map { String(decoding: $0.dropFirst().dropLast(), as: UTF8.self) } ?? name
+    }
+
     /// The record as one line of JSON, without the newline. Numbers have the fewest digits that read back as the same
     /// bits; those that are not finite, which JSON lacks, become null.
     public var json: String {
         func number(_ value: Double?) -> String { value.flatMap { $0.isFinite ? $0.description : nil } ?? "null" }
         func parts(_ losses: [String: Double], _ prefix: String) -> [(String, String)] {
-            losses.sorted { $0.key < $1.key }.map { (prefix + $0.key, number($0.value)) }
+            losses.sorted { $0.key < $1.key }.map { (prefix + Self.escaped($0.key), number($0.value)) }
         }
         let before: [(CodingKeys, String)] = [
             (.step, "\(step)"), (.tokens, "\(tokens)"), (.images, "\(images)"), (.loss, number(loss)),

@@ -29,10 +29,11 @@ public struct LossMeasurement: Sendable {
     public struct Report: Encodable, Sendable, Equatable {
         /// The weighted sum of the parts.
         public let loss: Double
-        /// By name, as in `validation_loss_NAME` of metrics.jsonl.
+        /// By name, as in `validation_loss_NAME` of metrics.jsonl: those of a mixture, and `PART/SOURCE` of each of its data sets.
         public let losses: [String: Double]
         /// What each part is the mean of: predicted tokens, images.
         public let counts: [String: Int]
+        /// Of the mixture, and as many of each of its data sets.
         public let sequences: Int
         public let split: String
         public let model: String
@@ -66,9 +67,10 @@ public struct LossMeasurement: Sendable {
         let resources = try TrainingResources(configuration, group: group, ranksOnHost: ranksOnHost)
         let task = try TransfusionTask(configuration, inputs, resources, isTrained: false)
         try group.agree("loading the model") { try archive.load(into: task.model.parameters) }
-        guard let batches = try task.heldOutBatches() else { preconditionFailure("no sequences to measure on") }
+        let batches = try task.heldOutBatches()
+        precondition(!batches.isEmpty, "no sequences to measure on")
         let validation = Validation(task, batches, resources, microSequences: configuration.batch.microSequences)
-        var line = ProgressLine("loss", total: group.rank == 0 ? batches.sequences : 0)
+        var line = ProgressLine("loss", total: group.rank == 0 ? validation.sequences : 0)
         let parts = try validation.measure { if group.rank == 0 { line.update($0) } }
         line.clear()
         guard parts.loss.isFinite else {
@@ -78,7 +80,7 @@ public struct LossMeasurement: Sendable {
         return Report(
             loss: parts.loss, losses: parts.means,
             counts: Dictionary(uniqueKeysWithValues: parts.map { ($0.name, $0.count) }),
-            sequences: batches.sequences, split: split, model: archive.path, step: archive.step,
+            sequences: batches[0].sequences, split: split, model: archive.path, step: archive.step,
             precision: resources.context.type.rawValue)
     }
 

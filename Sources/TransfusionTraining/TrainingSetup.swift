@@ -24,9 +24,9 @@ struct TrainingSetup<Task: RunTask> {
         self.task = task
         state = TrainingState(task.players, resources, order: ReductionOrder(configuration.parallel.reduction))
         let heldOut = try task.heldOutBatches()
-        validation = heldOut.map {
-            Validation(task, $0, resources, microSequences: configuration.batch.microSequences)
-        }
+        validation =
+            heldOut.isEmpty
+            ? nil : Validation(task, heldOut, resources, microSequences: configuration.batch.microSequences)
         utilization = try Utilization(resources.group, resources.context)
         // All of the state has been written by now; what else is resident is the program.
         let stateBytes = state.weightBytes + state.gradientBytes + state.optimizerBytes

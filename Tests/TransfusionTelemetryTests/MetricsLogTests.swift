@@ -48,6 +48,16 @@ struct MetricsLogTests {
         #expect(!metrics.text.contains("mfu") && metrics.text.contains("transfusion_train_others_ratio 0.5\n"))
     }
 
+    /// Data sets may be called anything.
+    @Test func anyNameOfALossIsReadBack() throws {
+        var named = record(1)
+        let names = ["text/a b", "text/\"quoted\"", "image/back\\slash", "text/ü/名", "text/new\nline\u{1}"]
+        let losses = Dictionary(uniqueKeysWithValues: names.map { ($0, 0.5) })
+        named.validation = StepRecord.Validation(loss: 1, losses: losses)
+        #expect(named.json.contains("\"validation_loss_text/a b\":0.5"))
+        #expect(StepRecord(json: Data(named.json.utf8)) == named)
+    }
+
     @Test func lossesKeepTheirBits() throws {
         var generator = SystemRandomNumberGenerator()
         for _ in 0..<200 {

@@ -50,7 +50,7 @@ import _TestUtilities
     @Test(.timeLimit(.minutes(2))) func theLossIsThatOfTheSplit() throws {
         let (measured, text, image) = try withSetup(["evaluation.sequences=8", "batch.micro_sequences=4"]) { setup in
             let task = setup.task, context = setup.resources.context, model = task.source.model
-            let heldOut = try #require(try task.heldOutBatches())
+            let heldOut = try #require(try task.heldOutBatches().first)
             var text = 0.0, image = 0.0, images = 0
             for sequence in 0..<8 {
                 let batch = try heldOut.makeBatch(sequence..<sequence + 1)
@@ -85,10 +85,36 @@ import _TestUtilities
         #expect(abs(measured.loss - (text / Double(measured[1].count) + 5 * image)) < 1e-5)
     }
 
+    /// Beside the losses of the mixture, those of each data set: what is measured where it is alone.
+    @Test(.timeLimit(.minutes(5))) func eachSourceOfAMixtureIsMeasured() throws {
+        let other = try SmallDataset(shift: 40, hasValidation: true)
+        let mixture = "data.sources=[{path: \(run.dataset.path), weight: 3}, {path: \(other.path), from_step: 9}]"
+        let set = ["evaluation.every_steps=20", "evaluation.sequences=9"]
+        try run.train("mixed", ranks: 2, set: set + ["data.path=none", mixture])
+        let path = run.path("mixed").path
+        let recorded = try #require(try run.records("mixed").last?.validation)
+        // Both are called "set": the directory says which is which.
+        let names = [run.dataset.path, other.path].map { $0.split(separator: "/").suffix(2).joined(separator: "/") }
+        #expect(Set(recorded.losses.keys) == Set(["image", "text"] + names.flatMap { ["image/\($0)", "text/\($0)"] }))
+        let (image, text) = (recorded.losses["image"] ?? 0, recorded.losses["text"] ?? 0)
+        #expect(abs(recorded.loss - (text + 5 * image)) < 1e-9)
+        for ranks in [1, 3] {
+            let measured = try measure(path, ranks: ranks)
+            #expect(measured.losses == recorded.losses, "\(ranks) ranks")
+            #expect(Set(measured.counts.keys) == Set(recorded.losses.keys))
+        }
+        for (name, path) in zip(names, [run.dataset.path, other.path]) {
+            let alone = try measure(run.path("mixed").path, overrides: ["data.sources=[]", "data.path=\(path)"])
+            #expect(Set(alone.losses.keys) == ["image", "text"])
+            for (part, value) in alone.losses { #expect(recorded.losses["\(part)/\(name)"] == value, "\(name)") }
+            for (part, count) in alone.counts { #expect(count > 5, "\(part)") }
+        }
+    }
+
     @Test func runsWithOtherSeedsAreMeasuredOnTheSame() throws {
         let batches = try [1, 2].map { seed in
             try withSetup(["seed=\(seed)", "evaluation.sequences=8"]) { setup in
-                try #require(try setup.task.heldOutBatches()).makeBatch(0..<8)
+                try #require(try setup.task.heldOutBatches().first).makeBatch(0..<8)
             }
         }
         #expect(batches[0].layout.tokens == batches[1].layout.tokens && batches[0].latents == batches[1].latents)

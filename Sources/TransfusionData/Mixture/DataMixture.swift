@@ -83,6 +83,20 @@ public struct DataMixture: Sendable {
         self.digest = digest
     }
 
+    /// Each data set by itself, with a name that no other has: the last parts of its path, as many as that takes.
+    ///
+    /// One that has text alone still counts as having the images of the others, so that one model fits all of them.
+    public var alone: [(name: String, data: DataMixture)] {
+        let parts = datasets.map { $0.path.split(separator: "/").map(String.init) }
+        func names(_ count: Int) -> [String] { parts.map { $0.suffix(count).joined(separator: "/") } }
+        let longest = parts.map(\.count).max() ?? 1
+        let count = (1...max(1, longest)).first { Set(names($0)).count == parts.count } ?? longest
+        return zip(names(count), datasets).map { name, dataset in
+            let phase = Phase(firstStep: 0, shares: [Int(Self.unit)])
+            return (name, DataMixture([dataset], [phase], image, digest: dataset.manifest.digest))
+        }
+    }
+
     /// Takes what was read so far out of this process's memory.
     func forgetPages() {
         for dataset in datasets { dataset.forgetPages() }

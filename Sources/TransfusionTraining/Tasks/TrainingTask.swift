@@ -70,8 +70,9 @@ protocol RunTask: TrainingTask {
     /// - Parameter isOfRun: Whether it is one of the run's own.
     func check(_ checkpoint: Checkpoint, isOfRun: Bool) throws
 
-    /// What `evaluation.every_steps` measures; nil when the configuration wants nothing measured.
-    func heldOutBatches() throws -> HeldOutBatches<Batch>?
+    /// What `evaluation.every_steps` measures, that which stands for all of the data first; none when the configuration wants
+    /// nothing measured.
+    func heldOutBatches() throws -> [HeldOutBatches<Batch>]
 
     /// What a rank holds in memory once it has done a step and a checkpoint; nil when that is not known.
     /// - Parameters:
@@ -91,7 +92,7 @@ protocol RunTask: TrainingTask {
 extension RunTask {
     var initialWeights: String? { nil }
     func checkInitialWeights(_ path: String, options: CheckpointOptions) throws {}
-    func heldOutBatches() throws -> HeldOutBatches<Batch>? { nil }
+    func heldOutBatches() throws -> [HeldOutBatches<Batch>] { [] }
     func memoryPlan(programBytes: Int, ownedElements: Int) throws -> MemoryPlan? { nil }
     var tokenizer: Tokenizer? { nil }
     var autoencoder: String? { nil }

@@ -14,15 +14,22 @@ struct TransfusionTask: RunTask {
     let objective: TransfusionObjective
     let players: [Player]
     let resources: TrainingResources
-    private let heldOut: BatchSource?
+    private let heldOut: [HeldOut]
     private let samples: TrainingSamples
     private let dataReport: MixtureReport
+
+    /// Sequences that are measured and not trained on.
+    struct HeldOut {
+        /// The data set's name, where it is one of several; nil for the data of the run as they are mixed at its beginning.
+        let name: String?
+        let source: BatchSource
+    }
 
     /// What a run reads before anything is made.
     struct Inputs {
         let source: BatchSource
-        /// What is measured and not trained on; nil when the configuration wants nothing measured.
-        let heldOut: BatchSource?
+        /// That of all data first; empty when the configuration wants nothing measured.
+        let heldOut: [HeldOut]
         let samples: TrainingSamples
         /// What the run takes from its data, for people.
         let report: MixtureReport
@@ -34,7 +41,7 @@ struct TransfusionTask: RunTask {
             source = try BatchSource(configuration, data: data, ranks: ranks)
             let evaluation = configuration.evaluation
             heldOut =
-                try evaluation.everySteps == nil ? nil : Self.heldOut(source, sequences: evaluation.sequences)
+                try evaluation.everySteps == nil ? [] : Self.heldOut(source, sequences: evaluation.sequences)
             samples = try TrainingSamples(configuration, tokenizer: data.tokenizer, latents: data.latents)
             report = try MixtureReport(source, steps: configuration.schedule.steps)
         }
@@ -52,15 +59,15 @@ struct TransfusionTask: RunTask {
         }
 
         private static func heldOut(
-            _ source: BatchSource, split name: String = "validation", sequences: Int,
+            _ source: BatchSource, split splitName: String = "validation", sequences: Int,
             refusal: (asker: String, remedy: String) = (
                 "evaluation.every_steps", "import the data with --validation-every, or turn it off"
             )
-        ) throws -> BatchSource {
+        ) throws -> [HeldOut] {
             for dataset in source.data.datasets {
-                if let split = try? dataset.split(name), split.pairs > 0 || split.documents > 0 { continue }
+                if let split = try? dataset.split(splitName), split.pairs > 0 || split.documents > 0 { continue }
                 throw CommandFailure(
-                    "\(refusal.asker): \(dataset.path) has no split \"\(name)\"; \(refusal.remedy)", .wrongUse)
+                    "\(refusal.asker): \(dataset.path) has no split \"\(splitName)\"; \(refusal.remedy)", .wrongUse)
             }
             var settings = source.settings
             settings.globalSequences = sequences
@@ -68,7 +75,20 @@ struct TransfusionTask: RunTask {
             settings.seed = 0
             settings.captionDropout = 0
             settings.horizontalFlip = false
-            return try BatchSource(data: source.data, split: name, settings: settings, model: source.model)
+            let mixed = HeldOut(
+                name: nil,
+                source: try BatchSource(data: source.data, split: splitName, settings: settings, model: source.model))
+            guard source.data.datasets.count > 1 else { return [mixed] }
+            var heldOut = [mixed]
+            for (name, data) in source.data.alone {
+                // Pictures have no part in a model of text alone.
+                if source.model.images == .none, try data.datasets[0].split(splitName).documents == 0 { continue }
+                heldOut.append(
+                    HeldOut(
+                        name: name,
+                        source: try BatchSource(data: data, split: splitName, settings: settings, model: source.model)))
+            }
+            return heldOut
         }
     }
 
@@ -139,13 +159,14 @@ struct TransfusionTask: RunTask {
         try objective.losses(batch, counts, context)
     }
 
-    func heldOutBatches() throws -> HeldOutBatches<PreparedBatch>? {
+    func heldOutBatches() throws -> [HeldOutBatches<PreparedBatch>] {
         try heldOut.map { heldOut in
-            HeldOutBatches(
-                sequences: heldOut.settings.globalSequences,
-                counts: TransfusionObjective.counts(try heldOut.counts(step: 0), of: heldOut)
+            let source = heldOut.source
+            return HeldOutBatches(
+                source: heldOut.name, sequences: source.settings.globalSequences,
+                counts: TransfusionObjective.counts(try source.counts(step: 0), of: source)
             ) { sequences in
-                PreparedBatch(measuring: try heldOut.microBatch(step: 0, sequences: sequences))
+                PreparedBatch(measuring: try source.microBatch(step: 0, sequences: sequences))
             }
         }
     }
