@@ -13,7 +13,7 @@ extension DataCommand {
         static let configuration = CommandConfiguration(
             abstract: "Makes a data set of your own pictures and texts.",
             discussion: """
-                A folder holds pictures (PNG, JPEG, WebP) and metadata.jsonl with lines
+                A folder holds pictures (PNG, JPEG, WebP, GIF) and metadata.jsonl with lines
                 {"file_name": "a.png", "text": "its caption"}, or metadata.csv with these
                 columns, or a text file beside each picture (a.png, a.txt).
                 --webdataset reads tar files, plain or packed (.gz, .zst), of samples

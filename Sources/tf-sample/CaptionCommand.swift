@@ -15,7 +15,7 @@ struct CaptionCommand: ParsableCommand {
     @OptionGroup var model: ModelOptions
     @OptionGroup var writing: WritingOptions
 
-    @Argument(help: "PNG, JPEG or WebP files.")
+    @Argument(help: "PNG, JPEG, WebP or GIF files.")
     var pictures: [String]
 
     @Flag(help: "Print the captions as JSON, one object a line.")

@@ -22,7 +22,7 @@ struct ReconstructCommand: ParsableCommand {
     )
     var autoencoder: String
 
-    @Argument(help: "PNG, JPEG or WebP files.")
+    @Argument(help: "PNG, JPEG, WebP or GIF files.")
     var pictures: [String]
 
     @Option(name: [.customLong("out"), .customShort("o")], help: "A new directory.")

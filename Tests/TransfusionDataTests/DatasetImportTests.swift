@@ -72,8 +72,8 @@ import _TestUtilities
         ("{\"file_name\": \"a.png\", \"text\": 7}", "metadata.jsonl:1: \"text\" is a number"),
         ("\n{\"file_name\": \"a.png\"}", "metadata.jsonl:2: \"text\" is missing"),
         ("nonsense", "metadata.jsonl:1: is not a JSON object"), ("", "metadata.jsonl: names no picture"),
-        ("{\"file_name\": \"c.jpg\", \"text\": \"x\"}", "c.jpg: is no PNG, JPEG or WebP picture"),
-        ("{\"file_name\": \"unnamed.png\", \"text\": \"x\"}", "unnamed.png: is no PNG, JPEG or WebP picture"),
+        ("{\"file_name\": \"c.jpg\", \"text\": \"x\"}", "c.jpg: is no PNG, JPEG, WebP or GIF picture"),
+        ("{\"file_name\": \"unnamed.png\", \"text\": \"x\"}", "unnamed.png: is no PNG, JPEG, WebP or GIF picture"),
     ])
     func badMetadataIsRefusedWithItsLine(_ metadata: String, _ message: String) throws {
         try write(metadata, "pictures/metadata.jsonl")

@@ -4,15 +4,15 @@ import _TestUtilities
 
 @testable import TransfusionData
 
-/// Every format, and resizing, against Pillow: Tests/Fixtures/picture_kinds.py.
+/// Every format, and resizing, against Pillow: Tests/Fixtures/picture_kinds.py and gif_kinds.py.
 @Suite struct PictureKindTests {
     struct Case {
         var file: [UInt8]?
         var pictures: [String: Picture] = [:]
     }
 
-    static func cases() throws -> [String: Case] {
-        let fixture = try Fixtures.safetensors("picture_kinds.safetensors")
+    static func cases(_ file: String = "picture_kinds") throws -> [String: Case] {
+        let fixture = try Fixtures.safetensors(file + ".safetensors")
         var cases: [String: Case] = [:]
         for entry in fixture.entries {
             let parts = entry.name.split(separator: ".")
@@ -52,6 +52,15 @@ import _TestUtilities
         }
     }
 
+    @Test func theFirstPictureOfAGIFIsPillows() throws {
+        let cases = try Self.cases("gif_kinds")
+        #expect(cases.count == 81)
+        for (name, value) in cases {
+            let (file, pixels) = (try #require(value.file), try #require(value.pictures["pixels"]))
+            #expect(try Self.decode(file) == pixels, "\(name)")
+        }
+    }
+
     @Test func aShortSideStaysOnePixelAtLeast() {
         let line = Picture(width: 90, height: 1, filled: SIMD3(9, 8, 7))
         let square = line.square(4, .pad)
@@ -60,7 +69,10 @@ import _TestUtilities
 
     /// A cut-off file is found from its end, and named, whatever its format.
     @Test func whatIsCutOffIsRefused() throws {
-        for (name, value) in try Self.cases() where name.hasPrefix("jpeg 24x24") || name.hasPrefix("webp 20x31") {
+        let cases =
+            try Self.cases().filter { $0.key.hasPrefix("jpeg 24x24") || $0.key.hasPrefix("webp 20x31") }
+            .merging(Self.cases("gif_kinds").filter { $0.key.hasPrefix("pillow 40x31") }) { $1 }
+        for (name, value) in cases {
             let file = try #require(value.file)
             for count in stride(from: 0, to: file.count - 1, by: max(1, file.count / 40)) {
                 #expect("\(name), \(count) bytes") {
@@ -124,11 +136,33 @@ import _TestUtilities
         }
     }
 
-    /// `TRANSFUSION_FUZZ=100000` asks for so many damaged files; each is read or refused by name.
-    @Test func damagedFilesAreReadOrRefused() throws {
-        let files = try Self.cases().sorted { $0.key < $1.key }.compactMap(\.value.file)
+    @Test(
+        arguments: [
+            ([0x3B], "it has no picture"), ([0x2C, 0, 0, 0, 0, 0, 0, 1, 0, 0], "its first picture has no pixels"),
+            (Self.frame + [9, 1, 0, 0], "its codes begin with 9 bits"),
+            // Clear, end; a code that has no meaning yet; no codes at all; a block that is not there.
+            (Self.frame + [2, 1, 0b101_100, 0], "its pixels end too early"),
+            (Self.frame + [2, 1, 0b111_100, 0], "its pixels are damaged"),
+            (Self.frame + [2, 0], "its pixels end too early"), (Self.frame + [2, 5, 0b100], "the file is cut off"),
+        ] as [([UInt8], String)]) func whatIsWrongWithAGIFIsSaid(_ rest: [UInt8], _ message: String)
+    {
+        let file = Array("GIF89a".utf8) + [2, 0, 1, 0, 0, 0, 0] + rest
+        #expect { try Self.decode(file) } throws: {
+            "\($0)" == "owl: cannot be read: \(message); make it anew"
+        }
+    }
+
+    /// Two pixels, without a palette.
+    private static let frame: [UInt8] = [0x2C, 0, 0, 0, 0, 2, 0, 1, 0, 0]
+
+    /// `TRANSFUSION_FUZZ=100000` asks for so many damaged files of each format; each is read or refused by name.
+    @Test(arguments: ["png", "jpeg", "webp", "gif"]) func damagedFilesAreReadOrRefused(_ format: String) throws {
+        let cases = try Self.cases(format == "gif" ? "gif_kinds" : "picture_kinds")
+        let files = cases.filter { format == "gif" || $0.key.contains(format) }
+            .sorted { $0.key < $1.key }.compactMap(\.value.file)
+        #expect(files.count > 40)
         var generator = Mutations(seed: 5)
-        for _ in 0..<Mutations.count(default: 2000) {
+        for _ in 0..<Mutations.count(default: 1000) {
             let file = generator.mutated(files[generator.below(files.count)])
             do {
                 let picture = try Self.decode(file)

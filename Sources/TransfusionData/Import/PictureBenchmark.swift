@@ -19,7 +19,7 @@ public struct PictureBenchmark {
     }
 
     public struct Row: Codable, Sendable {
-        /// `png`, `jpeg` or `webp`.
+        /// `png`, `jpeg`, `webp` or `gif`.
         public var format: String
         /// Different pictures that were measured.
         public var pictures: Int
@@ -43,7 +43,7 @@ public struct PictureBenchmark {
             for path in PictureFolder.pictures(in: path) {
                 let file = try Files.read(path, limit: PictureFile.largestFile)
                 guard let format = file.withBytes({ PictureFormat(of: $0) }) else {
-                    throw DataError(path, "is no PNG, JPEG or WebP picture; take it away")
+                    throw DataError(path, "is no PNG, JPEG, WebP or GIF picture; take it away")
                 }
                 guard bytes[format, default: 0] + file.count <= Self.mostBytes else { continue }
                 bytes[format, default: 0] += file.count
@@ -52,7 +52,7 @@ public struct PictureBenchmark {
         }
         guard !pictures.isEmpty else {
             throw DataError(
-                paths.joined(separator: ", "), "no picture in it; give a PNG, JPEG or WebP file, or a folder")
+                paths.joined(separator: ", "), "no picture in it; give a PNG, JPEG, WebP or GIF file, or a folder")
         }
         var rows: [Row] = []
         for (format, pictures) in pictures.sorted(by: { "\($0.key)" < "\($1.key)" }) {

@@ -20,7 +20,7 @@ final class PictureFolder: PictureSource {
         self.others = others
     }
 
-    static let extensions: Set = ["png", "jpg", "jpeg", "webp"]
+    static let extensions: Set = ["png", "jpg", "jpeg", "webp", "gif"]
 
     func list(
         to list: PictureList, bad: BadInput, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void

@@ -11,11 +11,13 @@ enum Orientation: UInt16 {
 
     /// What the file says; nil when it says nothing, or nothing that can be understood.
     init?(of bytes: UnsafeRawBufferPointer, _ format: PictureFormat) {
-        let exif =
+        let exif: Range<Int>? =
             switch format {
             case .png: Self.pngChunk(of: bytes)
             case .jpeg: Self.jpegSegment(of: bytes)
             case .webp: Self.webpChunk(of: bytes)
+            // Has no place for it.
+            case .gif: nil
             }
         guard let exif, let value = Self.value(in: UnsafeRawBufferPointer(rebasing: bytes[exif])) else { return nil }
         self.init(rawValue: value)

@@ -1,4 +1,4 @@
-/// Pictures in the formats in which people have them: PNG, JPEG and WebP, told apart by their first bytes.
+/// Pictures in the formats in which people have them: PNG, JPEG, WebP and GIF, told apart by their first bytes.
 ///
 /// Read as Pillow reads them, to the bit: the numbers in the file are the numbers of the picture, whatever its gamma or colour profile
 /// says; what is transparent becomes white; and the picture is turned as its EXIF orientation says.
@@ -50,7 +50,7 @@ public enum PictureFile {
                 name, "has \(bytes.count) bytes, more than the \(largestFile) that are read; make it smaller")
         }
         guard let format = PictureFormat(of: bytes) else {
-            throw DataError(name, "is no PNG, JPEG or WebP picture; convert it, other formats are not read")
+            throw DataError(name, "is no PNG, JPEG, WebP or GIF picture; convert it, other formats are not read")
         }
         return format
     }

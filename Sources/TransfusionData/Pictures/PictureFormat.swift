@@ -2,11 +2,12 @@ internal import CJPEG
 internal import CPNG
 internal import CWebP
 
-/// How the bytes of a picture are read, each format by its own library.
+/// How the bytes of a picture are read: GIF here, every other format by its own library.
 enum PictureFormat {
     case png
     case jpeg
     case webp
+    case gif
 
     /// From the first bytes; nil for all else.
     init?(of bytes: UnsafeRawBufferPointer) {
@@ -16,6 +17,8 @@ enum PictureFormat {
             self = .jpeg
         } else if bytes.count >= 12, bytes.starts(with: "RIFF".utf8), bytes[8..<12].elementsEqual("WEBP".utf8) {
             self = .webp
+        } else if GIF.isGIF(bytes) {
+            self = .gif
         } else {
             return nil
         }
@@ -33,6 +36,9 @@ enum PictureFormat {
         case .webp:
             let shape = try Self.webpShape(of: bytes, name: name)
             return (Int(shape.width), Int(shape.height))
+        case .gif:
+            let gif = try GIF(bytes, name: name)
+            return (gif.width, gif.height)
         }
     }
 
@@ -58,6 +64,7 @@ enum PictureFormat {
             var pixels = [UInt8](repeating: 0, count: width * height * 4)
             try Self.message(name) { tf_webp_read_pixels(bytes.baseAddress, bytes.count, shape, &pixels, $0) }
             return Picture(width: width, height: height, rgbaOnWhite: pixels)
+        case .gif: return try GIF(bytes, name: name).picture(bytes)
         }
     }
 
@@ -108,6 +115,8 @@ enum PictureFormat {
             let end = bytes.lastIndex { $0 != 0 } ?? 0
             return end > 0 && bytes[end] == 0xD9 && bytes[end - 1] == 0xFF
         case .webp: return true
+        // A header that cannot be read says so when the pixels are.
+        case .gif: return (try? GIF(bytes, name: ""))?.isWhole(bytes) ?? false
         }
     }
 }

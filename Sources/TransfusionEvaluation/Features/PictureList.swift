@@ -8,7 +8,7 @@ struct PictureList {
     let folder: String
     let files: [String]
 
-    static let extensions: Set = ["png", "jpg", "jpeg", "webp"]
+    static let extensions: Set = ["png", "jpg", "jpeg", "webp", "gif"]
     private static let sheets: Set = ["sheet.png", "grid.png"]
     private static let most = 200_000
 
@@ -29,7 +29,7 @@ struct PictureList {
         }.sorted()
         guard (least...Self.most).contains(files.count) else {
             throw CommandFailure(
-                "\(folder): has \(files.count) pictures (.png, .jpg, .webp); \(least) to \(Self.most) are needed")
+                "\(folder): has \(files.count) pictures (.png, .jpg, .webp, .gif); \(least) to \(Self.most) are needed")
         }
     }
 

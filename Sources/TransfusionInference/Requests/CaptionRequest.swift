@@ -7,7 +7,7 @@ internal import TransfusionModels
 /// Says what pictures show: all of `tf-sample caption`.
 public struct CaptionRequest: Sendable {
     public var model: LoadedModel.Request
-    /// PNG, JPEG or WebP files.
+    /// PNG, JPEG, WebP or GIF files.
     public var pictures: [String]
     public var text = TextSettings()
     /// Caption i uses `seed + i`; below 0, a seed is chosen at random.

@@ -9,7 +9,7 @@ internal import TransfusionModels
 public struct ReconstructRequest: Sendable {
     /// What `AutoencoderWeights` opens.
     public var autoencoder: String
-    /// PNG, JPEG or WebP files.
+    /// PNG, JPEG, WebP or GIF files.
     public var pictures: [String]
     /// A new directory, which gets each picture beside what came back of it.
     public var output: String

@@ -57,7 +57,7 @@ extension PictureSourceTests {
         let error = #expect(throws: BadInputError.self) { try build { $0.parquets = [path] } }
         for problem in [
             "row 2: has no picture", "row 3: has only the path of its picture (elsewhere.png); write",
-            "row 4: is no PNG, JPEG or WebP", "row 6: cannot be read: ",
+            "row 4: is no PNG, JPEG, WebP or GIF", "row 6: cannot be read: ",
         ] {
             #expect(error?.lines.count { $0.hasPrefix("\(path), \(problem)") } == 1, "\(problem)")
         }

@@ -159,7 +159,7 @@ import _TestUtilities
             evaluation.weights = weights
             return problem { _ = try evaluation.run() }
         }
-        #expect(compare(one, one) == "\(one): has 1 pictures (.png, .jpg, .webp); 2 to 200000 are needed")
+        #expect(compare(one, one) == "\(one): has 1 pictures (.png, .jpg, .webp, .gif); 2 to 200000 are needed")
         #expect(
             compare(try folder("two", 0..<2), statistics).contains(
                 "give the network that found the features by --features"))
@@ -168,6 +168,6 @@ import _TestUtilities
         )
         let broken = try folder("broken", 0..<2)
         try Data("no picture".utf8).write(to: URL(filePath: broken + "/200.png"))
-        #expect(compare(broken, broken).contains("\(broken)/200.png: is no PNG, JPEG or WebP picture"))
+        #expect(compare(broken, broken).contains("\(broken)/200.png: is no PNG, JPEG, WebP or GIF picture"))
     }
 }
