@@ -13,24 +13,20 @@ final class ParquetPictures: PictureSource {
     private let prefix: String
     private let captionKeys: CaptionKeys
     private let files: [File]
-    /// Whether each row can be used, file after file, as far as the files can be read.
-    private var isUsable: [Bool] = []
-    /// Where the rows of each file begin among them.
-    private var starts: [Int] = []
-    /// Files that cannot be read to their end.
-    private var damaged: Set<String> = []
+    private var rows: SequentialPictures<Reader>
 
     init(_ name: String, _ files: [File], prefix: String, captionKeys: CaptionKeys) {
         self.name = name
         self.files = files
         self.prefix = prefix
         self.captionKeys = captionKeys
+        rows = SequentialPictures { (file) throws(DataError) in try Reader(files[file], captionKeys) }
     }
 
     // MARK: - Columns
 
     /// Columns of bytes alone are pictures where they are called like some.
-    private static let usualNames: Set = ["image", "img", "picture", "jpg", "jpeg", "png", "webp"]
+    private static let usualNames: Set = ["image", "img", "picture", "jpg", "jpeg", "png", "webp", "gif"]
 
     /// The column of pictures.
     /// - Parameter given: Its name; nil to look for one.
@@ -78,7 +74,7 @@ final class ParquetPictures: PictureSource {
     // MARK: - Rows
 
     /// A row of a file as it is stored.
-    private struct Row {
+    struct Row {
         /// For errors.
         let place: String
         let number: Int
@@ -87,29 +83,46 @@ final class ParquetPictures: PictureSource {
         let caption: ParquetValue
     }
 
-    /// - Parameter body: Says whether to go on.
-    private func forEachRow(of file: File, _ body: (Row) throws(DataError) -> Bool) throws(DataError) {
-        let parquet = try ParquetFile(file.path)
-        guard let captions = captionKeys.keys.lazy.compactMap({ key in parquet.fields.first { $0.name == key } }).first
-        else { throw DataError(file.path, captionKeys.missing) }
-        guard Self.isCaption(captions) else {
-            throw DataError(file.path, "column \(captions.name): holds no texts; name the captions with --caption-key")
+    /// The rows of a file, one after the other.
+    struct Reader: SampleReader {
+        private let path: String
+        private var rows: ParquetRows
+        /// Where bytes and path lie among the members of a picture.
+        private let bytesPlace: Int?
+        private let pathPlace: Int?
+
+        init(_ file: File, _ captionKeys: CaptionKeys) throws(DataError) {
+            path = file.path
+            let parquet = try ParquetFile(path)
+            guard
+                let captions = captionKeys.keys.lazy.compactMap({ key in parquet.fields.first { $0.name == key } })
+                    .first
+            else { throw DataError(path, captionKeys.missing) }
+            guard ParquetPictures.isCaption(captions) else {
+                throw DataError(path, "column \(captions.name): holds no texts; name the captions with --caption-key")
+            }
+            let members = parquet.members(of: file.column)
+            bytesPlace = members?.firstIndex(of: "bytes")
+            pathPlace = members?.firstIndex(of: "path")
+            rows = try parquet.rows([file.column, captions.name])
         }
-        let members = parquet.members(of: file.column)
-        let place = members?.firstIndex(of: "bytes"), pathPlace = members?.firstIndex(of: "path")
-        var rows = try parquet.rows([file.column, captions.name])
-        while let values = try rows.next() {
-            var value = values[0], path: ArraySlice<UInt8>?
+
+        static func picture(of row: Row) -> PictureBytes? {
+            row.picture.map { PictureBytes(name: row.place, storage: .memory([UInt8]($0))) }
+        }
+
+        mutating func next() throws(DataError) -> Row? {
+            guard let values = try rows.next() else { return nil }
+            var value = values[0], file: ArraySlice<UInt8>?
             if case .structure(let members) = value {
-                if let pathPlace, case .bytes(let bytes) = members[pathPlace], !bytes.isEmpty { path = bytes }
-                value = place.map { members[$0] } ?? .null
+                if let pathPlace, case .bytes(let bytes) = members[pathPlace], !bytes.isEmpty { file = bytes }
+                value = bytesPlace.map { members[$0] } ?? .null
             }
             var picture: ArraySlice<UInt8>?
             if case .bytes(let bytes) = value { picture = bytes }
-            let row = Row(
-                place: "\(file.path), row \(rows.count)", number: rows.count, picture: picture, path: path,
+            return Row(
+                place: "\(path), row \(rows.count)", number: rows.count, picture: picture, path: file,
                 caption: values[1])
-            guard try body(row) else { return }
         }
     }
 
@@ -118,22 +131,10 @@ final class ParquetPictures: PictureSource {
     ) throws(DataError) {
         let before = (list.captionCount, list.withoutCaption, bad.count)
         for file in files {
-            starts.append(isUsable.count)
             list.note(file.path)
-            do throws(DataError) {
-                try forEachRow(of: file) { (row) throws(DataError) in
-                    do throws(DataError) {
-                        isUsable.append(try add(row, of: file, to: list))
-                    } catch {
-                        isUsable.append(false)
-                        bad.add(error)
-                    }
-                    progress("looking at the pictures of \(file.path), row", row.number, 0)
-                    return true
-                }
-            } catch {
-                damaged.insert(file.path)
-                bad.add(error)
+            rows.listFile(bad: bad) { (row) throws(DataError) in
+                defer { progress("looking at the pictures of \(file.path), row", row.number, 0) }
+                return try add(row, of: file, to: list)
             }
         }
         guard before != (list.captionCount, list.withoutCaption, bad.count) else {
@@ -187,38 +188,6 @@ final class ParquetPictures: PictureSource {
     func forEachPicture(
         from first: Int, _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Bool
     ) throws(DataError) {
-        var left = first
-        for (file, rows) in zip(files, isUsable.parts(from: starts)) {
-            let usable = rows.count { $0 }
-            guard left < usable else {
-                left -= usable
-                continue
-            }
-            var number = rows.startIndex
-            var failure: DataError?
-            var goesOn = true
-            do throws(DataError) {
-                try forEachRow(of: file) { (row) throws(DataError) in
-                    defer { number += 1 }
-                    guard number < rows.endIndex, rows[number], let picture = row.picture else { return true }
-                    guard left == 0 else {
-                        left -= 1
-                        return true
-                    }
-                    do throws(DataError) {
-                        goesOn = try body(
-                            .success(PictureBytes(name: row.place, storage: .memory([UInt8](picture)))))
-                        return goesOn
-                    } catch {
-                        failure = error
-                        throw error
-                    }
-                }
-            } catch {
-                // That it is damaged was told before.
-                guard failure == nil, damaged.contains(file.path) else { throw error }
-            }
-            guard goesOn else { return }
-        }
+        try rows.forEach(from: first) { (picture) throws(DataError) in try body(.success(picture)) }
     }
 }

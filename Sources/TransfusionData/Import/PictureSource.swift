@@ -72,10 +72,3 @@ struct PictureBytes: Sendable {
         }
     }
 }
-
-extension Array {
-    /// Cuts the array where the parts begin.
-    func parts(from starts: [Int]) -> [ArraySlice<Element>] {
-        zip(starts, starts.dropFirst() + [count]).map { self[$0..<$1] }
-    }
-}

@@ -8,12 +8,7 @@ final class WebDataset: PictureSource {
     private let prefix: String
     private let captionKeys: CaptionKeys
     private let shards: [String]
-    /// Whether each sample can be used, shard after shard.
-    private var isUsable: [Bool] = []
-    /// Where the samples of each shard begin among them.
-    private var starts: [Int] = []
-    /// Shards that cannot be read to their end.
-    private var damaged: Set<String> = []
+    private var samples: SequentialPictures<Reader>
 
     /// Longer texts and metadata of a sample are refused.
     private static let longestText = 1 << 20
@@ -27,7 +22,9 @@ final class WebDataset: PictureSource {
         for name in try BraceList.names(of: pattern, option: "--webdataset") {
             shards += try Self.shards(in: Paths.withoutTrailingSlash(name))
         }
-        self.shards = shards
+        let found = shards
+        self.shards = found
+        samples = SequentialPictures { (shard) throws(DataError) in try Reader(found[shard]) }
     }
 
     private static func shards(in name: String) throws(DataError) -> [String] {
@@ -39,7 +36,7 @@ final class WebDataset: PictureSource {
         return shards.map { name + "/" + $0.name }.sorted()
     }
 
-    private struct Sample {
+    struct Sample {
         let key: String
         /// For errors.
         let place: String
@@ -61,27 +58,15 @@ final class WebDataset: PictureSource {
         let before = (list.captionCount, list.failedDownloads, bad.count)
         for shard in shards {
             var keys: Set<UInt128> = []
-            starts.append(isUsable.count)
             list.note(shard)
-            do throws(DataError) {
-                try forEachSample(of: shard) { (sample) throws(DataError) in
-                    do throws(DataError) {
-                        let digest = Array(sample.key.utf8).withUnsafeBytes { SHA256.shortDigest($0) }
-                        guard keys.insert(digest).inserted else {
-                            throw DataError(
-                                sample.place, "comes twice: its members do not lie together; sort the shard by name")
-                        }
-                        isUsable.append(try add(sample, to: list))
-                    } catch {
-                        isUsable.append(false)
-                        bad.add(error)
-                    }
-                    progress("looking at the pictures of \(shard), sample", keys.count, 0)
-                    return true
+            samples.listFile(bad: bad) { (sample) throws(DataError) in
+                defer { progress("looking at the pictures of \(shard), sample", keys.count, 0) }
+                let digest = Array(sample.key.utf8).withUnsafeBytes { SHA256.shortDigest($0) }
+                guard keys.insert(digest).inserted else {
+                    throw DataError(
+                        sample.place, "comes twice: its members do not lie together; sort the shard by name")
                 }
-            } catch {
-                damaged.insert(shard)
-                bad.add(error)
+                return try add(sample, to: list)
             }
         }
         guard before != (list.captionCount, list.failedDownloads, bad.count) else {
@@ -107,7 +92,7 @@ final class WebDataset: PictureSource {
             return false
         }
         guard let picture = sample.picture else {
-            throw DataError(sample.place, "has no .png, .jpg, .jpeg or .webp; take it out of the shard")
+            throw DataError(sample.place, "has no .png, .jpg, .jpeg, .webp or .gif; take it out of the shard")
         }
         guard let captions = try captions(of: sample, metadata) else {
             list.withoutCaption += 1
@@ -131,83 +116,75 @@ final class WebDataset: PictureSource {
     func forEachPicture(
         from first: Int, _ body: (Result<PictureBytes, DataError>) throws(DataError) -> Bool
     ) throws(DataError) {
-        var left = first
-        for (shard, samples) in zip(shards, isUsable.parts(from: starts)) {
-            let usable = samples.count { $0 }
-            guard left < usable else {
-                left -= usable
-                continue
+        try samples.forEach(from: first) { (picture) throws(DataError) in try body(.success(picture)) }
+    }
+
+    /// The samples of a shard, one after the other.
+    struct Reader: SampleReader {
+        private let shard: String
+        private let tar: TarReader
+        /// The first member of the next sample, whose contents have not been read.
+        private var first: (member: TarReader.Member, key: String, type: String)?
+        private var isAtEnd = false
+
+        init(_ shard: String) throws(DataError) {
+            self.shard = shard
+            tar = try TarReader(shard)
+        }
+
+        static func picture(of sample: Sample) -> PictureBytes? { sample.picture }
+
+        mutating func next() throws(DataError) -> Sample? {
+            var sample: Sample?
+            if let (member, key, type) = first {
+                first = nil
+                var begun = Sample(key: key, shard: shard)
+                try read(member, type, into: &begun)
+                sample = begun
             }
-            var number = samples.startIndex
-            var failure: DataError?
-            var goesOn = true
-            do throws(DataError) {
-                try forEachSample(of: shard) { (sample) throws(DataError) in
-                    defer { number += 1 }
-                    guard number < samples.endIndex, samples[number], let picture = sample.picture else { return true }
-                    guard left == 0 else {
-                        left -= 1
-                        return true
-                    }
-                    do throws(DataError) {
-                        goesOn = try body(.success(picture))
-                        return goesOn
-                    } catch {
-                        failure = error
-                        throw error
-                    }
+            while !isAtEnd {
+                guard let member = try tar.next() else {
+                    isAtEnd = true
+                    break
                 }
-            } catch {
-                // That it is damaged was told before.
-                guard failure == nil, damaged.contains(shard) else { throw error }
-            }
-            guard goesOn else { return }
-        }
-    }
-
-    /// - Parameter body: Says whether to go on.
-    private func forEachSample(
-        of shard: String, _ body: (Sample) throws(DataError) -> Bool
-    ) throws(DataError) {
-        let reader = try TarReader(shard)
-        var sample: Sample?
-        while let member = try reader.next() {
-            guard member.kind != .other, let (key, type) = Self.parts(of: member.name) else { continue }
-            if sample?.key != key {
-                if let sample, try !body(sample) { return }
+                guard member.kind != .other, let (key, type) = WebDataset.parts(of: member.name) else { continue }
+                if let sample, sample.key != key {
+                    first = (member, key, type)
+                    return sample
+                }
+                var current = sample ?? Sample(key: key, shard: shard)
                 sample = nil
+                try read(member, type, into: &current)
+                sample = current
             }
-            var current = sample ?? Sample(key: key, shard: shard)
-            sample = nil
-            try read(member, type, of: reader, into: &current)
-            sample = current
+            return sample
         }
-        if let sample { _ = try body(sample) }
-    }
 
-    private func read(
-        _ member: TarReader.Member, _ type: String, of reader: TarReader, into sample: inout Sample
-    ) throws(DataError) {
-        let name = "\(sample.place).\(type)"
-        let isPicture = PictureFolder.extensions.contains(type)
-        guard isPicture || type == "txt" || type == "json" else { return }
-        guard member.kind == .file else {
-            sample.problem = DataError(name, "is a link; make the shard with the files themselves (tar --dereference)")
-            return
-        }
-        guard sample.extensions.insert(type).inserted, !isPicture || sample.picture == nil else {
-            sample.problem = DataError(name, "is one too many: a sample has one picture and one caption")
-            return
-        }
-        guard member.size <= (isPicture ? PictureFile.largestFile : Self.longestText) else {
-            sample.problem = DataError(name, "has \(member.size) bytes, more than are read; make it smaller")
-            return
-        }
-        let contents = try reader.readContents()
-        switch type {
-        case "txt": sample.text = contents
-        case "json": sample.metadata = contents
-        default: sample.picture = PictureBytes(name: name, storage: .memory(contents))
+        private func read(
+            _ member: TarReader.Member, _ type: String, into sample: inout Sample
+        ) throws(DataError) {
+            let name = "\(sample.place).\(type)"
+            let isPicture = PictureFolder.extensions.contains(type)
+            guard isPicture || type == "txt" || type == "json" else { return }
+            guard member.kind == .file else {
+                sample.problem = DataError(
+                    name, "is a link; make the shard with the files themselves (tar --dereference)")
+                return
+            }
+            guard sample.extensions.insert(type).inserted, !isPicture || sample.picture == nil else {
+                sample.problem = DataError(name, "is one too many: a sample has one picture and one caption")
+                return
+            }
+            guard member.size <= (isPicture ? PictureFile.largestFile : WebDataset.longestText) else {
+                sample.problem = DataError(name, "has \(member.size) bytes, more than are read; make it smaller")
+                return
+            }
+            let contents = try tar.readContents()
+            switch type {
+            case "txt": sample.text = contents
+            case "json": sample.metadata = contents
+            default: sample.picture = PictureBytes(name: name, storage: .memory(contents))
+            }
         }
     }
 
