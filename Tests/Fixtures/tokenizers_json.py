@@ -8,17 +8,9 @@ import json
 import pathlib
 import random
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-LLAMA3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
-QWEN2 = LLAMA3.replace("{1,3}", "")
-TEKKEN = (
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
-    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
-    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
-SIGN = "\u2581"
+from tokenizer_parts import LLAMA3, QWEN2, SIGN, TEKKEN, llama_decoder, split
 
 corpus = [
     "A red circle and a large blue square, painted in 1628 by someone who didn't care.",
@@ -51,11 +43,6 @@ def added(*special):
     return [AddedToken(text, special=True, normalized=False) for text in ("<|end|>",) + special] + [
         AddedToken("<keep>", normalized=False), AddedToken("<word>", single_word=True, normalized=False),
         AddedToken("<Norm>", normalized=True), AddedToken("<lr>", lstrip=True, rstrip=True, normalized=False)]
-
-
-def split(pattern):
-    return pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(pattern), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
 def of_bytes(pre_tokenizer, special, normalizer=None, ignore_merges=False, template=None):
@@ -111,8 +98,6 @@ def over_spaces():
     return tokenizer
 
 
-llama_decoder = decoders.Sequence([
-    decoders.Replace(SIGN, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
 bytes_of = pre_tokenizers.ByteLevel
 forms = {
     "gpt2": of_bytes(bytes_of(add_prefix_space=False), ["<|endoftext|>"]),

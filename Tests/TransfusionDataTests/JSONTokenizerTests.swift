@@ -61,6 +61,35 @@ import _TestUtilities
         }
     }
 
+    /// A syllable and its final consonant become one, as in any other text that NFC composes.
+    @Test func hangulIsComposed() throws {
+        for syllable: UInt32 in 0xAC00...0xD7A3 where (syllable - 0xAC00) % 28 != 0 {
+            let final = (syllable - 0xAC00) % 28
+            let parts = try [syllable - final, 0x11A7 + final].map { try #require(Unicode.Scalar($0)) }
+            let text = String(String.UnicodeScalarView(parts)).canonicallyComposed
+            #expect(text.unicodeScalars.map(\.value) == [syllable])
+        }
+        let tokenizer = try Self.tokenizer("qwen2")
+        #expect(
+            try tokenizer.encode("a\u{B6B8}\u{11BB}\u{11BB} e\u{301}") == tokenizer.encode("a\u{B6CC}\u{11BB} \u{E9}"))
+        #expect(try tokenizer.encode("\u{B6CC}\u{11BB}") != tokenizer.encode("\u{B6CC}"))
+    }
+
+    /// StarCoder's vocabulary lacks the byte 0xF1, which begins no character that there is.
+    @Test func aByteOfNoCharacterMayHaveNoToken() throws {
+        let form = try #require(Self.forms.first { $0.name == "gpt2" })
+        let whole = try Self.tokenizer("gpt2")
+        func without(_ letter: String) throws -> Tokenizer {
+            let entry = try #require(form.tokenizer.firstRange(of: try Regex("\"\(letter)\":[0-9]+,")))
+            return try Tokenizer(
+                contents: Array(form.tokenizer.replacingCharacters(in: entry, with: "").utf8), name: "t")
+        }
+        let ids = try whole.encode("a \u{50000}b")
+        let missing = try #require(ids.first { whole.piece($0) == "\u{F1}" })
+        #expect(try without("\u{F1}").encode("a \u{50000}b") == ids.filter { $0 != missing })
+        #expect { try without("\u{F0}") } throws: { "\($0)".contains("has no token for the byte <0xF0>") }
+    }
+
     /// BOS, EOS, BOI and EOI: by the template, by name, reserved, meant for images, or new.
     @Test(arguments: [
         ("gpt2", ["<|endoftext|>", "<|endoftext|>", "<boi>", "<eoi>"], 2),

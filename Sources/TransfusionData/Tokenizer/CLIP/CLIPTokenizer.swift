@@ -117,7 +117,7 @@ public struct CLIPTokenizer: Sendable {
     /// The ids of a text between its two markers; what is beyond `limit` ids is cut off before the last marker.
     public func encode(_ text: String, limit: Int) -> (ids: [Int32], isCut: Bool) {
         precondition(limit >= 2)
-        let scalars = Array(text.precomposedStringWithCanonicalMapping.lowercased().unicodeScalars)
+        let scalars = Array(text.canonicallyComposed.lowercased().unicodeScalars)
         var ids = [beginOfText]
         var work = BytePairMerges.Workspace()
         var place = 0

@@ -203,7 +203,7 @@ final class JSONTokenizer: TokenizerModel {
     ) -> [UInt8] {
         var text = text
         if composes {
-            text = [UInt8](String(decoding: text, as: UTF8.self).precomposedStringWithCanonicalMapping.utf8)
+            text = [UInt8](String(decoding: text, as: UTF8.self).canonicallyComposed.utf8)
         }
         if escapesSpaces { text = withSpaces(text) }
         return putsSpace && !text.isEmpty ? [0x20] + text : text
