@@ -40,6 +40,16 @@ import _TestUtilities
         #expect(try #require(row["picturesPerSecond"] as? Double) > 0)
         let text = try bench.run(["import", "--seconds", "0", Fixtures.path("pictures/grey1.png")])
         #expect(text.output.hasPrefix("png   ") && text.output.contains("(1 pictures of "))
+        let directory = try TemporaryDirectory()
+        let lines = String(repeating: "{\"text\": \"a red circle\"}\n", count: 500)
+        try Data(lines.utf8).write(to: URL(filePath: directory.file("t.jsonl")))
+        let texts = try bench.run([
+            "import", "--json", "--tokenizer", Fixtures.path("tokenizer/small.model"), directory.file("t.jsonl"),
+        ])
+        #expect(texts.status == 0, "\(texts.errors)")
+        let rows = try JSONSerialization.jsonObject(with: Data(texts.output.utf8)) as? [[String: Any]]
+        #expect(rows?.count == 1 && rows?[0]["bytes"] as? Int == 6000 && rows?[0]["format"] as? String == "text")
+        #expect(try #require(rows?[0]["tokens"] as? Int) % 500 == 0)
         let none = try bench.run(["import", Fixtures.path("model")])
         #expect(none.status == 1 && none.errors.contains("no picture in it"))
     }

@@ -8,12 +8,13 @@ final class TextList {
     let files: [TextFile]
     /// Texts without a letter of any kind.
     private(set) var emptyTexts = 0
-    private let pool = ThreadPool()
+    private let pool: ThreadPool
     /// Whether all texts were read once, so that what is bad or empty is counted.
     private(set) var isChecked = false
 
-    init(_ files: [TextFile]) {
+    init(_ files: [TextFile], pool: ThreadPool = ThreadPool()) {
         self.files = files
+        self.pool = pool
     }
 
     /// What another process found.
