@@ -54,7 +54,7 @@ import _TestUtilities
 
     @Test func theFirstPictureOfAGIFIsPillows() throws {
         let cases = try Self.cases("gif_kinds")
-        #expect(cases.count == 81)
+        #expect(cases.count == 80)
         for (name, value) in cases {
             let (file, pixels) = (try #require(value.file), try #require(value.pictures["pixels"]))
             #expect(try Self.decode(file) == pixels, "\(name)")
@@ -74,7 +74,9 @@ import _TestUtilities
             .merging(Self.cases("gif_kinds").filter { $0.key.hasPrefix("pillow 40x31") }) { $1 }
         for (name, value) in cases {
             let file = try #require(value.file)
-            for count in stride(from: 0, to: file.count - 1, by: max(1, file.count / 40)) {
+            // What lacks no more than the end code of a GIF still has all of its pixels.
+            let end = file.count - (name.hasPrefix("pillow") ? 6 : 1)
+            for count in stride(from: 0, to: end, by: max(1, file.count / 40)) {
                 #expect("\(name), \(count) bytes") {
                     try Array(file.prefix(count)).withUnsafeBytes { try PictureFile.check($0, name: "owl") }
                 } throws: { "\($0)".hasPrefix("owl: ") }
