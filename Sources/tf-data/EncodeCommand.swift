@@ -32,8 +32,7 @@ extension DataCommand {
         @Option(help: "auto (bf16 where the processor multiplies it), f32 or bf16.")
         var precision = RunConfiguration.Precision.automatic
 
-        @Option(name: .shortAndLong, help: "Threads; by default one for each processor that may be used.")
-        var threads: Int?
+        @OptionGroup var threads: ThreadsOption
 
         @Flag(help: "Print the report as JSON.")
         var json = false
@@ -42,16 +41,13 @@ extension DataCommand {
             guard (1...1024).contains(batch) else {
                 throw ValidationError("--batch must lie between 1 and 1024, not \(batch)")
             }
-            if let threads, !(1...1024).contains(threads) {
-                throw ValidationError("--threads must lie between 1 and 1024, not \(threads)")
-            }
         }
 
         func run() throws {
             CPUReport.reexecuteIfSlowKernels()
             var encoding = DatasetEncoding(dataset: dataset, autoencoder: autoencoder, output: out)
             encoding.batch = batch
-            encoding.threads = threads
+            encoding.threads = threads.count
             encoding.type = precision.type()
             let cleanup = InterruptionCleanup()
             defer { withExtendedLifetime(cleanup) {} }

@@ -38,23 +38,16 @@ struct AutoencodeCommand: ParsableCommand {
     @Option(help: "auto (bf16 where the processor multiplies it), f32 or bf16.")
     var precision = RunConfiguration.Precision.f32
 
-    @Option(name: .shortAndLong, help: "Threads; by default one for each processor that may be used.")
-    var threads: Int?
+    @OptionGroup var threads: ThreadsOption
 
     @Flag(help: "Print the losses as JSON.")
     var json = false
-
-    func validate() throws {
-        if let threads, !(1...1024).contains(threads) {
-            throw ValidationError("--threads must lie between 1 and 1024, not \(threads)")
-        }
-    }
 
     func run() throws {
         CPUReport.reexecuteIfSlowKernels()
         var evaluation = AutoencodeEvaluation(checkpoint: checkpoint, batch: batch, output: out)
         evaluation.computesGradients = gradients
-        evaluation.threads = threads
+        evaluation.threads = threads.count
         evaluation.type = precision.type()
         let report = try evaluation.run()
         if json {

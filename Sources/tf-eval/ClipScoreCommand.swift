@@ -25,22 +25,14 @@ struct ClipScoreCommand: ParsableCommand {
     @Option(help: "The directory of a CLIP model.")
     var clip: String
 
-    @Option(
-        name: .shortAndLong, help: "Threads of each rank; by default its share of the processors that may be used.")
-    var threads: Int?
+    @OptionGroup var threads: RankThreadsOption
 
     @Flag(help: "Print JSON.")
     var json = false
 
-    func validate() throws {
-        if let threads, !(1...1024).contains(threads) {
-            throw ValidationError("--threads must lie between 1 and 1024, not \(threads)")
-        }
-    }
-
     func run() throws {
         var evaluation = ClipScoreEvaluation(pictures: pictures, model: clip)
-        evaluation.threads = threads
+        evaluation.threads = threads.count
         guard let report = try measureOnAllRanks({ group, ranks, _ in try evaluation.run(group, ranksOnHost: ranks) })
         else { return }
         if report.cutPrompts > 0 {

@@ -39,16 +39,12 @@ struct ForwardCommand: ParsableCommand {
     @Option(help: "auto (bf16 where the processor multiplies it), f32 or bf16.")
     var precision = RunConfiguration.Precision.f32
 
-    @Option(name: .shortAndLong, help: "Threads; by default one for each processor that may be used.")
-    var threads: Int?
+    @OptionGroup var threads: ThreadsOption
 
     @Flag(help: "Print the losses as JSON.")
     var json = false
 
     func validate() throws {
-        if let threads, !(1...1024).contains(threads) {
-            throw ValidationError("--threads must lie between 1 and 1024, not \(threads)")
-        }
         if let imageLossWeight, !(0...1e6).contains(imageLossWeight) {
             throw ValidationError("--image-loss-weight must lie between 0 and 1000000, not \(imageLossWeight)")
         }
@@ -59,7 +55,7 @@ struct ForwardCommand: ParsableCommand {
         var evaluation = ForwardEvaluation(checkpoint: checkpoint, batch: batch, output: out)
         evaluation.computesGradients = gradients
         evaluation.imageLossWeight = imageLossWeight
-        evaluation.threads = threads
+        evaluation.threads = threads.count
         evaluation.type = precision.type()
         let report = try evaluation.run { StandardStream.error.write("warning: \($0)\n") }
         if json {

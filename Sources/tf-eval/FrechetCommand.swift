@@ -32,9 +32,7 @@ struct FrechetCommand: ParsableCommand {
     @Option(help: "How pictures are resized for the network: as pytorch-fid does, or as clean-fid does.")
     var variant = InceptionFeatures.Variant.pytorch
 
-    @Option(
-        name: .shortAndLong, help: "Threads of each rank; by default its share of the processors that may be used.")
-    var threads: Int?
+    @OptionGroup var threads: RankThreadsOption
 
     @Option(help: "Subsets that the kernel distance is the mean of.")
     var kidSubsets = 100
@@ -54,7 +52,7 @@ struct FrechetCommand: ParsableCommand {
     func validate() throws {
         for (option, value, range) in [
             ("--kid-subsets", kidSubsets, 1...10000), ("--kid-subset-size", kidSubsetSize, 2...20000),
-            ("--neighbour", neighbour, 1...100), ("--threads", threads ?? 1, 1...1024),
+            ("--neighbour", neighbour, 1...100),
         ] where !range.contains(value) {
             throw ValidationError(
                 "\(option) must lie between \(range.lowerBound) and \(range.upperBound), not \(value)")
@@ -69,7 +67,7 @@ struct FrechetCommand: ParsableCommand {
         evaluation.seed = seed
         evaluation.weights = features
         evaluation.variant = variant
-        evaluation.threads = threads
+        evaluation.threads = threads.count
         let onRankZero = try measureOnAllRanks { group, ranks, _ in try evaluation.run(group, ranksOnHost: ranks) }
         guard let report = onRankZero ?? nil else { return }
         if json { try printJSON(report) } else { printTable(of: report) }

@@ -22,21 +22,13 @@ struct ModelOptions: ParsableArguments {
     )
     var weights: WeightRounding?
 
-    @Option(
-        name: .shortAndLong, help: "Threads of each rank; by default its share of the processors that may be used.")
-    var threads: Int?
-
-    func validate() throws {
-        if let threads, !(1...1024).contains(threads) {
-            throw ValidationError("--threads must lie between 1 and 1024, not \(threads)")
-        }
-    }
+    @OptionGroup var threads: RankThreadsOption
 
     var request: LoadedModel.Request {
         var request = LoadedModel.Request(checkpoint: checkpoint)
         request.tokenizer = tokenizer
         request.precision = precision
-        request.threads = threads
+        request.threads = threads.count
         request.rounding = weights
         return request
     }

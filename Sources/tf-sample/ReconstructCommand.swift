@@ -34,24 +34,17 @@ struct ReconstructCommand: ParsableCommand {
     @Option(help: "auto (bf16 where the processor multiplies it), f32 or bf16.")
     var precision = RunConfiguration.Precision.automatic
 
-    @Option(name: .shortAndLong, help: "Threads; by default one for each processor that may be used.")
-    var threads: Int?
+    @OptionGroup var threads: ThreadsOption
 
     @Flag(help: "Print the results as JSON, one object a line.")
     var json = false
-
-    func validate() throws {
-        if let threads, !(1...1024).contains(threads) {
-            throw ValidationError("--threads must lie between 1 and 1024, not \(threads)")
-        }
-    }
 
     func run() throws {
         CPUReport.reexecuteIfSlowKernels()
         var request = ReconstructRequest(autoencoder: autoencoder, pictures: pictures, output: out)
         request.size = size
         request.precision = precision
-        request.threads = threads
+        request.threads = threads.count
         for result in try request.run() {
             let quality = result.psnr.map { String(format: "%.2f dB", $0) } ?? "no difference"
             print(

@@ -27,8 +27,7 @@ struct ModelOptions: ParsableArguments {
     )
     var weights: WeightRounding?
 
-    @Option(name: .shortAndLong, help: "Threads; by default one for each processor that may be used.")
-    var threads: Int?
+    @OptionGroup var threads: ThreadsOption
 
     // A number below 0 looks like an option.
     @Option(
@@ -41,7 +40,7 @@ struct ModelOptions: ParsableArguments {
         request.tokenizer = tokenizer
         request.autoencoder = autoencoder
         request.precision = precision
-        request.threads = threads
+        request.threads = threads.count
         request.rounding = weights
         return request
     }
