@@ -19,7 +19,15 @@ public struct DataError: UsageError, Equatable {
     }
 
     private init(_ description: String, isWrongUse: Bool) {
-        self.description = description
         self.isWrongUse = isWrongUse
+        // What a file calls its parts may hold anything.
+        let isControl = { (scalar: Unicode.Scalar) in scalar.value < 0x20 || 0x7F...0x9F ~= scalar.value }
+        guard description.unicodeScalars.contains(where: isControl) else {
+            self.description = description
+            return
+        }
+        self.description = description.unicodeScalars.reduce(into: "") {
+            $0 += isControl($1) ? $1.escaped(asASCII: true) : String($1)
+        }
     }
 }

@@ -169,6 +169,12 @@ import _TestUtilities
         }
     }
 
+    /// Names come from files, and go to terminals and logs.
+    @Test func errorsAreOneLineWhateverAColumnIsCalled() {
+        let error = DataError("a.parquet", "column te\nxt\u{1B}[2J ü: has \u{85}")
+        #expect(error.description == "a.parquet: column te\\nxt\\u{1B}[2J ü: has \\u{0085}")
+    }
+
     /// Random damage: no crash, no hang, and every error names the file. `TRANSFUSION_FUZZ=N` asks for N rounds.
     @Test func damageIsRefusedOrHarmless() throws {
         let rounds = ProcessInfo.processInfo.environment["TRANSFUSION_FUZZ"].flatMap { Int($0) } ?? 300
