@@ -15,6 +15,7 @@ extension DataCommand {
 
                 EXAMPLES
                   tf-data emoji --out data/shapes
+                  tf-data emoji --edits --out data/edits
                   tf-data emoji --hold-out 'red square' --hold-out 'blue circle' \\
                     --out data/mine
                   tf-data emoji --subset all --size 64 --pieces 4096 --out data/emoji
@@ -31,6 +32,9 @@ extension DataCommand {
 
         @Option(help: "A name to keep out of training; may be given again. 'none' holds nothing out.")
         var holdOut: [String] = []
+
+        @Flag(help: "Also edits: shapes in other colours ('make it blue'), or people in other skin tones.")
+        var edits = false
 
         @Option(help: "Pieces of the tokenizer to train (default: 1024 for shapes, else 4096).")
         var pieces: Int?
@@ -60,6 +64,7 @@ extension DataCommand {
             var settings = EmojiDataset(subset: subset)
             settings.size = size
             if !holdOut.isEmpty { settings.heldOut = holdOut == ["none"] ? [] : holdOut }
+            settings.hasEdits = edits
             if let pieces { settings.pieces = pieces }
             settings.tokenizerPath = tokenizer
             if let font { settings.fontPath = font }
@@ -77,7 +82,10 @@ extension DataCommand {
             for split in ["train", "validation", "held_out", "variants"] {
                 let pairs = report.pairs[split] ?? 0
                 let documents = report.documents[split] ?? 0
-                if pairs + documents > 0 { Swift.print("  \(split): \(pairs) pairs, \(documents) text documents") }
+                let edits = report.edits[split].map { $0 > 0 ? " (\($0) of them edits)" : "" } ?? ""
+                if pairs + documents > 0 {
+                    Swift.print("  \(split): \(pairs) pairs\(edits), \(documents) text documents")
+                }
             }
             Swift.print("  tokens: \(report.captionTokens) in captions, \(report.textTokens) in text")
             Swift.print("  vocabulary: \(report.vocabulary), tokenizer \(report.tokenizerDigest.prefix(12))")

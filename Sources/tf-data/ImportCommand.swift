@@ -21,6 +21,10 @@ extension DataCommand {
                 --coco reads MS-COCO's annotations of captions, or Karpathy's splits of them.
                 --parquet reads Hugging Face's data sets: a column of pictures with one of
                 captions, or, where there are no pictures, a column of texts.
+                --edits reads pictures with an instruction and what comes of them: a JSONL
+                file with lines {"source": "a.png", "instruction": "make it blue",
+                "target": "b.png"}, a folder with edits.jsonl or laid out as
+                InstructPix2Pix's, or Parquet with source_img, instruction, target_img.
 
                 Pictures are turned as EXIF says, laid on white, cut to
                 their centred square (--fit crop) or shown whole on a white one
@@ -53,6 +57,7 @@ extension DataCommand {
                     --out data/text
                   tf-data import --jsonl c4/ --tokenizer tokenizer.json --out data/c4
                   tf-data import --parquet wikipedia/ --text-key text --out data/wiki
+                  tf-data import --edits magicbrush/data --size 256 --out data/edits
                   tf-data import --text book.txt.gz --text-documents paragraph \\
                     --out data/book
                 """)
@@ -95,6 +100,9 @@ extension DataCommand {
         )
         var megatron: [String] = []
 
+        @Option(help: "Edits: a JSONL file, a folder, or Parquet files; may be given again.")
+        var edits: [String] = []
+
         @Option(help: "The key, or the column, of the texts (default: text).")
         var textKey: String?
 
@@ -129,10 +137,10 @@ extension DataCommand {
         var json = false
 
         func validate() throws {
-            if (folder + webdataset + coco + jsonl + text + parquet + megatron).isEmpty {
+            if (folder + webdataset + coco + jsonl + text + parquet + megatron + edits).isEmpty {
                 throw ValidationError(
-                    "--folder, --webdataset, --coco, --parquet, --jsonl, --text or --megatron: name a source of"
-                        + " pictures or texts")
+                    "--folder, --webdataset, --coco, --parquet, --edits, --jsonl, --text or --megatron: name a source"
+                        + " of pictures or texts")
             }
             if !megatron.isEmpty, tokenizer == nil {
                 throw ValidationError("--megatron: needs --tokenizer, the one that the ids are of")
@@ -163,6 +171,7 @@ extension DataCommand {
             if let textDocuments { settings.textDocuments = textDocuments }
             settings.parquets = parquet
             settings.megatrons = megatron
+            settings.edits = edits
             settings.imageKey = imageKey
             settings.textKey = textKey
             settings.webDatasets = webdataset
@@ -197,6 +206,7 @@ extension DataCommand {
                 let documents = report.documents[split] ?? 0
                 Swift.print("  \(split): \(report.pairs[split] ?? 0) pairs, \(documents) text documents")
             }
+            if report.edits > 0 { Swift.print("  edits among the pairs: \(report.edits)") }
             Swift.print("  different pictures: \(report.images); \(report.bytes) bytes in all")
             Swift.print(
                 "  tokens: \(report.captionTokens) in captions (\(String(format: "%.1f", report.meanCaption)) each,"

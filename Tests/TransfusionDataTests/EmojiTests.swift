@@ -106,6 +106,52 @@ import _TestUtilities
         #expect(again.digest == report.digest)
     }
 
+    @Test func editsOfShapesShowEachOtherColour() throws {
+        let directory = try TemporaryDirectory()
+        var settings = try Self.settings(.shapes, in: directory)
+        settings.hasEdits = true
+        let report = try settings.build(at: directory.file("edits"))
+        let dataset = try PackedDataset(directory.file("edits"))
+        let colours = try #require(try DominantColour(dataset: dataset)), keys = try dataset.keys()
+        var held: Set<Int> = [], trained: Set<Int> = [], seen: Set<[Int]> = []
+        for split in dataset.manifest.splits {
+            #expect(report.edits[split.name] == split.edits ?? 0)
+            for index in split.pairRange {
+                let pair = try dataset.pair(index), caption = try dataset.captionText(pair)
+                let images = [pair.original, pair.image].compactMap(\.self)
+                if split.name == "held_out" { held.insert(pair.image) } else { trained.formUnion(images) }
+                guard let original = pair.original else { continue }
+                #expect(seen.insert([original, pair.image]).inserted)
+                // The colour that is asked for is that of the target, and not of the original.
+                let asked = ShapeName.colour(askedBy: caption)
+                let shown = try [pair.image, original].map { colours.name(of: try dataset.picture($0)) }
+                #expect(asked != nil && asked == shown[0] && asked != shown[1], "\(keys[index])")
+                if split.name == "held_out" {
+                    #expect(EmojiDataset.defaultHeldOut.contains { keys[index].contains($0) }, "\(keys[index])")
+                }
+            }
+        }
+        #expect(seen.count > 200 && (report.edits["validation"] ?? 0) > 20)
+        let unseen = EmojiDataset.defaultHeldOut.count
+        #expect(held.subtracting(trained).count == unseen)
+        #expect(PackedDataset.verify(dataset.path).isEmpty)
+    }
+
+    @Test func skinTonesAreEditsOfTheirBase() throws {
+        let directory = try TemporaryDirectory()
+        var settings = try Self.settings(.all, in: directory)
+        settings.size = 8
+        settings.hasEdits = true
+        let report = try settings.build(at: directory.file("all"))
+        let dataset = try PackedDataset(directory.file("all"))
+        let index = try #require(try dataset.keys().firstIndex(of: "waving hand → waving hand: medium skin tone"))
+        let pair = try dataset.pair(index), base = try #require(try dataset.keys().firstIndex(of: "1F44B"))
+        #expect(try dataset.captionText(pair) == "give it a medium skin tone")
+        #expect(pair.original == (try dataset.pair(base).image))
+        #expect((report.edits["train"] ?? 0) > 500 && (report.edits["validation"] ?? 0) > 0)
+        #expect(report.edits["variants"] == 0)
+    }
+
     @Test func facesKeepSkinTonesApart() throws {
         let directory = try TemporaryDirectory()
         var settings = try Self.settings(.faces, in: directory)

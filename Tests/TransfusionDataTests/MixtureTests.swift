@@ -154,7 +154,7 @@ import _TestUtilities
             [first.dataset, second.dataset],
             [Source(path: first.path, weight: 2), Source(path: second.path, weight: 1)])
         let streams = try SourceStreams(
-            data, split: "train", BatchSettings(sequenceLength: 64, globalSequences: 1, seed: 7))
+            data, split: "train", BatchSettings(sequenceLength: 64, globalSequences: 1, seed: 7), first.model)
         let begins = [100, 7]
         let text = try #require(MixedText(streams.text, shares: data.phases[0].shares, begins: begins))
         func tokens(_ stream: TextStream, _ start: Int, _ count: Int) throws -> [Int32] {

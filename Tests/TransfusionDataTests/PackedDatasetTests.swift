@@ -116,6 +116,7 @@ import _TestUtilities
         ("\"documents\" : 60", "\"documents\" : -1"), ("\"height\" : 8", "\"height\" : 9223372036854775807"),
         ("\"first_pair\" : 37", "\"first_pair\" : 38"), ("\"vocabulary\" : 402", "\"vocabulary\" : 0"),
         ("\"bytes\" : 2", "\"bytes\" : 0"), ("\"version\" : 1", "\"version\" : 2"),
+        ("\"version\" : 1", "\"version\" : 3"), ("\"first_pair\" : 37", "\"edits\" : 2, \"first_pair\" : 37"),
         ("\"longest_caption\" : ", "\"longest_caption\" : 999999999999999999"),
         ("\"format\" : \"transfusion-dataset\"", "\"format\" : \"other\""), ("\"images\"", "\"pictures\""),
     ])

@@ -272,17 +272,19 @@ import _TestUtilities
         let parquets = try ["snappy 1.0", "zstd 2.0", "bad rows"].map {
             try Files.read(try parquet($0), limit: 1 << 20)
         }
+        let edits = try Files.read(Fixtures.path("parquet_edits/magicbrush.parquet"), limit: 1 << 20)
         var generator = Mutations(seed: 11)
         let path = directory.file("damaged")
         for round in 0..<Mutations.count(default: 300) {
-            let kind = round % 3
-            let whole = [shard, coco, parquets[round / 3 % parquets.count]][kind]
+            let kind = round % 4
+            let whole = [shard, coco, edits, parquets[round / 4 % parquets.count]][kind]
             try Data(generator.mutated(whole)).write(to: URL(filePath: path))
             let bad = BadInput(allowed: 1000)
             let source: any PictureSource
             switch kind {
             case 0: source = try WebDataset(path, prefix: "", captionKeys: CaptionKeys(nil))
             case 1: source = try CaptionFile(path, pictures: directory.file("p"), prefix: "")
+            case 2: source = try ParquetEdits(path, prefix: "")
             default:
                 let files = [ParquetPictures.File(path: path, column: "image")]
                 source = ParquetPictures(path, files, prefix: "", captionKeys: CaptionKeys(nil))

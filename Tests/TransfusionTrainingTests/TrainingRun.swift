@@ -14,9 +14,9 @@ struct TrainingRun {
     let dataset: SmallDataset
     let directory: TemporaryDirectory
 
-    init(channels: Int = 3, hasBrokenPicture: Bool = false, hasValidation: Bool = false) throws {
+    init(channels: Int = 3, hasBrokenPicture: Bool = false, edits: Int = 0, hasValidation: Bool = false) throws {
         dataset = try SmallDataset(
-            channels: channels, hasBrokenPicture: hasBrokenPicture, hasValidation: hasValidation)
+            channels: channels, hasBrokenPicture: hasBrokenPicture, edits: edits, hasValidation: hasValidation)
         directory = try TemporaryDirectory()
     }
 

@@ -9,8 +9,11 @@ public struct SmallDataset {
     ///   - channels: Of the pictures; other than 3 for latents.
     ///   - shift: Changes every picture, and so the digest of the set.
     ///   - hasBrokenPicture: Makes one number of one picture no number.
+    ///   - edits: How many edits of one picture into the next come after the pictures.
     ///   - hasValidation: Adds other pictures and texts as the split "validation".
-    public init(channels: Int = 3, shift: Int = 0, hasBrokenPicture: Bool = false, hasValidation: Bool = false) throws {
+    public init(
+        channels: Int = 3, shift: Int = 0, hasBrokenPicture: Bool = false, edits: Int = 0, hasValidation: Bool = false
+    ) throws {
         directory = try TemporaryDirectory()
         let tokenizer = try Tokenizer(path: Fixtures.path("tokenizer/small.model"))
         let writer = try DatasetWriter(
@@ -32,6 +35,10 @@ public struct SmallDataset {
         }
         writer.beginSplit("train")
         try add(pictures: 0..<24, texts: 0..<40)
+        for edit in 0..<edits {
+            try writer.addPair(
+                key: "edit \(edit)", caption: "make it blue \(edit)", image: (edit + 1) % 24, original: edit % 24)
+        }
         if hasValidation {
             writer.beginSplit("validation")
             try add(pictures: 24..<33, texts: 40..<52)

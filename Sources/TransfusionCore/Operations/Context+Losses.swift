@@ -103,14 +103,21 @@ extension Context {
     ///   - target: The same shape, f32.
     ///   - images: How many images the rows hold.
     ///   - scale: What the sum over all elements is multiplied by in the total loss.
+    ///   - isExcluded: Which images have no error and no gradient; empty for none.
     /// - Returns: Σ (prediction − target)² of each image, unscaled.
-    package func squaredError(_ prediction: Tensor, target: Tensor, images: Int, scale: Float) -> [Double] {
+    package func squaredError(
+        _ prediction: Tensor, target: Tensor, images: Int, scale: Float, isExcluded: [Bool] = []
+    ) -> [Double] {
         precondition(prediction.count == target.count)
         let gradient = isRecording ? empty(prediction.shape) : nil
         let count = images == 0 ? 0 : prediction.count / images
         let sums = (0..<images).map { image in
             if isSizesOnly { return 0.0 }
             let start = image * count
+            if !isExcluded.isEmpty, isExcluded[image] {
+                gradient?.view(at: start, [count]).fill(0)
+                return 0
+            }
             return type == .f32
                 ? tf_squared_error_f32(
                     prediction.floatPointer + start, target.floatPointer + start, scale,

@@ -59,7 +59,7 @@ struct BatchPhase: Sendable {
         let hasText = text != nil
         func fitted(steps: Int?) throws(DataError) -> BlockShape {
             try .fitting(
-                captions, pairs, settings, patches: model.patchesPerImage, overhead: model.patchesPerImage + 4,
+                captions, pairs, settings, patches: captions.meanPatches(model, settings), overhead: model.pairRows,
                 hasText: hasText, steps: steps)
         }
         shape = try fitted(steps: nil)
@@ -118,9 +118,9 @@ struct SourceStreams: Sendable {
     let text: [TextStream]
     let spareText: [TextStream]
 
-    /// - Parameter hasImages: Whether the model has images; without, there are no pairs.
+    /// - Parameter model: One without images sees no pairs.
     init(
-        _ data: DataMixture, split name: String, _ settings: BatchSettings, hasImages: Bool = true
+        _ data: DataMixture, split name: String, _ settings: BatchSettings, _ model: ModelConfiguration
     ) throws(DataError) {
         var splits: [DatasetManifest.Split] = [], pairs: [PairStream?] = []
         var text: [TextStream] = [], spareText: [TextStream] = []
@@ -133,8 +133,11 @@ struct SourceStreams: Sendable {
             let seed = settings.seed ^ Self.key(dataset.manifest.digest)
             splits.append(split)
             pairs.append(
-                split.pairs == 0 || !hasImages
-                    ? nil : PairStream(dataset: dataset, source: source, split: split, settings: settings, seed: seed))
+                split.pairs == 0 || model.images == .none
+                    ? nil
+                    : PairStream(
+                        dataset: dataset, source: source, split: split, settings: settings, seed: seed,
+                        originalRows: model.originalRows))
             text.append(
                 try TextStream(dataset: dataset, source: source, split: split, seed: seed, purpose: .packing))
             spareText.append(

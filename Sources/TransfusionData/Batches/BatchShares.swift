@@ -6,7 +6,7 @@ public struct BatchShares: Sendable, Equatable, Codable, CustomStringConvertible
     /// Text tokens, captions and markers included, for each image patch; nil without images.
     public var textToImageRatio: Double?
     public var askedTextToImageRatio: Double
-    /// Of a step.
+    /// Of a step; originals of edits are not counted.
     public var images: Double
     /// The share of rows that hold nothing.
     public var padding: Double
@@ -24,7 +24,7 @@ public struct BatchShares: Sendable, Equatable, Codable, CustomStringConvertible
 
     init(_ shape: BlockShape, _ captions: CaptionLengths?, _ settings: BatchSettings, _ model: ModelConfiguration) {
         let rows = Double(shape.rows * settings.sequenceLength)
-        let patches = shape.meanPairs * Double(model.patchesPerImage)
+        let patches = shape.meanPairs * (captions?.meanPatches(model, settings) ?? 0)
         let ofPairs = shape.meanPairs * shape.meanPair
         let isPadded = shape.limit == .noText
         askedTextToImageRatio = settings.textToImageRatio

@@ -24,9 +24,6 @@ public final class BatchSource: Sendable {
     /// A rank counts one step while it prepares the next, so two blocks are kept.
     private let lastBlocks = Mutex<[PackedBlock]>([])
 
-    /// Rows of a pair beside its caption.
-    private var overhead: Int { model.patchesPerImage + 4 }
-
     /// - Throws: `DataError` when the model does not fit the data sets or a row cannot hold the longest pair.
     public init(
         data: DataMixture, split name: String = "train", settings: BatchSettings, model: ModelConfiguration
@@ -37,7 +34,7 @@ public final class BatchSource: Sendable {
         self.settings = settings
         self.model = model
         seed = settings.seed ^ SourceStreams.key(data.digest)
-        streams = try SourceStreams(data, split: name, settings, hasImages: model.images != .none)
+        streams = try SourceStreams(data, split: name, settings, model)
         guard model.images != .none || streams.text.contains(where: { $0.passLength > 0 }) else {
             throw DataError(
                 wrongUse: "model.images: none needs plain text, of which the split \"\(name)\" of \(data.path) has none"
@@ -74,6 +71,8 @@ public final class BatchSource: Sendable {
         public var targets = 0
         /// What the image loss is divided by.
         public var images = 0
+        /// Images that edits begin with, which have no loss.
+        public var originals = 0
         /// Rows that are not padding.
         public var tokens = 0
         /// Pairs that found no room in the block of steps that begins here and are left out of this epoch. With the spare room
@@ -88,9 +87,11 @@ public final class BatchSource: Sendable {
         let text = phase(of: step).text
         var counts = Counts(leftOut: rows.lowerBound == 0 ? block.leftOut : 0, blockSteps: block.steps.count)
         for row in block.rows[rows] {
-            // BOS predicts the first token …, the last of the caption BOI, EOI the caption or EOS; BOI and patches nothing.
-            counts.targets += row.captions + row.pairs.count * (model.rowOptions.endOfImageIsTarget ? 3 : 2)
+            // BOS predicts the first token …, the last of the caption BOI, EOI what follows; BOI and patches nothing.
+            let ofImage = model.rowOptions.endOfImageIsTarget ? 2 : 1
+            counts.targets += row.captions + row.pairs.count + (row.pairs.count + row.originals) * ofImage
             counts.images += row.pairs.count
+            counts.originals += row.originals
             counts.tokens += settings.sequenceLength
             if text != nil {
                 try forEachFragment(of: row, in: step) { fragment throws(DataError) in
@@ -170,7 +171,7 @@ public final class BatchSource: Sendable {
     func block(of step: Int) throws(DataError) -> PackedBlock {
         let phase = phase(of: step), place = phase.block(of: step)
         if let block = lastBlocks.withLock({ $0.first { $0.number == place.number } }) { return block }
-        let block = try PackedBlock(place, phase.pairs, settings, overhead: overhead, seed: seed)
+        let block = try PackedBlock(place, phase.pairs, settings, model, seed: seed)
         lastBlocks.withLock { $0 = [block] + $0.prefix(1) }
         return block
     }
@@ -180,12 +181,13 @@ public final class BatchSource: Sendable {
         _ settings: BatchSettings, _ model: ModelConfiguration, _ split: DatasetManifest.Split, _ dataset: PackedDataset
     ) throws(DataError) {
         let longest = min(split.longestCaption, settings.longestCaption ?? .max)
-        let needed = model.patchesPerImage + 4 + longest
+        let needed = model.pairRows + longest + (split.edits == nil ? 0 : model.originalRows)
         guard needed > settings.sequenceLength else { return }
-        let rest = settings.sequenceLength - model.patchesPerImage - 4
+        let rest = settings.sequenceLength - needed + longest
+        let images = split.edits == nil ? "an image" : "the two images of an edit"
         throw DataError(
             wrongUse:
-                "batch.sequence_length: \(settings.sequenceLength) rows cannot hold an image of \(model.patchesPerImage) "
+                "batch.sequence_length: \(settings.sequenceLength) rows cannot hold \(images) of \(model.patchesPerImage) "
                 + "patches with the longest caption of \(dataset.path) (\(longest) tokens); use at least \(needed)"
                 + (rest > 0 ? ", or cut captions with data.max_caption_tokens: \(rest) or less" : ""))
     }

@@ -43,12 +43,13 @@ struct BlockShape: Sendable {
             text: settings.globalSequences * settings.sequenceLength, spareText: 0, limit: nil, meanPair: 0)
     }
 
-    /// - Parameter overhead: Rows of a pair beside its caption: patches and markers.
+    /// - Parameter patches: Of a pair on average.
+    /// - Parameter overhead: Rows of a pair beside its caption and its original: patches and markers.
     /// - Parameter fixedSteps: The steps of the block, where they are not to be chosen.
     /// - Precondition: The longest pair fits into a row.
     static func fitting(
-        _ captions: CaptionLengths, _ stream: MixedPairs, _ settings: BatchSettings, patches: Int, overhead: Int,
-        hasText: Bool, steps fixedSteps: Int?
+        _ captions: CaptionLengths, _ stream: MixedPairs, _ settings: BatchSettings, patches: Double,
+        overhead: Int, hasText: Bool, steps fixedSteps: Int?
     ) throws(DataError) -> BlockShape {
         let kept = 1 - settings.captionDropout
         let mean = Double(overhead) + kept * captions.mean
@@ -73,7 +74,7 @@ struct BlockShape: Sendable {
             }
             func gather(_ count: Int) throws(DataError) {
                 while trials.count < count {
-                    trials.append(Int32(overhead + (try stream.element(at: trials.count).captionTokens)))
+                    trials.append(Int32(overhead + (try stream.element(at: trials.count).conditionRows)))
                 }
             }
             func fits(_ count: Int) -> Bool {
@@ -81,7 +82,7 @@ struct BlockShape: Sendable {
                     trials.prefix(count), steps: steps, rowsOfStep: settings.globalSequences, rowLength: length
                 ).leftOver.isEmpty
             }
-            let wanted = hasText ? capacity / (Double(patches) * (1 + settings.textToImageRatio)) : .infinity
+            let wanted = hasText ? capacity / (patches * (1 + settings.textToImageRatio)) : .infinity
             if wanted * mean + spare <= capacity {
                 let trial = Int((wanted + spare / mean).rounded(.up))
                 try gather(trial)

@@ -8,9 +8,9 @@ public struct MicroBatch: Sendable {
     /// `[imageCount, channels, height, width]`, pixels in -1 … 1.
     public let images: [Float]
     /// Each image's index within the global batch of the step: the address of its noise and timestep, the same whichever rank
-    /// computes it.
+    /// computes it. The two images of an edit have one index.
     public let imageIndices: [Int]
-    /// One past the largest timestep each image may get.
+    /// One past the largest timestep each image may get; 0 for the original of an edit, which is shown as it is and has no loss.
     public let timestepLimits: [Int]
     /// Each image's data set, by its place in the mixture.
     public let sources: [Int]

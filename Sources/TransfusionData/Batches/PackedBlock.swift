@@ -1,4 +1,5 @@
 internal import TransfusionCore
+internal import TransfusionModels
 
 /// Which pairs, and which text, each row of some consecutive steps holds.
 final class PackedBlock: Sendable {
@@ -10,6 +11,8 @@ final class PackedBlock: Sendable {
         let textCount: Int
         /// Tokens of its captions.
         let captions: Int
+        /// How many of its pairs show their original.
+        let originals: Int
     }
 
     let number: Int
@@ -22,20 +25,24 @@ final class PackedBlock: Sendable {
     let leftOut: Int
 
     init(
-        _ block: BatchPhase.Block, _ stream: MixedPairs?, _ settings: BatchSettings, overhead: Int, seed: UInt64
+        _ block: BatchPhase.Block, _ stream: MixedPairs?, _ settings: BatchSettings, _ model: ModelConfiguration,
+        seed: UInt64
     ) throws(DataError) {
         let shape = block.shape
+        let overhead = model.pairRows
         var lengths: [Int32] = []
+        var hasOriginal: [Bool] = []
         lengths.reserveCapacity(block.pairs.count)
         // Text keeps its share: it would lose tokens for good.
         var room = shape.rows * settings.sequenceLength - shape.text
         for place in block.pairs {
             // A block without pairs has no stream of them.
             guard let element = try stream?.element(at: place) else { break }
-            let length = overhead + element.captionTokens
+            let length = overhead + element.conditionRows
             guard length <= room else { break }
             room -= length
             lengths.append(Int32(length))
+            hasOriginal.append(element.original != nil)
         }
         let packing = RowPacking(
             lengths[...], steps: shape.steps, rowsOfStep: settings.globalSequences, rowLength: settings.sequenceLength)
@@ -50,15 +57,16 @@ final class PackedBlock: Sendable {
         var text = 0
         for packed in Self.deal(packing, shape, settings, block: block.number, seed: seed) {
             let start = pairs.count
-            var filled = 0
+            var filled = 0, originals = 0
             for pair in packed.sorted() {
                 pairs.append(block.pairs.lowerBound + Int(pair))
                 filled += Int(lengths[Int(pair)])
+                originals += hasOriginal[Int(pair)] ? 1 : 0
             }
             rows.append(
                 Row(
                     pairs: start..<pairs.count, textStart: text, textCount: settings.sequenceLength - filled,
-                    captions: filled - packed.count * overhead))
+                    captions: filled - packed.count * overhead - originals * model.originalRows, originals: originals))
             text += settings.sequenceLength - filled
         }
         self.rows = rows

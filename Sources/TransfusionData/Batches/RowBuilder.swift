@@ -19,18 +19,24 @@ struct RowBuilder {
         tokens.reserveCapacity(rows)
     }
 
-    /// `[BOS] caption [BOI] patches [EOI] [EOS]`, `[BOS] [BOI] patches [EOI] caption [EOS]`, or without the caption.
+    /// `[BOS] caption [BOI] patches [EOI] [EOS]`, `[BOS] [BOI] patches [EOI] caption [EOS]`, or without the caption. An edit is
+    /// `[BOS] [BOI] original [EOI] instruction [BOI] patches [EOI] [EOS]`, or without one of its two conditions or both.
     mutating func add(_ element: PairStream.Element, index: Int, limit: Int) throws(DataError) {
         beginDocument()
         tokens.append(model.beginOfText)
+        if let original = element.original { appendImage(original, of: element, index: index, limit: 0) }
         if element.order == .captionFirst { try appendCaption(element) }
+        appendImage(element.record.image, of: element, index: index, limit: limit)
+        if element.order == .imageFirst { try appendCaption(element) }
+        tokens.append(model.endOfText)
+    }
+
+    private mutating func appendImage(_ image: Int, of element: PairStream.Element, index: Int, limit: Int) {
         tokens.append(model.beginOfImage)
         imageStarts.append(Int32(tokens.count))
         tokens.append(contentsOf: repeatElement(-1, count: model.patchesPerImage))
         tokens.append(model.endOfImage)
-        if element.order == .imageFirst { try appendCaption(element) }
-        tokens.append(model.endOfText)
-        images.append((element.source, element.record.image, element.isMirrored))
+        images.append((element.source, image, element.isMirrored))
         imageIndices.append(index)
         timestepLimits.append(limit)
         pairs.append(element.pair)

@@ -8,6 +8,8 @@ public struct DatasetInspection: Codable, Sendable, CustomStringConvertible {
         /// The mean of each channel, which tells at a glance whether an image is blank.
         public var channelMeans: [Float]
         public var variantOf: Int?
+        /// The image that the caption changes; nil for a pair that is no edit.
+        public var original: Int?
     }
 
     public struct TextSample: Codable, Sendable {
@@ -69,7 +71,8 @@ public struct DatasetInspection: Codable, Sendable, CustomStringConvertible {
             pairs.append(
                 PairSample(
                     pair: index, key: keys[index], caption: try dataset.captionText(pair),
-                    tokens: try dataset.caption(pair), channelMeans: means, variantOf: pair.variantOf))
+                    tokens: try dataset.caption(pair), channelMeans: means, variantOf: pair.variantOf,
+                    original: pair.original))
         }
         for index in Self.spread(samples, over: split.documentRange) {
             let ids = try dataset.document(index)
@@ -106,8 +109,9 @@ public struct DatasetInspection: Codable, Sendable, CustomStringConvertible {
                 + " \(manifest.tokens.tokenizer)",
         ]
         for split in manifest.splits {
+            let edits = split.edits.map { ", \($0) of them edits" } ?? ""
             lines.append(
-                "  \(split.name): \(split.pairs) pairs (\(split.captionTokens) caption tokens, longest"
+                "  \(split.name): \(split.pairs) pairs\(edits) (\(split.captionTokens) caption tokens, longest"
                     + " \(split.longestCaption)), \(split.documents) documents (\(split.textTokens) tokens)")
         }
         let total = manifest.files.values.reduce(0) { $0 + $1.bytes }
@@ -122,7 +126,9 @@ public struct DatasetInspection: Codable, Sendable, CustomStringConvertible {
         lines.append("samples of \(split):")
         for pair in pairs {
             let means = pair.channelMeans.map { String((Double($0) * 100).rounded() / 100) }.joined(separator: ", ")
-            let base = pair.variantOf.map { ", variant of pair \($0)" } ?? ""
+            let base =
+                (pair.variantOf.map { ", variant of pair \($0)" } ?? "")
+                + (pair.original.map { ", edit of image \($0)" } ?? "")
             lines.append("  pair \(pair.pair) [\(pair.key)] \(pair.caption.debugDescription), mean (\(means))\(base)")
         }
         for document in documents { lines.append("  document \(document.document): \(document.text.prefix(160))") }

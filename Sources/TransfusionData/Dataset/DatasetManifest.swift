@@ -4,7 +4,10 @@ internal import TransfusionCore
 /// What `manifest.json` says of a packed data set. docs/data-format.md describes the format for other readers.
 public struct DatasetManifest: Codable, Equatable, Sendable {
     public static let formatName = "transfusion-dataset"
+    /// Of a data set without edits.
     public static let currentVersion = 1
+    /// Of one with edits, which programs that know of none would show as captions.
+    static let versionWithEdits = 2
     static let fileName = "manifest.json"
 
     /// How one image is stored: `channels · height · width` elements in that order, the width fastest.
@@ -88,6 +91,8 @@ public struct DatasetManifest: Codable, Equatable, Sendable {
         /// Tokens of all captions of the split.
         public var captionTokens = 0
         public var longestCaption = 0
+        /// How many of the pairs are edits, which have an original; nil for none.
+        public var edits: Int?
         /// Tokens of all text documents of the split.
         public var textTokens = 0
 
@@ -95,7 +100,7 @@ public struct DatasetManifest: Codable, Equatable, Sendable {
         public var documentRange: Range<Int> { firstDocument..<firstDocument + documents }
 
         enum CodingKeys: String, CodingKey {
-            case name, pairs, documents
+            case name, pairs, documents, edits
             case firstPair = "first_pair"
             case firstDocument = "first_document"
             case captionTokens = "caption_tokens"
@@ -127,11 +132,17 @@ public struct DatasetManifest: Codable, Equatable, Sendable {
     /// all files, so it identifies the data set.
     public var digest = noDigest
 
+    var hasEdits: Bool { splits.contains { $0.edits != nil } }
+
+    /// The version that a manifest with these splits has.
+    var ownVersion: Int { hasEdits ? Self.versionWithEdits : Self.currentVersion }
+
     static let noDigest = String(repeating: "0", count: 64)
 
     /// The manifest with its digest set, and the bytes to write.
     func sealed() throws(DataError) -> (manifest: DatasetManifest, bytes: [UInt8]) {
         var manifest = self
+        manifest.version = ownVersion
         manifest.digest = Self.noDigest
         manifest.digest = SHA256.hexDigest(try manifest.encoded())
         return (manifest, try manifest.encoded())
@@ -156,9 +167,11 @@ public struct DatasetManifest: Codable, Equatable, Sendable {
             guard header.format == formatName else {
                 throw DataError(path, "is no data-set manifest (format is \"\(header.format)\")")
             }
-            guard header.version == currentVersion else {
+            guard (currentVersion...versionWithEdits).contains(header.version) else {
                 throw DataError(
-                    path, "has format version \(header.version), this program reads version \(currentVersion)")
+                    path,
+                    "has format version \(header.version), this program reads versions \(currentVersion) and "
+                        + "\(versionWithEdits)")
             }
             manifest = try JSONDecoder().decode(DatasetManifest.self, from: Data(bytes))
         } catch let error as DataError {

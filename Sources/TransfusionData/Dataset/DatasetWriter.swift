@@ -140,10 +140,11 @@ public final class DatasetWriter {
     /// - Parameters:
     ///   - key: What the pair is called in its source.
     ///   - variantOf: The index of the pair that this one is a variant of.
+    ///   - original: The image that the caption, an instruction, changes into `image`; nil for a pair that is no edit.
     /// - Returns: The pair's index.
     @discardableResult
     public func addPair(
-        key: String, caption: String, image: Int, variantOf: Int? = nil
+        key: String, caption: String, image: Int, variantOf: Int? = nil, original: Int? = nil
     ) throws(DataError) -> Int {
         let ids = try tokenizer.encode(caption)
         guard ids.count < UInt32.max, manifest.pairs < PackedDataset.noLink else {
@@ -155,6 +156,7 @@ public final class DatasetWriter {
         try index.write(UInt64(image))
         try index.write(UInt32(ids.count))
         try index.write(variantOf.map { UInt32($0) } ?? PackedDataset.noLink)
+        try write(original: original)
         let line = String(key.map { $0.isNewline ? " " : $0 }) + "\n"
         try sink(PackedDataset.FileName.keys).write([UInt8](line.utf8))
         captionTokens += ids.count
@@ -162,9 +164,22 @@ public final class DatasetWriter {
             split.pairs += 1
             split.captionTokens += ids.count
             split.longestCaption = max(split.longestCaption, ids.count)
+            if original != nil { split.edits = (split.edits ?? 0) + 1 }
         }
         manifest.pairs += 1
         return manifest.pairs - 1
+    }
+
+    /// The file begins with the first edit; the pairs before have none.
+    private func write(original: Int?) throws(DataError) {
+        let name = PackedDataset.FileName.originals
+        if sinks[name] == nil {
+            guard original != nil else { return }
+            let file = try FileSink(directory.file(name))
+            for _ in 0..<manifest.pairs { try file.write(PackedDataset.noOriginal) }
+            sinks[name] = file
+        }
+        try sink(name).write(original.map { UInt64($0) } ?? PackedDataset.noOriginal)
     }
 
     public func addDocument(_ text: String) throws(DataError) {

@@ -11,6 +11,8 @@ public final class PackedDataset: Sendable {
     private let captions: MappedFile
     private let text: MappedFile
     private let pairs: MappedFile
+    /// The image that each pair's caption changes into its own; nil in a data set without edits.
+    private let originals: MappedFile?
     private let documents: MappedFile
     private let images: MappedFile
     private let keyLines: MappedFile
@@ -20,6 +22,8 @@ public final class PackedDataset: Sendable {
         static let captions = "captions.tokens"
         static let text = "text.tokens"
         static let pairs = "pairs.index"
+        /// Only in data sets with edits.
+        static let originals = "originals.index"
         static let documents = "documents.index"
         static let images = "images.bin"
         static let keys = "keys.txt"
@@ -35,6 +39,9 @@ public final class PackedDataset: Sendable {
     static let pairBytes = 24
     /// The link of a pair that has none.
     static let noLink = UInt32.max
+    /// Bytes of one number of `originals.index`, and the number of a pair that is no edit.
+    static let originalBytes = 8
+    static let noOriginal = UInt64.max
 
     /// One image with its caption.
     public struct Pair: Equatable, Sendable {
@@ -43,6 +50,8 @@ public final class PackedDataset: Sendable {
         public let image: Int
         /// The pair that this one is a variant of, as a skin tone is of its base emoji.
         public let variantOf: Int?
+        /// The image that the caption, an instruction, changes into `image`; nil for a pair that is no edit.
+        public let original: Int?
     }
 
     /// Opens a data set: sizes, the manifest's digest and the tokenizer's digest are checked now, the contents of the large
@@ -74,6 +83,10 @@ public final class PackedDataset: Sendable {
         pairs = try map(FileName.pairs, elements: manifest.pairs, bytesEach: Self.pairBytes)
         // Training looks at the pairs in shuffled order, 24 bytes at a time.
         pairs.expectRandomReads()
+        originals =
+            manifest.files[FileName.originals] == nil
+            ? nil : try map(FileName.originals, elements: manifest.pairs, bytesEach: Self.originalBytes)
+        originals?.expectRandomReads()
         documents = try map(FileName.documents, elements: manifest.documents + 1, bytesEach: 8)
         images = try map(
             FileName.images, elements: manifest.images,
@@ -144,9 +157,15 @@ public final class PackedDataset: Sendable {
         else {
             throw DataError(pairs.path, "pair \(index) points outside the data; run 'tf-data verify \(path)'")
         }
+        let original: UInt64 = originals?.integer(at: index * Self.originalBytes) ?? Self.noOriginal
+        guard original == Self.noOriginal || original < UInt64(manifest.images) else {
+            throw DataError(
+                originals?.path ?? path, "pair \(index) points outside the images; run 'tf-data verify \(path)'")
+        }
         return Pair(
             captionStart: Int(captionStart), captionCount: Int(captionCount), image: Int(image),
-            variantOf: link == Self.noLink ? nil : Int(link))
+            variantOf: link == Self.noLink ? nil : Int(link),
+            original: original == Self.noOriginal ? nil : Int(original))
     }
 
     /// The token ids of a pair's caption.
@@ -233,7 +252,7 @@ public final class PackedDataset: Sendable {
 
     /// Takes what was read so far out of this process's memory, which would grow by it from batch to batch.
     func forgetPages() {
-        for file in [captions, text, pairs, documents, images] { file.forgetPages() }
+        for file in [captions, text, pairs, documents, images, originals].compactMap(\.self) { file.forgetPages() }
     }
 
     private func appendTokens(
@@ -256,6 +275,10 @@ public final class PackedDataset: Sendable {
         func require(_ holds: Bool, _ problem: String) throws(DataError) {
             guard holds else { throw DataError(path + "/" + DatasetManifest.fileName, problem) }
         }
+        try require(
+            manifest.version == manifest.ownVersion
+                && (manifest.files[FileName.originals] != nil) == manifest.hasEdits,
+            "its format version, its splits and its files do not agree on whether there are edits")
         let image = manifest.image
         let sides = [image.channels, image.height, image.width]
         try require(sides.allSatisfy { (1...65536).contains($0) }, "an image of \(sides) is impossible")
@@ -273,6 +296,9 @@ public final class PackedDataset: Sendable {
             try require((0..<limit).contains(file.bytes), "\(name): a size of \(file.bytes) bytes is impossible")
         }
         for split in manifest.splits {
+            try require(
+                (0...max(0, split.pairs)).contains(split.edits ?? 0),
+                "the split \"\(split.name)\" has \(split.edits ?? 0) edits among \(split.pairs) pairs")
             let tokens = [split.captionTokens, split.longestCaption, split.textTokens]
             try require(
                 tokens.allSatisfy { (0..<limit).contains($0) },

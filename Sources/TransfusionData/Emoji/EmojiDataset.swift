@@ -17,6 +17,8 @@ public struct EmojiDataset {
     public var size = 32
     /// Names of emoji that go to the split `held_out` instead of `train`.
     public var heldOut: [String] = []
+    /// Whether there are also edits: shapes in other colours, or people in other skin tones.
+    public var hasEdits = false
     /// Pieces of the tokenizer to train.
     public var pieces = 1024
     /// A `.model` file to use instead of training a tokenizer.
@@ -29,6 +31,8 @@ public struct EmojiDataset {
     public static let defaultHeldOut = ["green square", "purple heart", "orange circle"]
     /// Of the text, and of the pairs of the larger subsets, one in so many is for validation.
     static let validationEvery = 50
+    /// Of the recolourings that may be trained on, one in so many is for validation.
+    static let validationEditEvery = 8
 
     public init(subset: Subset) {
         self.subset = subset
@@ -41,6 +45,8 @@ public struct EmojiDataset {
         public var path: String
         public var digest: String
         public var pairs: [String: Int]
+        /// How many of the pairs are edits.
+        public var edits: [String: Int]
         public var documents: [String: Int]
         public var captionTokens: Int
         public var textTokens: Int
@@ -70,9 +76,11 @@ public struct EmojiDataset {
         let texts = ExampleText.shuffled(try WordNet.texts(wordNetDirectory))
 
         let (pictures, withoutPicture) = try draw(chosen, list, font, progress)
+        let edits = edits(of: pictures.keys.sorted(), list)
         progress("training the tokenizer", 0, 0)
         let (tokenizer, tokenizerNotes) = try ExampleText.tokenizer(
-            tokenizerPath, captions: chosen.map { list.emoji[$0].name }, texts, pieces: pieces)
+            tokenizerPath, captions: chosen.map { list.emoji[$0].name } + edits.map(\.instruction), texts,
+            pieces: pieces)
 
         let writer = try DatasetWriter(
             directory, image: .init(channels: 3, height: size, width: size, element: .u8), tokenizer: tokenizer,
@@ -91,6 +99,7 @@ public struct EmojiDataset {
                 let emoji = list.emoji[index]
                 pairOf[index] = try writer.addPair(key: emoji.key, caption: emoji.name, image: image)
             }
+            try add(edits, of: split.name, splits, pictures, list, font, to: writer)
             for (place, text) in texts.enumerated() {
                 let split = place % Self.validationEvery == Self.validationEvery - 1 ? "validation" : "train"
                 if split == writer.currentSplit { try writer.addDocument(text) }
@@ -103,6 +112,7 @@ public struct EmojiDataset {
         return Report(
             path: directory.place, digest: manifest.digest,
             pairs: Dictionary(uniqueKeysWithValues: manifest.splits.map { ($0.name, $0.pairs) }),
+            edits: Dictionary(uniqueKeysWithValues: manifest.splits.map { ($0.name, $0.edits ?? 0) }),
             documents: Dictionary(uniqueKeysWithValues: manifest.splits.map { ($0.name, $0.documents) }),
             captionTokens: manifest.splits.reduce(0) { $0 + $1.captionTokens },
             textTokens: manifest.splits.reduce(0) { $0 + $1.textTokens }, vocabulary: tokenizer.vocabulary,
@@ -147,6 +157,37 @@ public struct EmojiDataset {
             emoji[split ?? "", default: []].append(index)
         }
         return ["train", "validation", "held_out"].map { ($0, emoji[$0] ?? []) }
+    }
+
+    private func edits(of drawn: [Int], _ list: EmojiList) -> [EmojiEdit] {
+        guard hasEdits else { return [] }
+        return subset == .shapes
+            ? EmojiEdit.recolourings(of: drawn, list) : EmojiEdit.skinTones(of: drawn, list)
+    }
+
+    /// Adds the edits of a split: those from or to an emoji that is held out are held out, and skin tones go with their base.
+    private func add(
+        _ edits: [EmojiEdit], of split: String, _ splits: [(name: String, emoji: [Int])], _ pictures: [Int: Picture],
+        _ list: EmojiList, _ font: EmojiFont, to writer: DatasetWriter
+    ) throws(DataError) {
+        var splitOf: [Int: String] = [:]
+        for (name, emoji) in splits { for index in emoji { splitOf[index] = name } }
+        var trained = 0
+        for edit in edits {
+            var own = splitOf[edit.original]
+            if splitOf[edit.target] == "held_out" { own = "held_out" }
+            if subset == .shapes, own == "train" {
+                trained += 1
+                if trained % Self.validationEditEvery == 0 { own = "validation" }
+            }
+            guard own == split, let original = pictures[edit.original],
+                let target = pictures[edit.target] ?? font.picture(of: list.emoji[edit.target].scalars).map(fitted)
+            else { continue }
+            let originalImage = try writer.add(image: original.planes)
+            try writer.addPair(
+                key: "\(list.emoji[edit.original].name) → \(list.emoji[edit.target].name)", caption: edit.instruction,
+                image: try writer.add(image: target.planes), original: originalImage)
+        }
     }
 
     /// Skin tones get a split of their own, linked to their base, for learning to edit; `train` has none.

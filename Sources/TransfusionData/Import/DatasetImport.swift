@@ -18,6 +18,8 @@ public struct DatasetImport: Sendable {
     public var textDocuments = TextDocuments.file
     /// Parquet files with pictures and their captions, or with texts, or folders with some.
     public var parquets: [String] = []
+    /// Edits, each a picture, an instruction and the picture that comes of it: what `EditFiles` and `ParquetEdits` read.
+    public var edits: [String] = []
     /// The column of the pictures in Parquet files; nil to look for it.
     public var imageKey: String?
     /// The key or the column of the texts; nil for `text`. Parquet files are read as texts where it is given and no column of pictures is.
@@ -63,6 +65,8 @@ public struct DatasetImport: Sendable {
         public var path: String
         public var digest: String
         public var pairs: [String: Int]
+        /// How many of the pairs are edits.
+        public var edits: Int
         public var documents: [String: Int]
         /// Pictures that are different from each other, as they are stored.
         public var images: Int
@@ -132,7 +136,7 @@ public struct DatasetImport: Sendable {
         guard !sourceNames.isEmpty else {
             throw DataError(
                 wrongUse:
-                    "import: neither pictures (--folder, --webdataset, --coco, --parquet) nor texts (--jsonl, --text,"
+                    "import: neither pictures (--folder, --webdataset, --coco, --parquet, --edits) nor texts (--jsonl, --text,"
                     + " --parquet, --megatron) were given")
         }
         guard (1...4096).contains(size) else { throw DataError(wrongUse: "--size: \(size) is outside 1 … 4096") }
@@ -171,7 +175,7 @@ public struct DatasetImport: Sendable {
     }
 
     var sourceNames: [String] {
-        folders + webDatasets + captionFiles.map(\.file) + texts + plainTexts + parquets + megatrons
+        folders + webDatasets + captionFiles.map(\.file) + texts + plainTexts + parquets + megatrons + edits
     }
 
     func sources(_ parquets: [ParquetInput.Pictures]) throws(DataError) -> [any PictureSource] {
@@ -180,7 +184,7 @@ public struct DatasetImport: Sendable {
             throw DataError(wrongUse: "--folder: \(name) is given twice")
         }
         var prefixes = Self.prefixes(
-            of: folders + webDatasets + captionFiles.map(\.file) + parquets.map(\.name))[...]
+            of: folders + webDatasets + captionFiles.map(\.file) + parquets.map(\.name) + edits)[...]
         let keys = CaptionKeys(captionKey)
         var sources: [any PictureSource] = []
         for name in folders {
@@ -199,6 +203,12 @@ public struct DatasetImport: Sendable {
             sources.append(
                 ParquetPictures(
                     pictures.name, pictures.files, prefix: prefixes.removeFirst(), captionKeys: keys))
+        }
+        for name in edits.map({ Paths.withoutTrailingSlash($0) }) {
+            let prefix = prefixes.removeFirst()
+            sources.append(
+                ParquetEdits.reads(name)
+                    ? try ParquetEdits(name, prefix: prefix) : EditFiles(name, prefix: prefix))
         }
         return sources
     }

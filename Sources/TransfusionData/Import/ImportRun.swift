@@ -128,7 +128,9 @@ final class ImportRun {
                 let count = writer.imageCount
                 let number = try writer.add(image: planes)
                 if number < count { state.duplicatePictures += 1 }
-                image = number < count && settings.deduplicate ? nil : UInt32(number)
+                // An edit is more than its pictures.
+                let isDispensable = number < count && settings.deduplicate && !pictures.isOfEdit(images.count)
+                image = isDispensable ? nil : UInt32(number)
             case .failure(let problem): bad.add(problem)
             }
             images.append(image)
@@ -304,8 +306,15 @@ final class ImportRun {
             for place in 0..<pictures.captionCount {
                 let picture = pictures.picture(at: place)
                 guard let image = images[picture], splits[Int(image)] == number else { continue }
+                var original: Int?
+                if let source = pictures.original(at: place) {
+                    // One that can no longer be read is left out with its edits.
+                    guard let image = images[source] else { continue }
+                    original = Int(image)
+                }
                 try writer.addPair(
-                    key: pictures.key(of: picture), caption: pictures.caption(at: place), image: Int(image))
+                    key: pictures.key(of: picture), caption: pictures.caption(at: place), image: Int(image),
+                    original: original)
                 tell("encoding \(split) captions", place, pictures.captionCount)
             }
             guard split != "train" || !writer.isCurrentSplitEmpty else {
@@ -330,13 +339,20 @@ final class ImportRun {
         }
     }
 
-    /// The split of each image by its number among `PictureList.splitNames`. All that show one image go where the first says.
+    /// The split of each image by its number among `PictureList.splitNames`. All that show one image go where the first says, and
+    /// what an edit makes goes where its original is.
     private func splits(of images: [UInt32?]) -> [UInt8] {
         let count = images.lazy.compactMap { $0 }.max().map { Int($0) + 1 } ?? 0
         var splits = [UInt8](repeating: UInt8.max, count: count)
+        var roots = 0
         for (picture, image) in images.enumerated() {
             guard let image, splits[Int(image)] == UInt8.max else { continue }
-            let name = pictures.split(of: picture) ?? settings.split(of: Int(image))
+            if let original = pictures.original(of: picture), original < picture, let root = images[original] {
+                splits[Int(image)] = splits[Int(root)]
+                continue
+            }
+            let name = pictures.split(of: picture) ?? settings.split(of: roots)
+            roots += 1
             splits[Int(image)] = UInt8(PictureList.splitNames.firstIndex(of: name) ?? 0)
         }
         return splits
@@ -347,6 +363,7 @@ final class ImportRun {
         return DatasetImport.Report(
             path: directory.place, digest: manifest.digest,
             pairs: Dictionary(uniqueKeysWithValues: manifest.splits.map { ($0.name, $0.pairs) }),
+            edits: manifest.splits.reduce(0) { $0 + ($1.edits ?? 0) },
             documents: Dictionary(uniqueKeysWithValues: manifest.splits.map { ($0.name, $0.documents) }),
             images: manifest.images, captionTokens: captionTokens,
             longestCaption: manifest.splits.map(\.longestCaption).max() ?? 0,

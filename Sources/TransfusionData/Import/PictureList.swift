@@ -12,6 +12,12 @@ final class PictureList {
     private var order: [UInt32] = []
     /// The split that the source asks for, for each picture; empty when no source asks.
     private var splits: [UInt8] = []
+    /// The original of each caption that is an instruction, in the order in which the captions came; empty without edits.
+    private var originals: [UInt32] = []
+    /// The pictures of edits.
+    private var ofEdits: Set<UInt32> = []
+    /// The original that each picture was first made of.
+    private var firstOriginals: [UInt32: UInt32] = [:]
     /// Pictures of the sources that have no caption.
     var withoutCaption = 0
     /// Samples whose download failed, as their metadata say.
@@ -55,6 +61,17 @@ final class PictureList {
         owners.append(UInt32(picture))
     }
 
+    /// An instruction that changes one picture into another.
+    func addEdit(_ instruction: String, of original: Int, to picture: Int) throws(DataError) {
+        originals += repeatElement(Self.noOriginal, count: captions.count - originals.count)
+        try addCaption(instruction, of: picture)
+        originals.append(UInt32(original))
+        ofEdits.formUnion([UInt32(original), UInt32(picture)])
+        if firstOriginals[UInt32(picture)] == nil { firstOriginals[UInt32(picture)] = UInt32(original) }
+    }
+
+    private static let noOriginal = UInt32.max
+
     /// Takes a file of a source into the fingerprint: its name, size and time.
     func note(_ path: String) {
         let stamp = Files.stamp(path) + [UInt8](path.utf8)
@@ -84,6 +101,18 @@ final class PictureList {
     func picture(at place: Int) -> Int { Int(owners[Int(order[place])]) }
 
     func caption(at place: Int) -> String { captions[Int(order[place])] }
+
+    /// The picture that the caption at a place changes; nil for a caption that is no instruction.
+    func original(at place: Int) -> Int? {
+        let number = Int(order[place])
+        guard number < originals.count, originals[number] != Self.noOriginal else { return nil }
+        return Int(originals[number])
+    }
+
+    func isOfEdit(_ picture: Int) -> Bool { ofEdits.contains(UInt32(picture)) }
+
+    /// The original that a picture was first made of; nil for one that no edit makes.
+    func original(of picture: Int) -> Int? { firstOriginals[UInt32(picture)].map(Int.init) }
 
     func key(of picture: Int) -> String { keys[picture] }
 

@@ -110,6 +110,8 @@ public struct NoisedImages {
     let timesteps: [Int32]
     /// ε in the same order, f32; nil when sampling.
     let noise: Tensor?
+    /// Whether each image is only shown to the model, without noise and without a loss; empty where none is.
+    let isClean: [Bool]
 
     public var count: Int { timesteps.count }
 
@@ -119,8 +121,9 @@ public struct NoisedImages {
     ///   - latents: x0, `[images, channels, height, width]`; empty with sizes only.
     ///   - noise: ε, the same shape.
     ///   - timesteps: One for each image, in `0..<schedule.timesteps`.
+    ///   - isClean: Whether an image is only shown, as it is and without a loss; empty when all are noised.
     public init(
-        latents: [Float], noise: [Float], timesteps: [Int32], schedule: NoiseSchedule,
+        latents: [Float], noise: [Float], timesteps: [Int32], isClean: [Bool] = [], schedule: NoiseSchedule,
         configuration: ModelConfiguration, _ context: Context
     ) {
         let order = Patches(configuration)
@@ -128,7 +131,9 @@ public struct NoisedImages {
         context.compute {
             precondition(latents.count == timesteps.count * order.imageCount && noise.count == latents.count)
             for (image, timestep) in timesteps.enumerated() {
-                let signal = Float(schedule.signal(Int(timestep))), deviation = Float(schedule.deviation(Int(timestep)))
+                let isShown = !isClean.isEmpty && isClean[image]
+                let signal = isShown ? 1 : Float(schedule.signal(Int(timestep)))
+                let deviation = isShown ? 0 : Float(schedule.deviation(Int(timestep)))
                 for i in image * order.imageCount..<(image + 1) * order.imageCount {
                     noised[i] = signal * latents[i] + deviation * noise[i]
                 }
@@ -137,7 +142,7 @@ public struct NoisedImages {
         let count = timesteps.count
         self.init(
             patches: context.converted(Self.patches(noised, count, configuration, context), to: context.type),
-            timesteps: timesteps, noise: Self.patches(noise, count, configuration, context))
+            timesteps: timesteps, noise: Self.patches(noise, count, configuration, context), isClean: isClean)
     }
 
     /// Images that are noised already, as in sampling.
@@ -148,10 +153,11 @@ public struct NoisedImages {
             timesteps: timesteps, noise: nil)
     }
 
-    private init(patches: Tensor, timesteps: [Int32], noise: Tensor?) {
+    private init(patches: Tensor, timesteps: [Int32], noise: Tensor?, isClean: [Bool] = []) {
         self.patches = patches
         self.timesteps = timesteps
         self.noise = noise
+        self.isClean = isClean
     }
 
     private static func patches(

@@ -251,7 +251,8 @@ public final class TransfusionModel {
             let elements = configuration.patchesPerImage * configuration.patchWidth
             let prediction = try prediction(hidden, layout.imageStarts, context)
             let sums = context.squaredError(
-                prediction, target: noise, images: layout.imageCount, scale: Float(weights.image / Double(elements)))
+                prediction, target: noise, images: layout.imageCount, scale: Float(weights.image / Double(elements)),
+                isExcluded: images.isClean)
             losses.image = sums.reduce(0) { $0 + $1 / Double(elements) }
         }
         let due = layout.targets.indices.filter { layout.targets[$0] >= 0 }

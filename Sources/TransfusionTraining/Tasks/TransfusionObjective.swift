@@ -31,7 +31,7 @@ struct TransfusionObjective {
     static func counts(_ found: BatchSource.Counts, of source: BatchSource) -> BatchCounts {
         var counts = counts(targets: found.targets, images: found.images, of: source.model)
         counts.tokens = found.tokens
-        counts.patches = found.images * source.model.patchesPerImage
+        counts.patches = (found.images + found.originals) * source.model.patchesPerImage
         counts.rows = source.settings.globalSequences * source.settings.sequenceLength
         return counts
     }
@@ -41,8 +41,8 @@ struct TransfusionObjective {
             batch.timesteps.isEmpty
             ? nil
             : NoisedImages(
-                latents: batch.latents, noise: batch.noise, timesteps: batch.timesteps, schedule: schedule,
-                configuration: model.configuration, context)
+                latents: batch.latents, noise: batch.noise, timesteps: batch.timesteps, isClean: batch.isClean,
+                schedule: schedule, configuration: model.configuration, context)
         let weights = TransfusionModel.LossWeights(
             targets: counts.denominators[Self.text] ?? 0, images: counts.denominators[Self.image] ?? 0,
             imageLossWeight: imageLossWeight, zLossWeight: zLossWeight)

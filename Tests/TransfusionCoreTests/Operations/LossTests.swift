@@ -88,4 +88,17 @@ import _TestUtilities
         let gradient = try #require(try context.backward()[prediction])
         #expect(relativeError(gradient.floats(), fixture["dprediction"].floats) < type.tolerance)
     }
+
+    /// An image that is excluded has no part in anything, whatever was predicted for it.
+    @Test(arguments: computingTypes) func excludedImagesHaveNoSquaredErrorAndNoGradient(_ type: ElementType) throws {
+        let context = Context.forTests(type)
+        let prediction = context.tensor([1, 2, .nan, .infinity, 5, 6], [3, 2], .f32)
+        let target = context.tensor([0, 0, 0, 0, 4, 4], [3, 2], .f32)
+        let sums = context.record {
+            context.squaredError(
+                prediction, target: target, images: 3, scale: 1, isExcluded: [false, true, false])
+        }
+        #expect(sums == [5, 0, 5])
+        #expect(try #require(try context.backward()[prediction]).floats() == [2, 4, 0, 0, 2, 4])
+    }
 }
