@@ -57,43 +57,95 @@ public final class Generator {
         }
     }
 
-    /// Draws one image for each prompt, as many at a time as fit into memory.
+    /// What an image is drawn for.
+    public struct Condition: Sendable {
+        /// Token ids without BOS and BOI; none draws without a prompt.
+        public var prompt: [Int32]
+        /// What the prompt, an instruction, changes: `[channels, height, width]`; nil to draw from nothing.
+        public var original: [Float]?
+
+        public init(prompt: [Int32], original: [Float]? = nil) {
+            self.prompt = prompt
+            self.original = original
+        }
+    }
+
+    /// Draws one image for each condition, as many at a time as fit into memory.
     ///
     /// - Parameters:
-    ///   - prompts: Token ids without BOS and BOI; an empty prompt draws without condition.
-    ///   - seeds: One for each prompt.
-    ///   - progress: Gets how many of the `prompts.count · settings.steps` steps are done.
-    /// - Returns: For each prompt `[channels, height, width]`.
-    /// - Throws: `CommandFailure` when a prompt does not fit into the context.
+    ///   - conditions: All of them edits, or none.
+    ///   - seeds: One for each condition.
+    ///   - progress: Gets how many of the `conditions.count · settings.steps` steps are done.
+    /// - Returns: For each condition `[channels, height, width]`.
+    /// - Throws: `CommandFailure` when a condition does not fit into the context.
     public func images(
-        for prompts: [[Int32]], seeds: [ImageSeed], _ settings: ImageSettings, progress: (Int) -> Void = { _ in }
+        for conditions: [Condition], seeds: [ImageSeed], _ settings: ImageSettings, progress: (Int) -> Void = { _ in }
     ) throws -> [[Float]] {
-        precondition(prompts.count == seeds.count)
-        let patches = configuration.patchesPerImage
-        for prompt in prompts { try requireRoom(for: prompt.count + 2 + patches) }
-        let longest = (prompts.map(\.count).max() ?? 0) + 2 + patches
-        let together = max(1, memoryLimit / bytes(rowsOfSequence: longest, guided: settings.usesGuidance))
+        precondition(conditions.count == seeds.count)
+        let isEdit = conditions.first?.original != nil
+        precondition(conditions.allSatisfy { ($0.original != nil) == isEdit }, "edits and other images in one call")
+        for condition in conditions { try requireRoom(for: rows(of: condition, .all)) }
+        let (branches, scales) = settings.branches(isEdit: isEdit)
+        let longest = conditions.map { rows(of: $0, .all) }.max() ?? 0
+        let together = max(1, memoryLimit / bytes(rowsOfSequence: longest, branches: branches.count))
         var images: [[Float]] = []
-        for first in stride(from: 0, to: prompts.count, by: together) {
-            let part = first..<min(first + together, prompts.count)
-            let capacities = part.map { prompts[$0].count + 2 + patches }
-            let unguided = settings.usesGuidance ? part.map { _ in 2 + patches } : []
-            let batch = SequenceBatch(model, capacities: capacities + unguided, context)
-            let conditional = Array(0..<part.count)
-            let unconditional = unguided.indices.map { part.count + $0 }
-            // The unconditional branch drops the caption; BOS and BOI remain (decision D8).
-            try batch.append(
-                part.enumerated().map { ($0, [configuration.beginOfText] + prompts[$1] + [configuration.beginOfImage]) }
-                    + unconditional.map { ($0, [configuration.beginOfText, configuration.beginOfImage]) })
-            let drawn = try draw(
-                in: batch, at: conditional, unconditional: unconditional, seeds: Array(seeds[part]), settings
-            ) { step in
+        for first in stride(from: 0, to: conditions.count, by: together) {
+            let part = first..<min(first + together, conditions.count)
+            let batch = SequenceBatch(
+                model, capacities: branches.flatMap { branch in conditions[part].map { rows(of: $0, branch) } }, context
+            )
+            let sequences = branches.indices.map { Array($0 * part.count..<($0 + 1) * part.count) }
+            try begin(zip(branches, sequences).map { ($0, $1) }, of: Array(conditions[part]), in: batch)
+            let drawn = try draw(in: batch, at: sequences, scales: scales, seeds: Array(seeds[part]), settings) {
+                step in
                 progress(first * settings.steps + step * part.count)
             }
             let size = drawn.count / part.count
             images += part.indices.map { Array(drawn[($0 - first) * size..<($0 - first + 1) * size]) }
         }
         return images
+    }
+
+    /// Draws one image for each prompt, which is token ids without BOS and BOI.
+    public func images(
+        for prompts: [[Int32]], seeds: [ImageSeed], _ settings: ImageSettings, progress: (Int) -> Void = { _ in }
+    ) throws -> [[Float]] {
+        try images(for: prompts.map { Condition(prompt: $0) }, seeds: seeds, settings, progress: progress)
+    }
+
+    /// Rows of the sequence of a branch, the image that is drawn included, and what follows on it not.
+    private func rows(of condition: Condition, _ branch: ImageSettings.Branch) -> Int {
+        let image = configuration.patchesPerImage
+        let original = branch == .nothing || condition.original == nil ? 0 : image + 2
+        return 2 + image + original + (branch == .all ? condition.prompt.count : 0)
+    }
+
+    /// Brings everything before the image that is drawn into empty sequences, BOI included.
+    ///
+    /// - Parameter branches: Each with a sequence for each condition. That without anything drops the prompt; BOS and BOI
+    ///   remain (decision D8).
+    private func begin(
+        _ branches: [(branch: ImageSettings.Branch, sequences: [Int])], of conditions: [Condition],
+        in batch: SequenceBatch
+    ) throws {
+        let (beginOfText, beginOfImage) = (configuration.beginOfText, configuration.beginOfImage)
+        let originals = conditions.compactMap(\.original)
+        if !originals.isEmpty {
+            let shown = branches.filter { $0.branch != .nothing }.flatMap(\.sequences)
+            try batch.append(shown.map { ($0, [beginOfText, beginOfImage]) })
+            try batch.append(images: originals.flatMap(\.self), to: shown)
+        }
+        try batch.append(
+            branches.flatMap { branch, sequences in
+                zip(sequences, conditions).map { sequence, condition in
+                    let isShown = condition.original != nil && branch != .nothing
+                    return (
+                        sequence,
+                        [isShown ? configuration.endOfImage : beginOfText]
+                            + (branch == .all ? condition.prompt : []) + [beginOfImage]
+                    )
+                }
+            })
     }
 
     /// What a continuation may consist of.
@@ -221,7 +273,8 @@ public final class Generator {
     ) throws -> SequenceBatch.Rows {
         let done = writer.work
         let image = try draw(
-            in: batch, at: [0], unconditional: isGuided ? [1] : [],
+            in: batch, at: isGuided ? [[0], [1]] : [[0]],
+            scales: isGuided ? [Float(writer.settings.image.guidanceScale)] : [],
             seeds: [ImageSeed(writer.seed, index: writer.images)], writer.settings.image
         ) { progress(done + $0) }
         try batch.append(images: image, to: [0])
@@ -229,11 +282,14 @@ public final class Generator {
         return try batch.append([(0, [configuration.endOfImage])])
     }
 
-    /// Denoises one image at the end of each conditional sequence; the images do not become part of the sequences.
+    /// Denoises one image at the end of each sequence of the first branch; the images do not become part of the sequences.
     ///
-    /// - Returns: `[sequences, channels, height, width]`.
+    /// - Parameters:
+    ///   - branches: The sequences of each branch of guidance, one for each image.
+    ///   - scales: How far each branch but the last is moved away from the next.
+    /// - Returns: `[images, channels, height, width]`.
     private func draw(
-        in batch: SequenceBatch, at conditional: [Int], unconditional: [Int], seeds: [ImageSeed],
+        in batch: SequenceBatch, at branches: [[Int]], scales: [Float], seeds: [ImageSeed],
         _ settings: ImageSettings, progress: (Int) -> Void
     ) throws -> [Float] {
         let size = configuration.patchesPerImage * configuration.patchWidth
@@ -243,21 +299,16 @@ public final class Generator {
                     UnsafeMutableBufferPointer(rebasing: values[image * size..<(image + 1) * size]), drawing: drawing)
             }
         }
-        var images = [Float](repeating: 0, count: conditional.count * size)
+        var images = [Float](repeating: 0, count: seeds.count * size)
         images.withUnsafeMutableBufferPointer { fill($0, drawing: 0) }
         let sampler = settings.sampler
-        let scale = Float(settings.guidanceScale)
         for (step, timestep) in sampler.timesteps.enumerated() {
-            var noise: [Float]
-            if unconditional.isEmpty {
-                noise = try batch.predictedNoise(in: images, timestep: timestep, at: conditional)
-            } else {
-                let both = try batch.predictedNoise(
-                    in: images, timestep: timestep, at: conditional + unconditional)
-                noise = (0..<images.count).map { i in
-                    let without = both[images.count + i]
-                    return without + scale * (both[i] - without)
-                }
+            let found = try batch.predictedNoise(in: images, timestep: timestep, at: branches.flatMap(\.self))
+            let last = scales.count * images.count
+            var noise = Array(found[last...])
+            for (branch, scale) in scales.enumerated().reversed() {
+                let start = branch * images.count
+                for i in noise.indices { noise[i] += scale * (found[start + i] - found[start + images.count + i]) }
             }
             try requireFinite(noise)
             sampler.advance(&images, predictedNoise: noise, step: step) { fill($0, drawing: step + 1) }
@@ -284,11 +335,11 @@ public final class Generator {
     }
 
     /// An estimate of what one image needs while it is drawn: its keys and values, and the activations of its patches.
-    private func bytes(rowsOfSequence rows: Int, guided: Bool) -> Int {
+    private func bytes(rowsOfSequence rows: Int, branches: Int) -> Int {
         let keysAndValues = 2 * rows * configuration.layers * configuration.keyValueHeads * configuration.headWidth
         let activations =
             configuration.unetElements + configuration.patchesPerImage
             * (8 * configuration.width + 4 * configuration.feedForward)
-        return (keysAndValues + activations) * context.type.byteCount * (guided ? 2 : 1)
+        return (keysAndValues + activations) * context.type.byteCount * branches
     }
 }

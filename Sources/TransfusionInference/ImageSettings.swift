@@ -7,6 +7,8 @@ public struct ImageSettings: Sendable, Equatable {
     public var steps = 250
     /// How far the prediction is moved away from that without the prompt: `u + scale · (c − u)`. 1 turns guidance off.
     public var guidanceScale = 3.0
+    /// For an edit: how far the prediction is moved away from that without the original. 1 turns it off.
+    public var originalGuidanceScale = 1.5
     public var method = Sampler.Method.ddim(eta: 0)
     public var spacing = Sampler.Spacing.leading
     /// Clamps the image that each step predicts to [−1, 1]; for models of pixels.
@@ -20,6 +22,9 @@ public struct ImageSettings: Sendable, Equatable {
         if !(1...most).contains(steps) { return "--steps must lie between 1 and \(most), not \(steps)" }
         if !guidanceScale.isFinite || abs(guidanceScale) > 1000 {
             return "--cfg-scale must lie between -1000 and 1000, not \(guidanceScale)"
+        }
+        if !originalGuidanceScale.isFinite || abs(originalGuidanceScale) > 1000 {
+            return "--image-guidance must lie between -1000 and 1000, not \(originalGuidanceScale)"
         }
         if case .ddim(let eta) = method, !(eta >= 0 && eta <= 1) {
             return "--eta must lie between 0 and 1, not \(eta)"
@@ -36,4 +41,23 @@ public struct ImageSettings: Sendable, Equatable {
 
     var sampler: Sampler { Sampler(method: method, steps: steps, spacing: spacing, clipsImage: clipsImage) }
     var usesGuidance: Bool { guidanceScale != 1 }
+
+    /// What a branch of guidance knows of an image's condition.
+    enum Branch {
+        case all
+        /// The original, and not what is to become of it.
+        case original
+        case nothing
+    }
+
+    /// The branches of guidance, of which the first knows all, and how far each is moved away from the next one:
+    /// `nothing + b · (original − nothing) + a · (all − original)` with the scales a, b. What cancels out is left out.
+    ///
+    /// ### References
+    /// Brooks, Holynski and Efros 2023, "InstructPix2Pix", section 3.2.1.
+    func branches(isEdit: Bool) -> (branches: [Branch], scales: [Float]) {
+        let (text, image) = (Float(guidanceScale), Float(originalGuidanceScale))
+        guard isEdit, text != image else { return usesGuidance ? ([.all, .nothing], [text]) : ([.all], []) }
+        return image == 1 ? ([.all, .original], [text]) : ([.all, .original, .nothing], [text, image])
+    }
 }

@@ -56,7 +56,9 @@ struct DrawingOptions: ParsableArguments {
     var steps = ImageSettings().steps
 
     // A number below 0 looks like an option.
-    @Option(parsing: .unconditional, help: "Strength of guidance by the prompt; 1 is none.")
+    @Option(
+        name: [.customLong("cfg-scale"), .customLong("guidance")], parsing: .unconditional,
+        help: "Strength of guidance by the prompt; 1 is none.")
     var cfgScale = ImageSettings().guidanceScale
 
     @Option(help: "ddim or ddpm (ancestral).")

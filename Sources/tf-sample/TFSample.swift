@@ -6,7 +6,7 @@ import TransfusionSupport
 struct TFSample: TransfusionCommand {
     static let configuration = CommandConfiguration(
         commandName: "tf-sample",
-        abstract: "Draws pictures, writes text and describes pictures with a trained model.",
+        abstract: "Draws, changes and describes pictures, and writes text, with a trained model.",
         discussion: """
             A picture:
               tf-sample image -m runs/quickstart --prompt "red circle" --out circle.png
@@ -16,11 +16,15 @@ struct TFSample: TransfusionCommand {
               tf-sample image -m runs/quickstart --data data/emoji --out pictures
             Text:
               tf-sample text -m runs/quickstart --prompt "a plant that"
+            A picture that is changed:
+              tf-sample edit -m runs/edits --image a.png -p "make it blue" --out b.png
             A description:
               tf-sample caption -m runs/quickstart circle.png
             What an autoencoder keeps of a picture:
               tf-sample reconstruct -a runs/vae --out back circle.png
             """,
         version: ProductVersion.number,
-        subcommands: [ImageCommand.self, TextCommand.self, CaptionCommand.self, ReconstructCommand.self])
+        subcommands: [
+            ImageCommand.self, EditCommand.self, TextCommand.self, CaptionCommand.self, ReconstructCommand.self,
+        ])
 }

@@ -66,6 +66,43 @@ struct GeneratorTests {
         #expect(relativeError(images[0], images[1]) > 0.1)
     }
 
+    /// Each branch of guidance, the original before the instruction, without a cache and without a batch.
+    @Test(arguments: [(3.0, 1.5), (3, 1), (2, 2), (1, 1), (1, 1.5)]) func editsEqualRecomputation(
+        text: Double, image: Double
+    ) throws {
+        let small = SmallModel()
+        var settings = settings(scale: text)
+        settings.originalGuidanceScale = image
+        let prompts: [[Int32]] = [[5, 6, 7], [9, 10, 11, 12]]
+        let conditions = prompts.enumerated().map {
+            Generator.Condition(prompt: $1, original: small.image(UInt64($0)))
+        }
+        let images = try small.generator.images(
+            for: conditions, seeds: (0..<2).map { Generator.ImageSeed(20 + $0) }, settings)
+        for (index, prompt) in prompts.enumerated() {
+            let branches = [prompt, []].map { instruction in
+                var sequence = Recomputation(small)
+                sequence.append([1, 38])
+                sequence.append(image: small.image(UInt64(index)), timestep: 0)
+                sequence.append([39] + instruction + [38])
+                return sequence
+            }
+            // none + image · (original − none) + text · (all − original)
+            let weighted = [(branches[0], text), (branches[1], image - text), (start(small, []), 1 - image)]
+            let expected = try Recomputation.draw(weighted, settings, seed: 20 + UInt64(index))
+            #expect(relativeError(images[index], expected) < 1e-5, "edit \(index)")
+        }
+        #expect(relativeError(images[0], images[1]) > 0.1)
+    }
+
+    @Test func anEditThatDoesNotFitIsRefused() throws {
+        let small = SmallModel(contextLength: 16)
+        let edit = Generator.Condition(prompt: [5], original: small.image(0))
+        #expect {
+            try small.generator.images(for: [edit], seeds: [.init(0)], ImageSettings())
+        } throws: { "\($0)".contains("the prompt needs 17 rows") }
+    }
+
     @Test func memoryLimitDoesNotChangeImages() throws {
         let small = SmallModel()
         let one = SmallModel(memoryLimit: 1)

@@ -90,8 +90,16 @@ struct Recomputation {
 
     /// Draws an image that would come next; `without` is the sequence of the unconditional branch.
     func draw(_ settings: ImageSettings, without: Recomputation, seed: UInt64, index: Int = 0) throws -> [Float] {
-        var image = [Float](
-            repeating: 0, count: small.configuration.patchesPerImage * small.configuration.patchWidth)
+        let scale = settings.guidanceScale
+        return try Self.draw([(self, scale), (without, 1 - scale)], settings, seed: seed, index: index)
+    }
+
+    /// Draws an image that would come next, by the weighted sum of what each branch finds.
+    static func draw(
+        _ branches: [(sequence: Recomputation, weight: Double)], _ settings: ImageSettings, seed: UInt64, index: Int = 0
+    ) throws -> [Float] {
+        let configuration = branches[0].sequence.small.configuration
+        var image = [Float](repeating: 0, count: configuration.patchesPerImage * configuration.patchWidth)
         func fill(_ values: UnsafeMutableBufferPointer<Float>, _ drawing: Int) {
             Philox(seed: seed, purpose: .sampling, step: drawing, index: index).fillNormal(values)
         }
@@ -99,9 +107,12 @@ struct Recomputation {
         let sampler = Sampler(
             method: settings.method, steps: settings.steps, spacing: settings.spacing, clipsImage: settings.clipsImage)
         for (step, timestep) in sampler.timesteps.enumerated() {
-            let with = try predictedNoise(in: image, timestep: timestep)
-            let plain = try without.predictedNoise(in: image, timestep: timestep)
-            let noise = zip(with, plain).map { $1 + Float(settings.guidanceScale) * ($0 - $1) }
+            var noise = [Float](repeating: 0, count: image.count)
+            for (sequence, weight) in branches {
+                for (i, value) in try sequence.predictedNoise(in: image, timestep: timestep).enumerated() {
+                    noise[i] += Float(weight) * value
+                }
+            }
             sampler.advance(&image, predictedNoise: noise, step: step) { fill($0, step + 1) }
         }
         return image

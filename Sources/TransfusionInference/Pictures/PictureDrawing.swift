@@ -7,6 +7,8 @@ struct Prompt {
     let tokens: [Int32]
     /// Whether it was kept out of training, when that is known.
     var heldOut: Bool?
+    /// The image that the prompt changes; nil to draw from nothing.
+    var original: [Float]?
 
     init(_ text: String, _ tokenizer: Tokenizer) throws {
         self.text = text
@@ -27,7 +29,8 @@ extension Generator {
     ) throws -> [(record: PictureRecord, image: [Float])] {
         let seeds = prompts.indices.map { seed &+ UInt64($0) }
         let images = try images(
-            for: prompts.map(\.tokens), seeds: seeds.map { ImageSeed($0) }, settings, progress: progress)
+            for: prompts.map { Condition(prompt: $0.tokens, original: $0.original) },
+            seeds: seeds.map { ImageSeed($0) }, settings, progress: progress)
         return zip(prompts.indices, images).map { i, image in
             let record = PictureRecord(
                 file: PictureDirectory.name(i), prompt: prompts[i].text, seed: seeds[i], heldOut: prompts[i].heldOut)

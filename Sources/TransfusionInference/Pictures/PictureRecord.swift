@@ -14,9 +14,12 @@ public struct PictureRecord: Codable, Sendable, Equatable {
     /// The colour that the prompt names, and that of the picture.
     public var expectedColour: String?
     public var colour: String?
+    /// Of an edit: the files of the picture that was changed, and of what should come of it, where that is known.
+    public var source: String?
+    public var target: String?
 
     enum CodingKeys: String, CodingKey {
-        case file, prompt, seed, colour
+        case file, prompt, seed, colour, source, target
         case heldOut = "held_out"
         case expectedColour = "expected_colour"
     }
@@ -34,11 +37,13 @@ struct PictureMetadata {
     }
 
     private func parameters(_ record: PictureRecord, of picture: Picture) -> String {
-        let fields = [
-            "Steps: \(settings.steps)", "Sampler: \(samplerName.uppercased())", "CFG scale: \(settings.guidanceScale)",
-            "Seed: \(record.seed)", "Size: \(picture.width)x\(picture.height)", "Model: \(model)",
-            "Spacing: \(settings.spacing.rawValue)", "Eta: \(eta)",
-        ]
+        let fields =
+            [
+                "Steps: \(settings.steps)", "Sampler: \(samplerName.uppercased())",
+                "CFG scale: \(settings.guidanceScale)",
+                "Seed: \(record.seed)", "Size: \(picture.width)x\(picture.height)", "Model: \(model)",
+                "Spacing: \(settings.spacing.rawValue)", "Eta: \(eta)",
+            ] + (record.source == nil ? [] : ["Image CFG scale: \(settings.originalGuidanceScale)"])
         return "\(record.prompt)\n\(fields.joined(separator: ", "))"
     }
 
@@ -48,12 +53,14 @@ struct PictureMetadata {
             let seed: UInt64
             let steps: Int
             let cfg_scale, eta: Double
+            let image_cfg_scale: Double?
             let clip: Bool
         }
         return JSONText.line(
             Fields(
                 prompt: record.prompt, model: model, sampler: samplerName, spacing: settings.spacing.rawValue,
                 seed: record.seed, steps: settings.steps, cfg_scale: settings.guidanceScale, eta: eta,
+                image_cfg_scale: record.source == nil ? nil : settings.originalGuidanceScale,
                 clip: settings.clipsImage))
     }
 

@@ -16,15 +16,7 @@ struct DatasetPrompts {
     init(_ dataset: PackedDataset, _ model: LoadedModel, _ coder: PictureCoder, _ selection: ImageRequest.Prompts)
         throws
     {
-        let shape = dataset.manifest.image, configuration = model.archive.configuration
-        guard shape.channels == configuration.imageChannels, shape.width == configuration.imageWidth,
-            shape.height == configuration.imageHeight
-        else {
-            throw CommandFailure(
-                "\(dataset.path): its images are \(shape.width) × \(shape.height) × \(shape.channels), the model's "
-                    + "\(configuration.imageWidth) × \(configuration.imageHeight) × \(configuration.imageChannels); "
-                    + "give the data set that the model was trained on", .wrongUse)
-        }
+        try Self.check(dataset, for: model)
         self.dataset = dataset
         self.coder = coder
         colours = try DominantColour(dataset: dataset)
@@ -37,6 +29,7 @@ struct DatasetPrompts {
             let isHeldOut = split.name == "held_out"
             for index in split.pairRange.prefix(isHeldOut ? split.pairs : limit ?? split.pairs) {
                 let pair = try dataset.pair(index)
+                guard pair.original == nil else { continue }
                 let tokens = try dataset.caption(pair)
                 let text = try dataset.tokenizer.decode(tokens)
                 guard seen.insert(text).inserted else { continue }
@@ -49,6 +42,19 @@ struct DatasetPrompts {
         }
         self.prompts = prompts
         self.images = images
+    }
+
+    /// Refuses a data set whose images are not of the model's form.
+    static func check(_ dataset: PackedDataset, for model: LoadedModel) throws {
+        let shape = dataset.manifest.image, configuration = model.archive.configuration
+        guard shape.channels == configuration.imageChannels, shape.width == configuration.imageWidth,
+            shape.height == configuration.imageHeight
+        else {
+            throw CommandFailure(
+                "\(dataset.path): its images are \(shape.width) × \(shape.height) × \(shape.channels), the model's "
+                    + "\(configuration.imageWidth) × \(configuration.imageHeight) × \(configuration.imageChannels); "
+                    + "give the data set that the model was trained on", .wrongUse)
+        }
     }
 
     func realPicture(_ prompt: Int) throws -> Picture { coder.picture(of: try dataset.image(images[prompt])) }
