@@ -15,11 +15,12 @@ import _TestUtilities
             ]
         ),
         ("tf-ckpt", ["list", "inspect", "verify", "diff", "reshard", "convert", "prune", "export-weights"]),
-        ("tf-sample", ["image", "text", "caption", "reconstruct"]),
+        ("tf-sample", ["image", "edit", "text", "caption", "reconstruct"]),
         (
             "tf-eval",
             [
-                "forward", "autoencode", "scaling", "cider", "frechet", "clip-score", "loss", "perplexity", "ranked",
+                "forward", "autoencode", "scaling", "cider", "frechet", "clip-score", "edit", "loss", "perplexity",
+                "ranked",
             ]
         ),
         ("tf-worker", []),
