@@ -152,6 +152,13 @@ let package = Package(
                 .embedInCode("Dashboard/\($0)")
             },
             swiftSettings: swiftSettings),
+        library(
+            "TransfusionBenchmarks",
+            [
+                "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig",
+                "TransfusionTelemetry", "TransfusionParallel", "TransfusionData", "TransfusionCheckpoint",
+                "TransfusionInference", "TransfusionTraining",
+            ]),
 
         // Commands: argument parsing and printing only.
         command(
@@ -169,8 +176,8 @@ let package = Package(
         command(
             "tf-bench",
             [
-                "TransfusionTraining", "TransfusionInference", "TransfusionParallel", "TransfusionCore",
-                "TransfusionModels", "TransfusionData", "TransfusionCheckpoint", "TransfusionTelemetry",
+                "TransfusionBenchmarks", "TransfusionParallel", "TransfusionCore", "TransfusionModels",
+                "TransfusionData", "TransfusionTelemetry",
             ]),
 
         // Tests mirror the sources. They name every module that they import: what is not named is not built anew for them.
@@ -212,6 +219,7 @@ let package = Package(
                 "TransfusionTelemetry",
                 "TransfusionCheckpoint",
             ]),
+        tests("TransfusionBenchmarks", ["TransfusionCore", "TransfusionModels", "TransfusionConfig"]),
         .testTarget(
             name: "CommandTests",
             dependencies: [

@@ -1,7 +1,7 @@
 internal import TransfusionCheckpoint
 internal import TransfusionConfig
 public import TransfusionCore
-import TransfusionModels
+public import TransfusionModels
 
 /// One explicit batch through a model, for comparison with any other implementation: all of `tf-eval forward`.
 public struct ForwardEvaluation: Sendable {
@@ -26,10 +26,9 @@ public struct ForwardEvaluation: Sendable {
     }
 
     /// What the batch cost.
-    public struct Report: Encodable, Sendable, Equatable {
-        public let lossText: Double
-        public let lossImage: Double
-        public let loss: Double
+    public struct Report: Sendable, Equatable {
+        /// The parts of the model's loss, each a mean over what it is measured on.
+        public let losses: [NamedSum]
         /// λ in `loss`, and in the gradients.
         public let imageLossWeight: Double
         /// Rows with a text loss.
@@ -37,11 +36,11 @@ public struct ForwardEvaluation: Sendable {
         public let images: Int
         public let output: String
 
-        enum CodingKeys: String, CodingKey {
-            case lossText = "loss_text"
-            case lossImage = "loss_image"
-            case imageLossWeight = "image_loss_weight"
-            case loss, targets, images, output
+        /// The weighted sum of the parts.
+        public var loss: Double { losses.loss }
+        /// `loss_NAME` of each part, and `loss`.
+        public var namedLosses: [(name: String, value: Double)] {
+            losses.map { ("loss_" + $0.name, $0.mean) } + [("loss", loss)]
         }
     }
 
@@ -83,13 +82,9 @@ public struct ForwardEvaluation: Sendable {
             }
         }
         let report = Report(
-            lossText: sums.text / Double(max(layout.targetCount, 1)),
-            lossImage: sums.image / Double(max(layout.imageCount, 1)),
-            loss: weights.text * sums.text + weights.image * sums.image, imageLossWeight: imageLossWeight,
-            targets: layout.targetCount, images: layout.imageCount, output: output)
-        tensors += [("loss_text", report.lossText), ("loss_image", report.lossImage), ("loss", report.loss)].map {
-            SafetensorsTensor($0.0, .f32, [1], [Float($0.1)])
-        }
+            losses: weights.parts(of: sums), imageLossWeight: imageLossWeight, targets: layout.targetCount,
+            images: layout.imageCount, output: output)
+        tensors += report.namedLosses.map { SafetensorsTensor($0.name, .f32, [1], [Float($0.value)]) }
         try SafetensorsWriter().write(tensors, metadata: ["format": "pt"], to: output)
         return report
     }
@@ -120,5 +115,25 @@ public struct ForwardEvaluation: Sendable {
                 done += part.count
             }
         }
+    }
+}
+
+extension ForwardEvaluation.Report: Encodable {
+    private struct Key: CodingKey {
+        let stringValue: String
+        var intValue: Int? { nil }
+
+        init(_ name: String) { stringValue = name }
+        init?(stringValue: String) { self.init(stringValue) }
+        init?(intValue: Int) { nil }
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: Key.self)
+        for (name, value) in namedLosses { try container.encode(value, forKey: Key(name)) }
+        try container.encode(imageLossWeight, forKey: Key("image_loss_weight"))
+        try container.encode(targets, forKey: Key("targets"))
+        try container.encode(images, forKey: Key("images"))
+        try container.encode(output, forKey: Key("output"))
     }
 }

@@ -1,9 +1,9 @@
 internal import Dispatch
 
 /// Names a micro-batch: which sequences of which step's global batch.
-struct BatchAddress: Hashable, Sendable {
-    let step: Int
-    let sequences: Range<Int>
+package struct BatchAddress: Hashable, Sendable {
+    package let step: Int
+    package let sequences: Range<Int>
 }
 
 /// Makes the next micro-batch on another thread while this one computes.

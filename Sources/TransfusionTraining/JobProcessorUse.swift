@@ -1,15 +1,15 @@
 internal import TransfusionCore
-internal import TransfusionParallel
+package import TransfusionParallel
 internal import TransfusionTelemetry
 
 /// Who uses the processors that the ranks of a job run on. All ranks make one and call it alike.
-final class JobProcessorUse {
+package final class JobProcessorUse {
     private let group: any Communicator
     /// The processors that this rank speaks for: the first rank of a host for those of all its ranks.
     private let processors: Set<Int>
     private var last: ProcessorUse
 
-    init(_ group: any Communicator) throws {
+    package init(_ group: any Communicator) throws {
         self.group = group
         let own = ProcessorUse.allowedProcessors.flatMap { [UInt8($0 & 0xFF), UInt8($0 >> 8)] }
         let all = try group.allGather(own, site: "processors")
@@ -27,7 +27,7 @@ final class JobProcessorUse {
 
     /// The share of the processors that others took since the last call, nil where a kernel does not say; and the sums of
     /// what the ranks give, which saves a message.
-    func take(adding values: [Double] = []) throws -> (othersShare: Double?, sums: [Double]) {
+    package func take(adding values: [Double] = []) throws -> (othersShare: Double?, sums: [Double]) {
         let now = ProcessorUse(of: processors)
         let use = now - last
         last = now

@@ -1,4 +1,5 @@
 internal import TransfusionCheckpoint
+internal import TransfusionModels
 
 /// What the steps since the last record of metrics.jsonl amounted to.
 ///

@@ -1,5 +1,7 @@
+internal import TransfusionModels
+
 /// A step of all ranks.
-struct StepSummary: Sendable {
+package struct StepSummary: Sendable {
     /// From 0.
     let step: Int
     /// What its global batch held.

@@ -1,10 +1,11 @@
 internal import TransfusionConfig
 internal import TransfusionCore
+internal import TransfusionModels
 internal import TransfusionParallel
-internal import TransfusionTelemetry
+package import TransfusionTelemetry
 
 /// Does the steps of a task: from the batch to the update of the weights. All ranks have one and call it alike.
-final class StepTrainer<Task: TrainingTask> {
+package final class StepTrainer<Task: TrainingTask> {
     private let task: Task
     private let resources: TrainingResources
     private let state: TrainingState
@@ -15,12 +16,17 @@ final class StepTrainer<Task: TrainingTask> {
     private var surveyed: [BatchAddress: Task.Batch] = [:]
 
     /// How many sequences a global batch has, and how many of them a rank computes at once.
-    struct BatchShape {
+    package struct BatchShape {
         let globalSequences: Int
         let microSequences: Int
+
+        package init(globalSequences: Int, microSequences: Int) {
+            self.globalSequences = globalSequences
+            self.microSequences = microSequences
+        }
     }
 
-    init(
+    package init(
         _ task: Task, _ resources: TrainingResources, _ state: TrainingState, batch: BatchShape, timer: PhaseTimer
     ) {
         self.task = task
@@ -33,7 +39,7 @@ final class StepTrainer<Task: TrainingTask> {
 
     /// Trains each player whose turn it is. The timer is told where the time goes.
     /// - Throws: `SharedFailure` when a number is none any more. The player is then as it was after the step before.
-    func train() throws -> StepSummary {
+    package func train() throws -> StepSummary {
         let counts = try task.counts(step: state.step)
         var summary = StepSummary(step: state.step, counts: counts)
         let players = state.trainedPlayers(at: state.step)

@@ -1,6 +1,7 @@
 internal import TransfusionCheckpoint
 internal import TransfusionConfig
 internal import TransfusionCore
+internal import TransfusionModels
 internal import TransfusionParallel
 internal import TransfusionSupport
 internal import TransfusionTelemetry
@@ -87,7 +88,7 @@ final class TrainingLoop<Task: RunTask> {
         try resume()
         firstStep = state.step
         if state.step >= lastStep {
-            let bound = lastStep < configuration.schedule.steps ? "--steps" : "schedule.steps"
+            let bound = lastStep < configuration.schedule.steps ? "the last step" : "schedule.steps"
             reporter.log("nothing to do: \(state.step) steps are done, and \(bound) is \(lastStep)")
         }
         while state.step < lastStep {
@@ -121,10 +122,9 @@ final class TrainingLoop<Task: RunTask> {
 
     /// The losses on data that is not trained on, when the configuration wants them after this step.
     private func validateIfDue() throws -> [NamedSum]? {
-        guard let every = configuration.evaluation.everySteps,
-            state.step % every == 0 || state.step == configuration.schedule.steps
-        else { return nil }
-        return try setup.validation?.measure()
+        guard let every = configuration.evaluation.everySteps else { return nil }
+        let isDue = state.step % every == 0 || state.step == configuration.schedule.steps
+        return isDue ? try setup.validation?.measure() : nil
     }
 
     /// Continues from a checkpoint, or begins with initial weights.

@@ -1,11 +1,11 @@
 internal import TransfusionConfig
-internal import TransfusionCore
-internal import TransfusionParallel
+package import TransfusionCore
+package import TransfusionParallel
 
 /// The ranks that train, and what each of them computes with.
-struct TrainingResources {
-    let mesh: ProcessMesh
-    let context: Context
+package struct TrainingResources {
+    package let mesh: ProcessMesh
+    package let context: Context
     /// How many of the ranks share this host's processors.
     let ranksOnHost: Int
 
@@ -13,7 +13,7 @@ struct TrainingResources {
     /// How many ranks there are of each kind.
     var layout: [String: Int] { ["data": mesh.shape.data, "tensor": mesh.shape.tensor] }
 
-    init(mesh: ProcessMesh, context: Context, ranksOnHost: Int) {
+    package init(mesh: ProcessMesh, context: Context, ranksOnHost: Int) {
         self.mesh = mesh
         self.context = context
         self.ranksOnHost = ranksOnHost
@@ -36,7 +36,7 @@ struct TrainingResources {
     }
 
     /// Memory for the gradients of a model. Where ranks share a host they add up each other's in place.
-    func makeGradients(count: Int) throws -> Tensor {
+    package func makeGradients(count: Int) throws -> Tensor {
         let buffer = try mesh.data.allocateShared(byteCount: count * ElementType.f32.byteCount)
         return Tensor([count], .f32, wrapping: buffer.bytes) { withExtendedLifetime(buffer) {} }
     }

@@ -2,12 +2,12 @@ internal import Foundation
 internal import TransfusionCheckpoint
 internal import TransfusionCore
 internal import TransfusionModels
-internal import TransfusionParallel
+package import TransfusionParallel
 
 /// What training changes, and a checkpoint keeps: weights, moments, and how far it is.
 ///
 /// The position in the data and the random numbers follow from the step.
-final class TrainingState {
+package final class TrainingState {
     /// A player with its optimizer.
     struct TrainedPlayer {
         let player: Player
@@ -22,7 +22,7 @@ final class TrainingState {
     /// Whether this rank saves the parameters that every tensor-parallel rank holds.
     private let savesWholeParameters: Bool
     /// Steps done.
-    private(set) var step = 0
+    package private(set) var step = 0
     /// Tokens trained on, patches included.
     private(set) var tokens = 0
     private(set) var images = 0
@@ -30,7 +30,7 @@ final class TrainingState {
     var logged = LoggedInterval()
 
     /// Optimizers with zero moments, shared out over the ranks.
-    init(_ players: [Player], _ resources: TrainingResources, order: ReductionOrder) {
+    package init(_ players: [Player], _ resources: TrainingResources, order: ReductionOrder) {
         let names = players.flatMap { $0.parameters.parameters.map(\.name) }
         precondition(Set(names).count == names.count, "two players have a parameter of the same name")
         let mesh = resources.mesh, context = resources.context
@@ -45,11 +45,11 @@ final class TrainingState {
     }
 
     /// The weights of all players, without their gradients and optimizers.
-    var weightBytes: Int {
+    package var weightBytes: Int {
         players.reduce(0) { $0 + $1.parameters.byteCount }
     }
-    var gradientBytes: Int { players.reduce(0) { $0 + ($1.parameters.gradients?.byteCount ?? 0) } }
-    var optimizerBytes: Int { players.reduce(0) { $0 + $1.optimizer.byteCount } }
+    package var gradientBytes: Int { players.reduce(0) { $0 + ($1.parameters.gradients?.byteCount ?? 0) } }
+    package var optimizerBytes: Int { players.reduce(0) { $0 + $1.optimizer.byteCount } }
     /// Elements whose optimizer state this rank keeps.
     var ownedElements: Int {
         players.flatMap(\.optimizer.optimizer.ownedRanges).reduce(0) { $0 + $1.count }

@@ -1,4 +1,5 @@
 internal import TransfusionCore
+internal import TransfusionModels
 internal import TransfusionParallel
 
 /// Batches that no player is trained on.

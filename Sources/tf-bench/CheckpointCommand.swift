@@ -1,6 +1,6 @@
 import ArgumentParser
 import Foundation
-import TransfusionCheckpoint
+import TransfusionBenchmarks
 import TransfusionConfig
 import TransfusionCore
 import TransfusionModels
@@ -56,7 +56,7 @@ struct CheckpointCommand: ParsableCommand {
         let benchmark = CheckpointBenchmark(
             directory: directory + "/tf-bench-checkpoint-\(getpid())", model: configuration, repetitions: repetitions)
         var progress: ProgressLine?
-        var baselines: [Baseline] = []
+        var baselines: [CheckpointComparison] = []
         let measurement = try benchmark.run {
             if let against { baselines.append(try runBaseline(against, printing: "ways")) }
         } progress: { _, done, total in
@@ -64,7 +64,7 @@ struct CheckpointCommand: ParsableCommand {
             progress?.update(done)
         }
         progress?.clear()
-        let others = Baseline.medians(baselines)
+        let others = CheckpointComparison.medians(baselines)
         if json {
             try printJSON(Output(measurement, others))
         } else {
@@ -72,7 +72,7 @@ struct CheckpointCommand: ParsableCommand {
         }
     }
 
-    private func printTable(_ result: CheckpointBenchmark.Measurement, _ others: [String: Baseline.Way]) {
+    private func printTable(_ result: CheckpointBenchmark.Measurement, _ others: [String: CheckpointComparison.Way]) {
         let bytes = Double(result.tensorBytes)
         func line(_ name: String, _ seconds: Double, _ rest: String = "") {
             print(
@@ -109,41 +109,14 @@ struct CheckpointCommand: ParsableCommand {
         let stallCopies: Double
         let writeShare: Double
         let readShare: Double
-        let against: [String: Baseline.Way]
+        let against: [String: CheckpointComparison.Way]
 
-        init(_ measurement: CheckpointBenchmark.Measurement, _ others: [String: Baseline.Way]) {
+        init(_ measurement: CheckpointBenchmark.Measurement, _ others: [String: CheckpointComparison.Way]) {
             checkpoint = measurement
             stallCopies = measurement.stallCopies
             writeShare = measurement.writeShare
             readShare = measurement.readShare
             against = others
-        }
-    }
-}
-
-/// What another program says of its ways to save and load.
-private struct Baseline: Decodable {
-    let ways: [String: Way]
-
-    struct Way: Codable {
-        let bytes: Int
-        let writeSeconds: Double
-        let readSeconds: Double
-
-        enum CodingKeys: String, CodingKey {
-            case bytes
-            case writeSeconds = "write_s"
-            case readSeconds = "read_s"
-        }
-    }
-
-    static func medians(_ runs: [Baseline]) -> [String: Way] {
-        guard let first = runs.first else { return [:] }
-        return first.ways.reduce(into: [:]) { result, entry in
-            let all = runs.compactMap { $0.ways[entry.key] }
-            result[entry.key] = Way(
-                bytes: entry.value.bytes, writeSeconds: median(all.map(\.writeSeconds)),
-                readSeconds: median(all.map(\.readSeconds)))
         }
     }
 }

@@ -1,5 +1,6 @@
 public import ArgumentParser
 import Foundation
+import TransfusionBenchmarks
 import TransfusionConfig
 public import TransfusionData
 import TransfusionTelemetry

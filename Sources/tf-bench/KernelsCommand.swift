@@ -1,9 +1,9 @@
 import ArgumentParser
 import Foundation
+import TransfusionBenchmarks
 import TransfusionConfig
 import TransfusionCore
 import TransfusionTelemetry
-import TransfusionTraining
 
 struct KernelsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,10 +1,10 @@
 import ArgumentParser
 import Foundation
+import TransfusionBenchmarks
 import TransfusionConfig
 import TransfusionCore
 import TransfusionModels
 import TransfusionTelemetry
-import TransfusionTraining
 
 struct RatesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,8 +1,8 @@
 import ArgumentParser
 import Foundation
+import TransfusionBenchmarks
 import TransfusionConfig
 import TransfusionCore
-import TransfusionInference
 import TransfusionModels
 import TransfusionTelemetry
 
@@ -78,7 +78,7 @@ struct SampleCommand: ParsableCommand {
         settings.type = measured.precision.type()
         settings.threads = threads
         var progress = ProgressLine("measuring rounds", total: rounds)
-        var baselines: [Baseline] = [], started = 0
+        var baselines: [SampleComparison.Baseline] = [], started = 0
         let processors = ProcessorUse.allowedProcessors, before = ProcessorUse(of: processors)
         let result = try SampleBenchmark(settings).run(rounds: rounds) {
             if let against { baselines.append(try runBaseline(against, printing: "text_tokens_per_s")) }
@@ -87,7 +87,7 @@ struct SampleCommand: ParsableCommand {
         }
         progress.clear()
         let othersShare = (ProcessorUse(of: processors) - before).othersShare
-        let comparison = baselines.isEmpty ? nil : Comparison(result, baselines)
+        let comparison = SampleComparison(result, baselines)
         json
             ? try printJSON(Output(sample: result, othersShare: othersShare, against: comparison))
             : printTable(result, comparison, busyMark(othersShare))
@@ -97,38 +97,10 @@ struct SampleCommand: ParsableCommand {
         let sample: SampleBenchmark.Result
         /// The share of the processors that others took meanwhile.
         let othersShare: Double?
-        let against: Comparison?
+        let against: SampleComparison?
     }
 
-    /// What a program that is measured in turn says of itself.
-    private struct Baseline: Decodable {
-        let textTokensPerSecond: Double
-        let secondsPerDenoisingStep: Double
-
-        private enum CodingKeys: String, CodingKey {
-            case textTokensPerSecond = "text_tokens_per_s"
-            case secondsPerDenoisingStep = "seconds_per_denoising_step"
-        }
-    }
-
-    /// Ours beside the other program; ratios above 1 are faster.
-    private struct Comparison: Encodable {
-        let textTokensPerSecond: Double
-        let secondsPerDenoisingStep: Double
-        let runs: Int
-        let textRatio: Double
-        let denoisingRatio: Double
-
-        init(_ result: SampleBenchmark.Result, _ baselines: [Baseline]) {
-            textTokensPerSecond = median(baselines.map(\.textTokensPerSecond))
-            secondsPerDenoisingStep = median(baselines.map(\.secondsPerDenoisingStep))
-            runs = baselines.count
-            textRatio = result.textTokensPerSecond / textTokensPerSecond
-            denoisingRatio = secondsPerDenoisingStep / result.secondsPerDenoisingStep
-        }
-    }
-
-    private func printTable(_ result: SampleBenchmark.Result, _ comparison: Comparison?, _ mark: String) {
+    private func printTable(_ result: SampleBenchmark.Result, _ comparison: SampleComparison?, _ mark: String) {
         func number(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }
         print("\(result.model), \(result.parameters) parameters, \(result.type), threads \(result.threads)")
         print(

@@ -1,10 +1,10 @@
 public import ArgumentParser
 import Foundation
+public import TransfusionBenchmarks
 import TransfusionConfig
 import TransfusionCore
 public import TransfusionModels
 public import TransfusionParallel
-import TransfusionTraining
 
 struct StepCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -106,10 +106,8 @@ struct StepCommand: ParsableCommand {
 
     func run() throws {
         let machine = try rates.map { try MachineRates.read($0) }
-        if let layouts {
-            return try StepSweep(layouts: layouts, settings, steps: steps, machine: machine).run(json: json)
-        }
-        if let sweep { return try StepSweep(sweep, settings, steps: steps, machine: machine).run(json: json) }
+        if let layouts { return try run(StepSweep(layouts: layouts.layouts, settings, machine: machine)) }
+        if let sweep { return try run(StepSweep(sweep, settings, machine: machine)) }
         CPUReport.reexecuteIfSlowKernels()
         let job: MPIEnvironment
         let benchmark: StepBenchmark
@@ -121,15 +119,15 @@ struct StepCommand: ParsableCommand {
         }
         let speaks = job.world.rank == 0
         var progress = ProgressLine("measuring steps", total: steps)
-        var baseline: [BaselineResult] = [], started = 0
+        var baselines: [StepComparison.Baseline] = [], started = 0
         let result = try benchmark.run(steps: steps, warmup: 1) {
-            if speaks, let against { baseline.append(try runBaseline(against, printing: "tokens_per_s")) }
+            if speaks, let against { baselines.append(try runBaseline(against, printing: "tokens_per_s")) }
             if speaks { progress.update(started) }
             started += 1
         }
         progress.clear()
         if speaks {
-            let comparison = baseline.isEmpty ? nil : Comparison(result, baseline)
+            let comparison = StepComparison(result, baselines)
             json ? try printJSON(Output(step: result, against: comparison)) : printTable(result, comparison)
         }
         job.finish()
@@ -155,10 +153,10 @@ struct StepCommand: ParsableCommand {
 
     struct Output: Codable {
         let step: StepBenchmark.Result
-        let against: Comparison?
+        let against: StepComparison?
     }
 
-    private func printTable(_ result: StepBenchmark.Result, _ comparison: Comparison?) {
+    private func printTable(_ result: StepBenchmark.Result, _ comparison: StepComparison?) {
         func number(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }
         func mebibytes(_ bytes: Int) -> String { number(Double(bytes) / 1_048_576, 0) + " MiB" }
         print(
@@ -195,6 +193,7 @@ struct StepCommand: ParsableCommand {
 }
 
 extension ModelPreset: ExpressibleByArgument {}
+extension StepSweep.Axis: ExpressibleByArgument {}
 extension ReductionOrder: ExpressibleByArgument {}
 extension TransfusionModel.Recomputation: ExpressibleByArgument {}
 extension ModelConfiguration.PatchCoder: ExpressibleByArgument {}

@@ -14,13 +14,13 @@ struct ForwardCommand: ParsableCommand {
             The batch holds tokens i32 [T] (-1 at patches), document_starts i32 [D],
             image_starts i32 [N], latents and noise f32 [N, C, H, W], and timesteps
             i32 [N] from 0. The result holds logits f32 [T, V], noise_prediction
-            f32 [N, C, H, W], loss_text, loss_image, loss, and with --gradients one
-            grad.<name> for each parameter.
+            f32 [N, C, H, W], loss, one loss_<name> for each part of it, and with
+            --gradients one grad.<name> for each parameter.
             """)
 
     @Option(
         name: [.customLong("checkpoint"), .customShort("m")],
-        help: "A run, its checkpoints, one checkpoint, or a directory with config.json and safetensors.")
+        help: "A run, its checkpoints, one checkpoint, or a directory of weights: safetensors, hf-llama or meta-llama.")
     var checkpoint: String
 
     @Option(help: "A safetensors file with the batch.")
@@ -63,7 +63,7 @@ struct ForwardCommand: ParsableCommand {
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
             print(String(decoding: try encoder.encode(report), as: UTF8.self))
         } else {
-            print("loss_text \(report.lossText) loss_image \(report.lossImage) loss \(report.loss)")
+            print(report.namedLosses.map { "\($0.name) \($0.value)" }.joined(separator: " "))
         }
     }
 }

@@ -122,7 +122,7 @@ import _TestUtilities
         for (arguments, part) in [
             (["step", "--layouts", "2y1"], "--layouts"), (["step", "--patches", "3"], "--patches"),
             (["step", "--sweep", "colour"], "--sweep"), (["step", "--rates", "none"], "--rates"),
-            (["step", "--sweep", "images", "--rates", "none"], "--rates none: cannot be read"),
+            (["step", "--sweep", "images", "--rates", "none"], "none: cannot be read"),
             (["step", "--tensor", "2", "--steps", "1"], "tensor"),
             (["step", "--images", "\(Int.max)"], "--images"), (["step", "--patches", "\(Int.max)"], "--patches"),
             (["step", "--micro-batches", "\(Int.max)"], "--micro-batches"),

@@ -51,8 +51,8 @@ import _TestUtilities
     @Test func aRunThatIsDoneSaysThatNothingIsLeftToDo() throws {
         #expect(try worker.run(arguments("done", "--steps", "8")).status == 0)
         for (more, line) in [
-            (["--steps", "8"], "nothing to do: 8 steps are done, and --steps is 8\n"),
-            (["--steps", "3"], "nothing to do: 8 steps are done, and --steps is 3\n"),
+            (["--steps", "8"], "nothing to do: 8 steps are done, and the last step is 8\n"),
+            (["--steps", "3"], "nothing to do: 8 steps are done, and the last step is 3\n"),
         ] {
             let again = try worker.run(arguments("done") + more)
             #expect(again.status == 0 && again.output.contains(line), "\(again)")

@@ -2,6 +2,7 @@ import Foundation
 import Testing
 import TransfusionCheckpoint
 import TransfusionCore
+import TransfusionModels
 import _TestUtilities
 
 @testable import TransfusionEvaluation
@@ -68,8 +69,10 @@ struct ForwardEvaluationTests {
         }
         let paper = try evaluate(nil), other = try evaluate(2)
         #expect(paper.report.imageLossWeight == 5 && other.report.imageLossWeight == 2)
-        #expect(abs(other.report.loss - (other.report.lossText + 2 * other.report.lossImage)) < 1e-6)
-        #expect(other.report.lossImage == paper.report.lossImage)
+        let parts = other.report.losses.means
+        let text = try #require(parts["text"]), image = try #require(parts["image"])
+        #expect(abs(other.report.loss - (text + 2 * image)) < 1e-6)
+        #expect(paper.report.losses.means == parts)
         #expect(relativeError(other.gradient.map { $0 * 2.5 }, paper.gradient) < 1e-5)
     }
 
@@ -85,7 +88,13 @@ struct ForwardEvaluationTests {
             output: directory.file("out.safetensors"))
         evaluation.computesGradients = true
         let report = try evaluation.run()
-        #expect((report.targets, report.images, report.lossImage) == (4, 0, 0))
+        #expect((report.targets, report.images, report.losses.means["image"]) == (4, 0, 0))
+        let text = try #require(report.losses.means["text"])
+        let json = try JSONSerialization.jsonObject(with: JSONEncoder().encode(report)) as? [String: Any]
+        #expect(
+            Set(try #require(json).keys)
+                == ["loss", "loss_text", "loss_image", "image_loss_weight", "targets", "images", "output"])
+        #expect(text > 0 && json?["loss_text"] as? Double == text && json?["loss"] as? Double == text)
         let file = try SafetensorsFile(evaluation.output)
         #expect(file["noise_prediction"]?.shape == [0, 3, 8, 8])
         #expect(try file.floats("grad.patch_decoder.projection.weight").allSatisfy { $0 == 0 })

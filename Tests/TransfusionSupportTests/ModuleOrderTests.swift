@@ -8,7 +8,7 @@ import Testing
         "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig", "TransfusionTelemetry",
         "TransfusionParallel",
         "TransfusionData", "TransfusionCheckpoint", "TransfusionInference", "TransfusionTraining",
-        "TransfusionEvaluation", "TransfusionCoordinator",
+        "TransfusionEvaluation", "TransfusionCoordinator", "TransfusionBenchmarks",
     ]
 
     /// What only some modules may know of.

@@ -1,5 +1,6 @@
 import Testing
 import TransfusionCore
+import TransfusionModels
 import TransfusionParallel
 import _TestUtilities
 

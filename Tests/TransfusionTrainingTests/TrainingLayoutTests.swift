@@ -3,6 +3,7 @@ import Testing
 import TransfusionCheckpoint
 import TransfusionConfig
 import TransfusionCore
+import TransfusionModels
 import TransfusionParallel
 import _TestUtilities
 

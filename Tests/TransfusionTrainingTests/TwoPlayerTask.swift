@@ -1,6 +1,7 @@
 import TransfusionCheckpoint
 import TransfusionConfig
 import TransfusionCore
+import TransfusionModels
 import TransfusionParallel
 
 @testable import TransfusionTraining
@@ -51,7 +52,6 @@ struct TwoPlayerTask: RunTask {
         }
     }
 
-    var description: [String] { ["two players"] }
     var makeBatch: @Sendable (BatchAddress) throws -> Batch {
         {
             Batch(
@@ -96,13 +96,5 @@ struct TwoPlayerTask: RunTask {
     func begin(from path: String?, options: CheckpointOptions) -> String? {
         for player in players { player.parameters.initialize(seed: 7) }
         return nil
-    }
-
-    func metadata(layout: [String: Int], counters: [String: JSONValue]) -> CheckpointMetadata {
-        CheckpointMetadata(model: .string("two players"), layout: layout, scalars: counters)
-    }
-
-    func check(_ checkpoint: Checkpoint, isOfRun: Bool) throws {
-        guard checkpoint.metadata.model == .string("two players") else { throw CommandFailure("another model") }
     }
 }

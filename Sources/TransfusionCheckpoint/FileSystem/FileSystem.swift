@@ -141,7 +141,7 @@ extension FileSystem {
     }
 
     /// Removes a directory of plain files (checkpoints have no directories inside).
-    func removeTree(_ path: String) throws {
+    package func removeTree(_ path: String) throws {
         for name in try list(path) { try removeFile(Paths.join(path, name)) }
         try removeDirectory(path)
     }

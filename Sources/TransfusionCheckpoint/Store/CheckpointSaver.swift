@@ -81,7 +81,7 @@ public final class CheckpointSaver {
     }
 
     /// Waits for the memory that `prepare` gets.
-    func finishPreparing() {
+    package func finishPreparing() {
         populating?.join()
         populating = nil
     }

@@ -3,10 +3,10 @@ internal import Glibc
 /// The memory into which the thread that trains copies what other threads then write.
 ///
 /// `@unchecked Sendable`: it is filled before they begin, and only read until they have ended.
-final class StagingBuffer: @unchecked Sendable {
-    let memory: UnsafeMutableRawBufferPointer
+package final class StagingBuffer: @unchecked Sendable {
+    package let memory: UnsafeMutableRawBufferPointer
 
-    init(capacity: Int) throws {
+    package init(capacity: Int) throws {
         let flags = MAP_PRIVATE | MAP_ANONYMOUS
         guard let address = mmap(nil, capacity, PROT_READ | PROT_WRITE, flags, -1, 0), address != MAP_FAILED else {
             throw FileSystemError("reserve \(capacity) bytes for staging a checkpoint", "memory", errno)
@@ -20,7 +20,7 @@ final class StagingBuffer: @unchecked Sendable {
     }
 
     /// Makes the operating system hand over the pages now, so that the first copy does not wait for them.
-    func populate() {
+    package func populate() {
         for offset in stride(from: 0, to: memory.count, by: 4096) { memory[offset] = 0 }
     }
 }

@@ -10,7 +10,7 @@ public struct DataError: UsageError, Equatable {
         self.init(description, isWrongUse: false)
     }
 
-    init(_ path: String, _ problem: String) {
+    package init(_ path: String, _ problem: String) {
         self.init("\(path): \(problem)")
     }
 

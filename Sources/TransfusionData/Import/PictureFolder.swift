@@ -1,7 +1,7 @@
 internal import TransfusionSupport
 
 /// A folder of pictures with a `metadata.jsonl` or a `metadata.csv`, or with a text file beside each picture.
-final class PictureFolder: PictureSource {
+package final class PictureFolder: PictureSource {
     let name: String
     /// What comes before the names of its files in keys.
     private let prefix: String
@@ -179,7 +179,7 @@ final class PictureFolder: PictureSource {
     }
 
     /// The path itself, or the paths of all pictures in it when it is a directory.
-    static func pictures(in path: String) -> [String] {
+    package static func pictures(in path: String) -> [String] {
         guard Files.isDirectory(path) else { return [path] }
         var paths: [String] = []
         forEachPicture(in: path, under: "", apartFrom: []) { paths.append(path + "/" + $0) }

@@ -1,7 +1,7 @@
-internal import TransfusionCore
+package import TransfusionCore
 
 /// Brings pictures to one size, several at once, and gives them back in the order in which they came.
-struct PictureResizing {
+package struct PictureResizing {
     private let size: Int
     private let fit: Picture.Fit
     private let filter: Picture.Filter
@@ -12,7 +12,7 @@ struct PictureResizing {
     /// So much is gathered before the threads begin.
     private static let mostBytes = 64 << 20
 
-    init(size: Int, fit: Picture.Fit, filter: Picture.Filter, pool: ThreadPool = ThreadPool()) {
+    package init(size: Int, fit: Picture.Fit, filter: Picture.Filter, pool: ThreadPool = ThreadPool()) {
         self.size = size
         self.fit = fit
         self.filter = filter
@@ -20,7 +20,7 @@ struct PictureResizing {
     }
 
     /// - Parameter store: Gets pictures as `[3, size, size]`, or why one cannot be read.
-    mutating func add(
+    package mutating func add(
         _ picture: Result<PictureBytes, DataError>, _ store: (Result<[UInt8], DataError>) throws(DataError) -> Void
     ) throws(DataError) {
         waiting.append(picture)
@@ -29,7 +29,7 @@ struct PictureResizing {
     }
 
     /// Gives what is still waiting.
-    mutating func finish(_ store: (Result<[UInt8], DataError>) throws(DataError) -> Void) throws(DataError) {
+    package mutating func finish(_ store: (Result<[UInt8], DataError>) throws(DataError) -> Void) throws(DataError) {
         var results = [Result<[UInt8], DataError>?](repeating: nil, count: waiting.count)
         results.withUnsafeMutableBufferPointer { results in
             pool.tasks(waiting.count) { task, _ in results[task] = planes(of: waiting[task]) }

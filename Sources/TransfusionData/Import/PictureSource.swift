@@ -19,7 +19,7 @@ protocol PictureSource: AnyObject {
 }
 
 /// A picture as it is stored in its source.
-struct PictureBytes: Sendable {
+package struct PictureBytes: Sendable {
     enum Storage: Sendable {
         case file(MappedFile)
         case memory([UInt8])
@@ -29,7 +29,16 @@ struct PictureBytes: Sendable {
     let name: String
     let storage: Storage
 
-    var count: Int {
+    init(name: String, storage: Storage) {
+        self.name = name
+        self.storage = storage
+    }
+
+    package init(name: String, _ bytes: [UInt8]) {
+        self.init(name: name, storage: .memory(bytes))
+    }
+
+    package var count: Int {
         switch storage {
         case .file(let file): file.bytes.count
         case .memory(let bytes): bytes.count
@@ -37,7 +46,7 @@ struct PictureBytes: Sendable {
     }
 
     /// As the header says it.
-    func pixelCount() throws(DataError) -> Int {
+    package func pixelCount() throws(DataError) -> Int {
         func count(_ bytes: UnsafeRawBufferPointer) throws(DataError) -> Int {
             guard let size = try PictureFormat(of: bytes)?.size(of: bytes, name: name) else { return 0 }
             return size.width * size.height

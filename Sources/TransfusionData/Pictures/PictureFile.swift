@@ -10,7 +10,7 @@ public enum PictureFile {
     static let largestSide = 65_535
 
     /// Longer files are refused instead of read.
-    static let largestFile = 1 << 30
+    package static let largestFile = 1 << 30
 
     /// Reads a file.
     /// - Throws: `DataError` that names it when it is no such picture, too large, cut off or damaged.

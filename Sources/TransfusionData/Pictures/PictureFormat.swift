@@ -3,14 +3,14 @@ internal import CPNG
 internal import CWebP
 
 /// How the bytes of a picture are read: GIF here, every other format by its own library.
-enum PictureFormat {
+package enum PictureFormat {
     case png
     case jpeg
     case webp
     case gif
 
     /// From the first bytes; nil for all else.
-    init?(of bytes: UnsafeRawBufferPointer) {
+    package init?(of bytes: UnsafeRawBufferPointer) {
         if PNG.isPNG(bytes) {
             self = .png
         } else if bytes.starts(with: [0xFF, 0xD8, 0xFF]) {

@@ -216,13 +216,41 @@ public final class TransfusionModel {
         public let text: Double
         public let image: Double
         public let zLoss: Double
+        private let targets: Int
+        private let images: Int?
+        private let imageLossWeight: Double
 
         /// Normalises by the counts of the whole global batch (decisions D3 and D4).
-        public init(targets: Int, images: Int, imageLossWeight: Double, zLossWeight: Double = 0) {
+        /// - Parameter images: Nil for a loss without an image part.
+        public init(targets: Int, images: Int?, imageLossWeight: Double, zLossWeight: Double = 0) {
+            self.targets = targets
+            self.images = images
+            self.imageLossWeight = imageLossWeight
             zLoss = zLossWeight
             text = targets > 0 ? 1 / Double(targets) : 0
-            image = images > 0 ? imageLossWeight / Double(images) : 0
+            image = images.map { $0 > 0 ? imageLossWeight / Double($0) : 0 } ?? 0
         }
+
+        /// The parts that the total is made of.
+        public func parts(of losses: Losses) -> [NamedSum] {
+            var parts = [NamedSum(name: PartName.text, sum: losses.text, count: targets, weight: 1)]
+            if let images {
+                parts.append(
+                    NamedSum(name: PartName.image, sum: losses.image, count: images, weight: imageLossWeight))
+            }
+            if zLoss > 0 {
+                parts.append(NamedSum(name: PartName.z, sum: losses.squaredLogZ, count: targets, weight: zLoss))
+            }
+            return parts
+        }
+    }
+
+    /// What the parts of the loss are called.
+    public enum PartName {
+        public static let text = "text"
+        public static let image = "image"
+        /// Keeps training in bounds and says nothing of quality.
+        public static let z = "z"
     }
 
     /// The transformer's result for every row of a packed batch.

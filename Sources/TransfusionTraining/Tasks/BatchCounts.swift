@@ -1,5 +1,7 @@
+internal import TransfusionModels
+
 /// What the whole global batch of a step holds.
-struct BatchCounts: Sendable, Equatable {
+package struct BatchCounts: Sendable, Equatable {
     /// What the parts of the loss are divided by, by their names.
     var denominators: [String: Int] = [:]
     /// Tokens trained on, patches included and padding not.

@@ -1,5 +1,6 @@
 internal import Foundation
 internal import TransfusionCore
+internal import TransfusionModels
 
 /// How the pictures of a step use the codes of a codebook.
 final class CodeUse {

@@ -1,8 +1,8 @@
 internal import TransfusionConfig
-internal import TransfusionCore
+package import TransfusionCore
 
 /// Parameters that are trained together by a loss of their own.
-struct Player {
+package struct Player {
     let name: String
     let parameters: ParameterStore
     let optimizer: AdamW.Settings
@@ -10,7 +10,19 @@ struct Player {
     /// The largest norm of the gradient that is not scaled down; 0 does not clip.
     let clipNorm: Double
     /// Whether it is trained in a step, numbered from 0.
-    var isTrained: @Sendable (_ step: Int) -> Bool = { _ in true }
+    var isTrained: @Sendable (_ step: Int) -> Bool
+
+    package init(
+        name: String, parameters: ParameterStore, optimizer: AdamW.Settings, schedule: LearningRateSchedule,
+        clipNorm: Double, isTrained: @escaping @Sendable (_ step: Int) -> Bool = { _ in true }
+    ) {
+        self.name = name
+        self.parameters = parameters
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.clipNorm = clipNorm
+        self.isTrained = isTrained
+    }
 }
 
 extension Player {

@@ -1,17 +1,19 @@
 internal import TransfusionCore
 internal import TransfusionData
-internal import TransfusionModels
+package import TransfusionModels
 
 /// A micro-batch with its noise: all that a forward pass of the Transfusion model needs and that no weight has touched.
-struct PreparedBatch: Sendable {
-    let layout: RowLayout
+package struct PreparedBatch: Sendable {
+    package let layout: RowLayout
     let latents: [Float]  // [images, channels, height, width]
     let noise: [Float]  // the same shape
     let timesteps: [Int32]
     /// Whether each image is only shown to the model; empty where none is.
     let isClean: [Bool]
 
-    init(layout: RowLayout, latents: [Float], noise: [Float], timesteps: [Int32], isClean: [Bool] = []) {
+    package init(
+        layout: RowLayout, latents: [Float], noise: [Float], timesteps: [Int32], isClean: [Bool] = []
+    ) {
         self.layout = layout
         self.latents = latents
         self.noise = noise

@@ -1,15 +1,15 @@
 internal import TransfusionCheckpoint
 internal import TransfusionConfig
-internal import TransfusionCore
+package import TransfusionCore
 internal import TransfusionData
 internal import TransfusionInference
-internal import TransfusionModels
+package import TransfusionModels
 
 /// What the loop trains.
 ///
 /// The loop knows players, batches by their address, and sums by their name; what they mean is the task's. All ranks make
 /// one alike, and call it alike.
-protocol TrainingTask {
+package protocol TrainingTask {
     /// All that a forward pass needs and that no weight has touched.
     associatedtype Batch: Sendable
 
@@ -40,12 +40,12 @@ protocol TrainingTask {
 }
 
 extension TrainingTask {
-    func needsSurvey(player: Int, step: Int) -> Bool { false }
-    func survey(
+    package func needsSurvey(player: Int, step: Int) -> Bool { false }
+    package func survey(
         _ batches: [Batch], _ counts: BatchCounts, player: Int, group: any Collectives, _ context: Context
     ) throws {}
-    func measures(player: Int, group: any Collectives) throws -> [NamedSum] { [] }
-    func warnings(after step: StepSummary) -> [String] { [] }
+    package func measures(player: Int, group: any Collectives) throws -> [NamedSum] { [] }
+    package func warnings(after step: StepSummary) -> [String] { [] }
 }
 
 /// A task that is trained in a run directory: it begins, is saved, and goes on.
@@ -90,6 +90,26 @@ protocol RunTask: TrainingTask {
 }
 
 extension RunTask {
+    var description: [String] { [] }
+
+    /// What its checkpoints say of their model, for a task that has no description of one.
+    private var name: JSONValue { .string("\(Self.self)") }
+
+    func begin(from path: String?, options: CheckpointOptions) throws -> String? {
+        for player in players { player.parameters.initialize(seed: 0) }
+        return nil
+    }
+
+    func metadata(layout: [String: Int], counters: [String: JSONValue]) throws -> CheckpointMetadata {
+        CheckpointMetadata(model: name, layout: layout, scalars: counters)
+    }
+
+    func check(_ checkpoint: Checkpoint, isOfRun: Bool) throws {
+        guard checkpoint.metadata.model == name else {
+            throw CommandFailure("\(checkpoint.path): is a checkpoint of another task than \(Self.self)", .wrongUse)
+        }
+    }
+
     var initialWeights: String? { nil }
     func checkInitialWeights(_ path: String, options: CheckpointOptions) throws {}
     func heldOutBatches() throws -> [HeldOutBatches<Batch>] { [] }

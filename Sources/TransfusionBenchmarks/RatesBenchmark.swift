@@ -123,7 +123,7 @@ public struct RatesBenchmark {
         let path = settings.directory + "/.tf-bench-\(getpid())"
         let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else {
-            throw CommandFailure("--directory \(settings.directory): cannot be written", .wrongUse)
+            throw CommandFailure("\(settings.directory): cannot be written", .wrongUse)
         }
         defer {
             close(descriptor)
@@ -133,11 +133,11 @@ public struct RatesBenchmark {
         let start = ContinuousClock.now
         for _ in 0..<max(1, settings.diskBytes / chunk.count) {
             guard chunk.withUnsafeBytes({ write(descriptor, $0.baseAddress, $0.count) }) == chunk.count else {
-                throw CommandFailure("--directory \(settings.directory): no room for \(settings.diskBytes) bytes")
+                throw CommandFailure("\(settings.directory): no room for \(settings.diskBytes) bytes")
             }
         }
         guard fsync(descriptor) == 0 else {
-            throw CommandFailure("--directory \(settings.directory): cannot be written")
+            throw CommandFailure("\(settings.directory): cannot be written")
         }
         return Double(max(1, settings.diskBytes / chunk.count) * chunk.count)
             / ((ContinuousClock.now - start) / .seconds(1))

@@ -1,5 +1,6 @@
 internal import TransfusionConfig
 public import TransfusionCore
+internal import TransfusionInference
 public import TransfusionModels
 
 /// Measures sampling on a model with random weights: writing text for one sequence, and denoising one image with
@@ -94,7 +95,6 @@ public final class SampleBenchmark {
             steps.append(step.seconds)
             operations = step.operations
         }
-        let median = { (values: [Double]) in values.sorted()[values.count / 2] }
         let bytes = weightBytesPerToken, peakRate = median(peakRates), readRate = median(readRates)
         let rate = operations / median(steps)
         return Result(

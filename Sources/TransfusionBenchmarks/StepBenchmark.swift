@@ -3,6 +3,7 @@ public import TransfusionCore
 public import TransfusionModels
 public import TransfusionParallel
 internal import TransfusionTelemetry
+internal import TransfusionTraining
 
 /// Measures training steps on made-up data: rows of random tokens with images in between, as many as asked for.
 public final class StepBenchmark {

@@ -1,4 +1,5 @@
 internal import TransfusionCore
+public import TransfusionData
 internal import TransfusionSupport
 
 /// How fast pictures are read and brought to their size, format by format, as `tf-data import` does it.
@@ -42,12 +43,12 @@ public struct PictureBenchmark {
         for path in paths.map({ Paths.withoutTrailingSlash($0) }) {
             for path in PictureFolder.pictures(in: path) {
                 let file = try Files.read(path, limit: PictureFile.largestFile)
-                guard let format = file.withBytes({ PictureFormat(of: $0) }) else {
+                guard let format = file.withUnsafeBytes({ PictureFormat(of: $0) }) else {
                     throw DataError(path, "is no PNG, JPEG, WebP or GIF picture; take it away")
                 }
                 guard bytes[format, default: 0] + file.count <= Self.mostBytes else { continue }
                 bytes[format, default: 0] += file.count
-                pictures[format, default: []].append(PictureBytes(name: path, storage: .memory(file)))
+                pictures[format, default: []].append(PictureBytes(name: path, file))
             }
         }
         guard !pictures.isEmpty else {

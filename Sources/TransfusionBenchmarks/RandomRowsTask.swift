@@ -1,6 +1,7 @@
 internal import TransfusionCore
 internal import TransfusionModels
 internal import TransfusionParallel
+internal import TransfusionTraining
 
 /// The Transfusion model on made-up data, for measurements: each micro-batch is the same row of random tokens with images
 /// in between.

@@ -1,5 +1,6 @@
 internal import Glibc
-import TransfusionCore
+internal import TransfusionCheckpoint
+internal import TransfusionCore
 public import TransfusionModels
 internal import TransfusionSupport
 
@@ -88,7 +89,7 @@ public struct CheckpointBenchmark {
             progress(name, done, repetitions * 7)
             let begin = ContinuousClock.now
             let own = try body()
-            seconds[name, default: []].append(own ?? begin.duration(to: .now).seconds)
+            seconds[name, default: []].append(own ?? begin.duration(to: .now) / .seconds(1))
             done += 1
         }
         let plain = Paths.join(directory, "plain")
@@ -98,7 +99,7 @@ public struct CheckpointBenchmark {
         let packed = CheckpointStore(Paths.join(directory, "packed"), options: packedOptions)
         let files = POSIXFileSystem()
         defer {
-            for path in [store.path(1), store.directory, packed.path(1), packed.directory] {
+            for path in [store.path(of: 1), store.directory, packed.path(of: 1), packed.directory] {
                 try? files.removeTree(path)
             }
             try? files.removeFile(plain)
@@ -108,13 +109,13 @@ public struct CheckpointBenchmark {
             try measure("copy") {
                 let begin = ContinuousClock.now
                 copy.memory.copyMemory(from: UnsafeRawBufferPointer(state.memory))
-                return begin.duration(to: .now).seconds
+                return begin.duration(to: .now) / .seconds(1)
             }
             try measure("plain write") {
                 try? files.removeFile(plain)
                 let begin = ContinuousClock.now
                 try state.writePlainly(to: plain)
-                return begin.duration(to: .now).seconds
+                return begin.duration(to: .now) / .seconds(1)
             }
             try measure("plain read") {
                 Self.evict(plain)
@@ -140,13 +141,13 @@ public struct CheckpointBenchmark {
         for name in checkpoint.files.keys { Self.evict(Paths.join(checkpoint.path, name)) }
         let begin = ContinuousClock.now
         try checkpoint.read(state.requests)
-        return begin.duration(to: .now).seconds
+        return begin.duration(to: .now) / .seconds(1)
     }
 
     private func measureAsynchronously(_ state: State, _ directory: String) throws -> (stall: Double, write: Double) {
         let store = CheckpointStore(directory, options: options)
         defer {
-            try? store.fileSystem.removeTree(store.path(1))
+            try? store.fileSystem.removeTree(store.path(of: 1))
             try? store.fileSystem.removeDirectory(directory)
         }
         var stalls: [Double] = []
@@ -242,7 +243,7 @@ public struct CheckpointBenchmark {
             for offset in stride(from: 0, to: file.byteCount, by: Self.block) {
                 _ = try file.read(block, at: offset)
             }
-            return begin.duration(to: .now).seconds
+            return begin.duration(to: .now) / .seconds(1)
         }
     }
 }
