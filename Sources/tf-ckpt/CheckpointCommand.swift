@@ -17,7 +17,7 @@ struct CheckpointCommand: TransfusionCommand {
               tf-ckpt inspect runs/quickstart/checkpoints/step-00001000 --tensors
               tf-ckpt diff runs/a runs/b
               tf-ckpt convert runs/quickstart model --to safetensors
-              tf-ckpt convert llama-dir start --from hf-llama
+              tf-ckpt convert llama-dir start
               tf-ckpt prune runs/quickstart --keep-last 2 --keep-every 1000
             """,
         version: ProductVersion.number,

@@ -82,21 +82,21 @@ struct Convert: ParsableCommand {
               tf-ckpt convert runs/quickstart model --to safetensors
               tf-ckpt convert runs/quickstart llama --to hf-llama --type bf16
               tf-ckpt convert runs/quickstart quickstart.gguf --to gguf --type q8_0
-              tf-ckpt convert llama-dir runs/start --from hf-llama --patch-size 2
+              tf-ckpt convert llama-dir runs/start --patch-size 2
               tf-ckpt convert sd-vae-ft-mse runs/vae --from diffusers-vae
               tf-ckpt convert runs/autoencoder vae --to diffusers-vae
             """)
 
     @Argument(
-        help: "What to convert: for checkpoints a run or one checkpoint, else a directory or a .safetensors file.")
+        help: "What to convert: a run, a checkpoint, a directory of weights, or a .safetensors file.")
     var source: String
 
     @Argument(
         help: "The result, which must not exist yet. A name with .safetensors gives one file, without config.json.")
     var destination: String
 
-    @Option(help: "The format of the source.")
-    var from = ConversionFormat.model(.checkpoint)
+    @Option(help: "The format of the source; by default the one that it has.")
+    var from: ConversionFormat?
 
     @Option(help: "The format of the result.")
     var to = ConversionFormat.model(.checkpoint)
@@ -132,8 +132,10 @@ struct Convert: ParsableCommand {
     var seed: UInt64 = 0
 
     func validate() throws {
-        if from == to { throw ValidationError("--from and --to are both \(from.name); give the other format") }
-        if from == .autoencoder || to == .autoencoder, from != .model(.checkpoint), to != .model(.checkpoint) {
+        try Self.requireDifferent(from, to)
+        if from == .autoencoder && to != .model(.checkpoint)
+            || to == .autoencoder && from ?? .model(.checkpoint) != .model(.checkpoint)
+        {
             throw ValidationError("\(ConversionFormat.autoencoder.name) is converted from and to checkpoint only")
         }
         if from == .gguf { throw ValidationError("--from gguf is not possible; GGUF files are written only") }
@@ -149,8 +151,16 @@ struct Convert: ParsableCommand {
         else { throw ValidationError("--patch-size must divide --image-height and --image-width") }
     }
 
+    private static func requireDifferent(_ from: ConversionFormat?, _ to: ConversionFormat) throws {
+        guard let from, from == to else { return }
+        throw CommandFailure("--from and --to are both \(from.name); give the other format", .wrongUse)
+    }
+
     func run() throws {
-        guard case .model(let from) = from, to != .autoencoder else { return try convertAutoencoder() }
+        guard from != .autoencoder, to != .autoencoder else { return try convertAutoencoder() }
+        let found = try from ?? .model(WeightFormat(detectedAt: source))
+        try Self.requireDifferent(found, to)
+        guard case .model(let from) = found else { preconditionFailure("\(found.name) is no form of a model") }
         var images = ImageOptions(
             patchSize: patchSize, channels: imageChannels, height: imageHeight, width: imageWidth,
             timestepAfterProjection: timestepAfterProjection, seed: seed)

@@ -3,24 +3,47 @@ import TransfusionCheckpoint
 
 struct Inspect: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Shows what is in a checkpoint.",
+        abstract: "Shows what is in a checkpoint, or in another form of a model.",
         discussion: """
             EXAMPLES
               tf-ckpt inspect runs/quickstart
               tf-ckpt inspect runs/quickstart/checkpoints/step-00001000 --tensors
+              tf-ckpt inspect llama-dir
             """)
 
-    @Argument(help: "A run, its checkpoints directory, or one checkpoint.")
+    @Argument(help: "A run, its checkpoints directory, one checkpoint, or a directory of weights.")
     var path: String
 
-    @Flag(help: "List every tensor with its shape, size and digest.")
+    @Flag(help: "List every tensor with its shape and size, and of a checkpoint its digest.")
     var tensors = false
 
     @Flag(help: "Print JSON, tensors included.")
     var json = false
 
     func run() throws {
-        let summary = CheckpointSummary(try CheckpointLocation(path).newest())
+        if let model = try ModelSummary(ofWeightsAt: path) { return try show(model) }
+        try show(CheckpointSummary(try CheckpointLocation(path).newest()))
+    }
+
+    private func show(_ model: ModelSummary) throws {
+        if json { return try printJSON(model) }
+        printTable(
+            [
+                ["model", model.path], ["format", model.format],
+                ["tensors", "\(model.tensors.count), \(bytes(model.tensors.reduce(0) { $0 + $1.bytes }))"],
+                ["parameters", "\(model.parameters)"], ["images", model.images], ["drawn anew", model.drawn],
+                ["not read", model.passedOver], ["tokenizer", model.tokenizer ?? "unknown"],
+            ].filter { !$0[1].isEmpty }, left: 2)
+        guard tensors else { return }
+        print("")
+        printTable(
+            [["tensor", "type", "shape", "size"]]
+                + model.tensors.map {
+                    [$0.name, $0.type, $0.shape.map(String.init).joined(separator: "×"), bytes($0.bytes)]
+                }, left: 2)
+    }
+
+    private func show(_ summary: CheckpointSummary) throws {
         if json { return try printJSON(summary) }
         let layout = summary.metadata.layout.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
         var rows = [

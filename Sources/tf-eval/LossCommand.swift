@@ -18,7 +18,8 @@ struct LossCommand: ParsableCommand {
             of ranks.
             """)
 
-    @Argument(help: "A run, its checkpoints, one checkpoint, or a directory with config.json and safetensors.")
+    @Argument(
+        help: "A run, its checkpoints, one checkpoint, or a directory of weights: safetensors, hf-llama or meta-llama.")
     var checkpoint: String
 
     @Option(help: "Which part of the data.")

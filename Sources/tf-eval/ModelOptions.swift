@@ -8,7 +8,7 @@ import TransfusionParallel
 struct ModelOptions: ParsableArguments {
     @Option(
         name: [.customLong("checkpoint"), .customShort("m")],
-        help: "A run, its checkpoints, one checkpoint, or a directory with config.json and safetensors.")
+        help: "A run, its checkpoints, one checkpoint, or a directory of weights: safetensors, hf-llama or meta-llama.")
     var checkpoint: String
 
     @Option(help: "A SentencePiece .model file; by default the one that the model was trained with.")

@@ -9,7 +9,7 @@ public import TransfusionModels
 struct ModelOptions: ParsableArguments {
     @Option(
         name: [.customLong("checkpoint"), .customShort("m")],
-        help: "A run, its checkpoints, one checkpoint, or a directory with config.json and safetensors.")
+        help: "A run, its checkpoints, one checkpoint, or a directory of weights: safetensors, hf-llama or meta-llama.")
     var checkpoint: String
 
     @Option(help: "A SentencePiece .model or a tokenizer.json; by default the one that the model was trained with.")

@@ -98,14 +98,14 @@ import _TestUtilities
         let features = try write(fixture, "vgg.safetensors") { $0.hasPrefix("features") ? $0 : nil }
         #expect(
             problem { try FeatureWeights(features).load(into: perceptual(fixture, context), heads: nil) }
-                == "\(features): has no tensor lin0.model.1.weight; give the weights of LPIPS (lin0 to lin4)")
+                == "\(features): is not LPIPS (lin0 to lin4): it has no tensor lin0.model.1.weight")
         #expect(
             problem { try FeatureWeights(features).load(into: PerceptualNetwork(context), heads: nil) }
-                == "\(features): tensor features.0.weight has the shape [3, 3, 3, 3], not [64, 3, 3, 3]; give the weights of "
-                + "VGG-16 of torchvision")
+                == "\(features): is not VGG-16 of torchvision: tensor features.0.weight has the shape [3, 3, 3, 3], not "
+                + "[64, 3, 3, 3]")
         #expect(
             problem { try FeatureWeights(features).load(into: IdentityNetwork(context)) }
-                == "\(features): has no tensor bn1.weight; give the weights of ResNet-50 of MoCo v2")
+                == "\(features): is not ResNet-50 of MoCo v2: it has no tensor conv1.weight")
         #expect(problem { _ = try FeatureWeights(directory.file("none.safetensors")) } != nil)
     }
 

@@ -135,12 +135,13 @@ struct ModelArchiveTests {
 
     @Test func whatIsNoModelIsRefused() throws {
         #expect(problem("/no/such/run").contains("/no/such/run: is no model"))
-        #expect(problem(directory.path).contains("holds no complete checkpoint"))
+        #expect(problem(directory.path).contains("is no model; give a run"))
         #expect(problem(model.file("tokenizer.model")).contains("is no model"))
         try Data("{}".utf8).write(to: URL(filePath: directory.file("config.json")))
-        #expect(problem(directory.path).contains("no model.safetensors"))
-        try Data("{}".utf8).write(to: URL(filePath: directory.file("model.safetensors")))
-        #expect(problem(directory.path).contains("model.safetensors"))
+        #expect(problem(directory.path).contains("config.json: cannot be understood"))
+        try FileManager.default.createDirectory(
+            atPath: directory.file("run/checkpoints"), withIntermediateDirectories: true)
+        #expect(problem(directory.file("run")).contains("run/checkpoints: holds no complete checkpoint"))
 
         let file = URL(filePath: model.file("config.json"))
         let configuration = try Data(contentsOf: file)
@@ -152,7 +153,7 @@ struct ModelArchiveTests {
             let text = String(decoding: configuration, as: UTF8.self)
             #expect(text.contains(change))
             try Data(text.replacingOccurrences(of: change, with: expected).utf8).write(to: file)
-            #expect(problem(model.path).contains("config.json: describes"), "\(expected)")
+            #expect(problem(model.path).contains("config.json: cannot be understood"), "\(expected)")
         }
         try configuration.write(to: file)
         let weights = URL(filePath: model.file("model.safetensors"))

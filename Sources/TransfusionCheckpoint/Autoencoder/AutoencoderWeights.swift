@@ -134,19 +134,7 @@ public struct AutoencoderWeights: Sendable {
     private init(
         _ path: String, _ configuration: AutoencoderConfiguration, _ tensors: [String: SourceTensor], step: Int?
     ) throws {
-        let expected = configuration.parameterShapes
-        for (name, shape) in expected.sorted(by: { $0.key < $1.key }) {
-            guard let tensor = tensors[name] else { throw CheckpointError(path, "has no tensor \(name)") }
-            guard tensor.shape == shape else {
-                throw CheckpointError(path, "tensor \(name) has the shape \(tensor.shape), not the expected \(shape)")
-            }
-            guard tensor.type.isFloat else {
-                throw CheckpointError(path, "tensor \(name) has elements of \(tensor.type), not of a float")
-            }
-        }
-        if let unknown = tensors.keys.filter({ expected[$0] == nil }).min() {
-            throw CheckpointError(path, "has the unknown tensor \(unknown)")
-        }
+        try tensors.require(configuration.parameterShapes, of: path)
         self.path = path
         self.configuration = configuration
         self.tensors = tensors
@@ -159,25 +147,8 @@ public struct AutoencoderWeights: Sendable {
         }
     }
 
-    /// Elements that are read at a time.
-    private static let elementsAtOnce = 1 << 20
-
     /// Fills every parameter of an autoencoder of `configuration`.
-    public func load(into store: ParameterStore) throws {
-        let block = UnsafeMutableBufferPointer<Float>.allocate(capacity: Self.elementsAtOnce)
-        defer { block.deallocate() }
-        for parameter in store.parameters {
-            guard let tensor = tensors[parameter.name]?.converted(to: .f32) else {
-                preconditionFailure("the weights are not those of the model: \(parameter.name)")
-            }
-            for first in stride(from: 0, to: parameter.count, by: Self.elementsAtOnce) {
-                let part = UnsafeMutableBufferPointer(
-                    rebasing: block[..<min(Self.elementsAtOnce, parameter.count - first)])
-                try tensor.read(first * 4..<(first + part.count) * 4, UnsafeMutableRawBufferPointer(part))
-                parameter.writeMaster(UnsafeBufferPointer(part), at: first)
-            }
-        }
-    }
+    public func load(into store: ParameterStore) throws { try tensors.load(into: store) }
 }
 
 extension AutoencoderWeights {

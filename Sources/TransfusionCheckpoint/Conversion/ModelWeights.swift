@@ -1,4 +1,4 @@
-import TransfusionCore
+public import TransfusionCore
 public import TransfusionModels
 import TransfusionSupport
 
@@ -81,25 +81,17 @@ public struct ModelWeights: Sendable {
         tokenizer = SHA256.hexDigest(try POSIXFileSystem().contents(model, limit: Self.tokenizerLimit))
     }
 
+    /// Fills this rank's part of every parameter of a model of `configuration`.
+    /// - Throws: When a tensor cannot be read or is damaged: an error that names it. The parameters are then in an undefined
+    ///   state.
+    public func load(into store: ParameterStore) throws { try tensors.load(into: store) }
+
     /// Refuses a configuration of which no model can be made, and weights that are not exactly those of it.
     func validated(from path: String) throws -> ModelWeights {
         if let problem = configuration.problems().first {
             throw CheckpointError(path, "describes an impossible model: \(problem)")
         }
-        let expected = configuration.parameterShapes
-        for (name, shape) in expected.sorted(by: { $0.key < $1.key }) {
-            guard let tensor = tensors[name] else { throw CheckpointError(path, "has no tensor \(name)") }
-            guard tensor.shape == shape else {
-                throw CheckpointError(
-                    path, "tensor \(name) has the shape \(tensor.shape), not the expected \(shape)")
-            }
-            guard tensor.type.isFloat else {
-                throw CheckpointError(path, "tensor \(name) has elements of \(tensor.type), not of a float")
-            }
-        }
-        if let unknown = tensors.keys.filter({ expected[$0] == nil }).min() {
-            throw CheckpointError(path, "has the unknown tensor \(unknown)")
-        }
+        try tensors.require(configuration.parameterShapes, of: path)
         return self
     }
 }

@@ -131,6 +131,9 @@ struct SafetensorsDirectory {
         return "holds no .safetensors file and none of PyTorch"
     }
 
+    /// Those of all tensors, also of types that are not read here.
+    var names: [String] { (Array(tensors.keys) + Array(unreadable.keys)).sorted() }
+
     /// Refuses a tensor that is there, but of a type that is not read here.
     func requireReadable(_ names: some Sequence<String>) throws {
         for name in names.sorted() { try unreadable[name]?.requireReadable(name) }

@@ -6,6 +6,8 @@ internal import TransfusionSupport
 public struct NetworkWeights: Sendable {
     public let path: String
     private let files: SafetensorsDirectory
+    /// The names in the files, by those that are asked for; nil when they are the same.
+    private var names: [String: String]?
 
     public init(_ path: String) throws {
         self.path = path
@@ -17,17 +19,32 @@ public struct NetworkWeights: Sendable {
     }
 
     /// Whether there is such a tensor.
-    public func has(_ name: String) -> Bool { files.tensors[name] != nil }
+    public func has(_ name: String) -> Bool { tensor(name) != nil }
 
-    /// The shape of a tensor, nil when there is none.
-    public func shape(_ name: String) -> [Int]? { files.tensors[name]?.shape }
+    private func tensor(_ name: String) -> SourceTensor? { nameInFiles(name).flatMap { files.tensors[$0] } }
+
+    private func nameInFiles(_ name: String) -> String? {
+        guard let names else { return name }
+        return names[name]
+    }
+
+    /// The same weights under other names; where two would have the same, the first one has it.
+    /// - Parameter name: The new name; nil leaves a tensor out.
+    public func renamed(_ name: (String) -> String?) -> NetworkWeights {
+        var renamed = self
+        renamed.names = [:]
+        for theirs in names?.keys.sorted() ?? files.names {
+            if let ours = name(theirs), renamed.names?[ours] == nil { renamed.names?[ours] = nameInFiles(theirs) }
+        }
+        return renamed
+    }
 
     /// Refuses the weights of another network; tensors beyond those that are needed do not matter.
     /// - Parameter network: What it should be, as in `Inception v3 of pytorch-fid`.
     public func require(_ shapes: [(name: String, shape: [Int])], of network: String) throws {
-        try files.requireReadable(shapes.lazy.map(\.name))
+        try files.requireReadable(shapes.compactMap { nameInFiles($0.name) })
         for (name, shape) in shapes {
-            guard let tensor = files.tensors[name] else {
+            guard let tensor = tensor(name) else {
                 throw CheckpointError(path, "is not \(network): it has no tensor \(name)")
             }
             guard tensor.shape == shape else {
@@ -43,7 +60,7 @@ public struct NetworkWeights: Sendable {
     /// All numbers of a tensor that `require` has named.
     /// - Throws: Also when one of them is not finite.
     public func floats(_ name: String) throws -> [Float] {
-        guard let tensor = files.tensors[name]?.converted(to: .f32) else {
+        guard let tensor = tensor(name)?.converted(to: .f32) else {
             preconditionFailure("\(name) is read without having been asked for")
         }
         let count = tensor.byteCount / 4

@@ -21,7 +21,7 @@ public struct TensorComparison: Codable, Sendable {
 
     private static let pieceBytes = 8 << 20
 
-    /// Compares what is at two paths: checkpoints in any layout, or safetensors files and directories.
+    /// Compares what is at two paths: checkpoints in any layout, models, or files of tensors.
     /// - Parameter progress: Called with the numbers of tensors done and in all.
     public init(_ first: String, _ second: String, progress: (Int, Int) -> Void = { _, _ in }) throws {
         let a = try Self.tensors(first)
@@ -41,14 +41,19 @@ public struct TensorComparison: Codable, Sendable {
     }
 
     private static func tensors(_ path: String) throws -> [String: SourceTensor] {
-        let names = WeightFile.isNamed(path) ? [] : try POSIXFileSystem().list(path)
-        if WeightFile.isNamed(path) || names.contains(where: WeightFile.isNamed) {
-            let directory = try SafetensorsDirectory(path)
-            try directory.requireAllReadable()
-            return directory.tensors
+        let names = WeightFile.isNamed(path) ? [] : Set(try POSIXFileSystem().list(path))
+        // A run of latents has the file of its autoencoder beside its checkpoints.
+        if CheckpointLocation.isLocation(names) {
+            let checkpoint = try CheckpointLocation(path).newest()
+            return checkpoint.tensors.mapValues { SourceTensor($0, of: checkpoint) }
         }
-        let checkpoint = try CheckpointLocation(path).newest()
-        return checkpoint.tensors.mapValues { SourceTensor($0, of: checkpoint) }
+        // A Llama with the rest of the model beside it is compared as the whole.
+        if names.contains(LlamaFormat.sideFileName) {
+            return try WeightFormat(detectedAt: path).open(path).tensors
+        }
+        let directory = try SafetensorsDirectory(path)
+        try directory.requireAllReadable()
+        return directory.tensors
     }
 
     private static func compare(_ name: String, _ a: SourceTensor, _ b: SourceTensor) throws -> Difference? {
