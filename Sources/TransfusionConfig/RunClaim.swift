@@ -177,7 +177,7 @@ public final class RunClaim: Sendable {
     private func refusal(_ holder: Holder?) -> CommandFailure {
         guard let holder else {
             return CommandFailure(
-                "\(directory.path): another process uses this run; stop it, or choose another --run-dir", .wrongUse)
+                "\(directory.path): another process uses this run; stop it, or choose another run directory", .wrongUse)
         }
         let place = holder.host == ProcessInfo.processInfo.hostName ? "" : " on \(holder.host)"
         return CommandFailure(
@@ -185,7 +185,7 @@ public final class RunClaim: Sendable {
                 ? "\(directory.path): another tf-coord supervises this run, process \(holder.process)\(place); see "
                     + "'tf-coord status \(directory.path)'"
                 : "\(directory.path): process \(holder.process)\(place) trains this run already; stop it, or choose another "
-                    + "--run-dir", .wrongUse)
+                    + "run directory", .wrongUse)
     }
 
     // MARK: Watching it

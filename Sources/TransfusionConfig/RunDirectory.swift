@@ -122,12 +122,12 @@ public enum RunDirectoryError: UsageError, Equatable {
         case .belongsToAnotherRun(let path, let differences):
             "\(path): belongs to a run of another configuration (\(differences.map(\.description).joined(separator: "; "))); "
                 + Self.consequences(differences).map { $0 + "; " }.joined()
-                + "go back to the old values, or choose another --run-dir, where a new run can begin with the weights of "
-                + "this one (--set model.initial_weights=\(path))"
+                + "go back to the old values, or choose another run directory, where a new run can begin with the weights of "
+                + "this one (model.initial_weights=\(path))"
         case .notARun(let path, let name):
-            "\(path): is not a run directory and not empty (it holds \(name)); choose another --run-dir"
+            "\(path): is not a run directory and not empty (it holds \(name)); choose another run directory"
         case .unreadable(let path, let error):
-            "\(path): is no valid configuration any more; restore it, or choose another --run-dir "
+            "\(path): is no valid configuration any more; restore it, or choose another run directory "
                 + "(\(error.problems.first?.description ?? ""))"
         case .unusable(let failure): failure.description
         }

@@ -1,4 +1,4 @@
-import TransfusionCore
+public import TransfusionCore
 public import TransfusionModels
 
 /// How images are drawn.
@@ -16,18 +16,18 @@ public struct ImageSettings: Sendable, Equatable {
 
     public init() {}
 
-    /// What is wrong with the values, in words that name the option; nil when nothing is.
-    public var problem: String? {
+    /// What is wrong with the values, by its name; nil when nothing is.
+    public var problem: SettingError? {
         let most = NoiseSchedule().timesteps
-        if !(1...most).contains(steps) { return "--steps must lie between 1 and \(most), not \(steps)" }
+        if !(1...most).contains(steps) { return SettingError("steps", "must lie between 1 and \(most), not \(steps)") }
         if !guidanceScale.isFinite || abs(guidanceScale) > 1000 {
-            return "--cfg-scale must lie between -1000 and 1000, not \(guidanceScale)"
+            return SettingError("cfg-scale", "must lie between -1000 and 1000, not \(guidanceScale)")
         }
         if !originalGuidanceScale.isFinite || abs(originalGuidanceScale) > 1000 {
             return "--image-guidance must lie between -1000 and 1000, not \(originalGuidanceScale)"
         }
         if case .ddim(let eta) = method, !(eta >= 0 && eta <= 1) {
-            return "--eta must lie between 0 and 1, not \(eta)"
+            return SettingError("eta", "must lie between 0 and 1, not \(eta)")
         }
         return nil
     }

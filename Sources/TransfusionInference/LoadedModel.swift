@@ -47,7 +47,7 @@ public final class LoadedModel {
         _ request: Request, tokenizer: Tokenizer? = nil, warn: (String) -> Void = { _ in }
     ) throws {
         if let threads = request.threads, !(1...1024).contains(threads) {
-            throw CommandFailure("--threads must lie between 1 and 1024, not \(threads)", .wrongUse)
+            throw SettingError("threads", "must lie between 1 and 1024, not \(threads)")
         }
         archive = try ModelArchive(request.checkpoint) { warn($0.description) }
         self.request = request
@@ -91,21 +91,21 @@ public final class LoadedModel {
         // A run's data sets hold the tokenizer that they were made with.
         if let path = run?.data.paths.lazy.compactMap(Tokenizer.path(in:)).first { return try Tokenizer(path: path) }
         throw CommandFailure(
-            "\(archive.path): has no tokenizer.model or tokenizer.json beside it; give one with --tokenizer", .wrongUse)
+            "\(archive.path): has no tokenizer.model or tokenizer.json beside it; give a tokenizer", .wrongUse)
     }
 
     private static func check(_ tokenizer: Tokenizer, against archive: ModelArchive) throws {
         if let digest = archive.tokenizerDigest, digest != tokenizer.digest {
             throw CommandFailure(
                 "\(archive.path): was trained with the tokenizer \(digest.prefix(12))…, not \(tokenizer.digest.prefix(12))…; "
-                    + "give the right one with --tokenizer", .wrongUse)
+                    + "give the right tokenizer", .wrongUse)
         }
         let configuration = archive.configuration
         guard tokenizer.vocabulary == configuration.vocabulary, tokenizer.beginOfImage == configuration.beginOfImage
         else {
             throw CommandFailure(
                 "\(archive.path): has a vocabulary of \(configuration.vocabulary) tokens, the tokenizer has "
-                    + "\(tokenizer.vocabulary); give the right one with --tokenizer", .wrongUse)
+                    + "\(tokenizer.vocabulary); give the right tokenizer", .wrongUse)
         }
     }
 
@@ -118,14 +118,14 @@ public final class LoadedModel {
         let hasLatents = channels != 3 || archive.autoencoderDigest != nil
         guard hasLatents || request.autoencoder != nil else { return PictureCoder(pixelsOf: configuration) }
         guard hasLatents else {
-            throw CommandFailure("--autoencoder: \(archive.path) is a model of pixels; leave it out", .wrongUse)
+            throw SettingError("autoencoder", "\(archive.path) is a model of pixels; leave it out")
         }
         let copies = run?.data.paths.map { Paths.join($0, AutoencoderWeights.copyName) } ?? []
         let place = request.autoencoder ?? archive.autoencoderPath
         guard let path = place ?? copies.first(where: { FileManager.default.fileExists(atPath: $0) }) else {
             throw CommandFailure(
                 "\(archive.path): its images are latents of \(channels) channels, and no autoencoder is beside the model or its "
-                    + "data; give the one that made them with --autoencoder", .wrongUse)
+                    + "data; give the autoencoder that made them", .wrongUse)
         }
         return try PictureCoder(
             AutoencoderWeights(path), shape: (channels, configuration.imageHeight, configuration.imageWidth),

@@ -1,5 +1,5 @@
 internal import Foundation
-internal import TransfusionCore
+public import TransfusionCore
 
 /// How the next token is chosen from the model's probabilities.
 public struct TextSettings: Sendable, Equatable {
@@ -26,25 +26,25 @@ public struct TextSettings: Sendable, Equatable {
     /// As many as the longest sequence that can be trained on has rows.
     public static let mostTokens = 1 << 20
 
-    /// What is wrong with the values, in words that name the option; nil when nothing is.
-    public var problem: String? {
+    /// What is wrong with the values, by its name; nil when nothing is.
+    public var problem: SettingError? {
         if !(1...Self.mostTokens).contains(maximumTokens) {
-            return "--max-tokens must lie between 1 and \(Self.mostTokens), not \(maximumTokens)"
+            return SettingError("max-tokens", "must lie between 1 and \(Self.mostTokens), not \(maximumTokens)")
         }
         if !(temperature >= 0 && temperature <= 100) {
-            return "--temperature must lie between 0 and 100, not \(temperature)"
+            return SettingError("temperature", "must lie between 0 and 100, not \(temperature)")
         }
-        if !(topP > 0 && topP <= 1) { return "--top-p must be above 0 and at most 1, not \(topP)" }
-        if topK < 0 { return "--top-k must be 0 (all) or more, not \(topK)" }
-        if !(minP >= 0 && minP <= 1) { return "--min-p must lie between 0 (all) and 1, not \(minP)" }
+        if !(topP > 0 && topP <= 1) { return SettingError("top-p", "must be above 0 and at most 1, not \(topP)") }
+        if topK < 0 { return SettingError("top-k", "must be 0 (all) or more, not \(topK)") }
+        if !(minP >= 0 && minP <= 1) { return SettingError("min-p", "must lie between 0 (all) and 1, not \(minP)") }
         if !(repetitionPenalty > 0 && repetitionPenalty <= 100) {
-            return "--repetition-penalty must be above 0 and at most 100, not \(repetitionPenalty)"
+            return SettingError("repetition-penalty", "must be above 0 and at most 100, not \(repetitionPenalty)")
         }
         if stops.count > Self.mostStops {
-            return "--stop is given \(stops.count) times; give it at most \(Self.mostStops) times"
+            return SettingError("stop", "is given \(stops.count) times; give it at most \(Self.mostStops) times")
         }
         if stops.contains(where: { $0.isEmpty || $0.utf8.count > Self.longestStop }) {
-            return "--stop must have 1 to \(Self.longestStop) bytes"
+            return SettingError("stop", "must have 1 to \(Self.longestStop) bytes")
         }
         return nil
     }

@@ -104,8 +104,8 @@ final class CheckpointKeeper {
                 }
                 if let aside = try store.aside().last {
                     throw CommandFailure(
-                        "\(store.directory): every checkpoint of the run was put aside; name the one to go on from, as in "
-                            + "--resume \(aside.path)")
+                        "\(store.directory): every checkpoint of the run was put aside; name the one to resume from, as in "
+                            + aside.path)
                 }
             }
             return checkpoint
@@ -114,7 +114,7 @@ final class CheckpointKeeper {
                 guard let newest = try store.steps().last else { return }
                 throw CommandFailure(
                     "\(store.directory): the run has a checkpoint of step \(newest); "
-                        + "use --resume auto, or another --run-dir", .wrongUse)
+                        + "resume from it, or choose another run directory", .wrongUse)
             }
             return nil
         case .from(let path):

@@ -88,7 +88,7 @@ public struct LossMeasurement: Sendable {
     private func configuration(for archive: ModelArchive) throws -> RunConfiguration {
         guard let file = configuration ?? archive.runDirectory.map({ RunDirectory($0).configuration }) else {
             throw CommandFailure(
-                "\(archive.path): is not of a run, whose configuration would name data and batches; give one with --config",
+                "\(archive.path): is not of a run, whose configuration would name data and batches; give a configuration",
                 .wrongUse)
         }
         // How the run shared out its work does not matter here; what a person asks for does.
@@ -100,7 +100,7 @@ public struct LossMeasurement: Sendable {
         }
         if let sequences {
             guard (1...65536).contains(sequences) else {
-                throw CommandFailure("--sequences must lie between 1 and 65536, not \(sequences)", .wrongUse)
+                throw SettingError("sequences", "must lie between 1 and 65536, not \(sequences)")
             }
             configuration.evaluation.sequences = sequences
         }

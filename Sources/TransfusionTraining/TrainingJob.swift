@@ -84,7 +84,7 @@ public enum TrainingJob {
             guard let other = Heartbeat.ofOtherJob(in: claim.directory.heartbeats) else { return }
             throw CommandFailure(
                 "\(claim.directory.path): process \(other.pid) on \(other.host) trains this run already; stop it, or choose "
-                    + "another --run-dir", .wrongUse)
+                    + "another run directory", .wrongUse)
         }
     }
 }

@@ -48,7 +48,8 @@ extension TrainingLoop {
         guard let loss = findings.first(where: { !$0.isEmpty }) else { return }
         let path = try group.broadcast(Array((claim.refuge?.path ?? "").utf8), root: 0, site: "refuge")
         let refuge = RunDirectory(String(decoding: path, as: UTF8.self))
-        var kept = "the state of step \(state.step) is kept in \(refuge.path), where --run-dir \(refuge.path) goes on"
+        var kept =
+            "the state of step \(state.step) is kept in \(refuge.path), a run directory that the run can go on in"
         do {
             try group.agree("keeping the state") {
                 if group.rank == 0 { try enter(refuge) }

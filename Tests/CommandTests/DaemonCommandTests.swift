@@ -28,7 +28,9 @@ import _TestUtilities
         let twice = try daemon.submit("first", ranks: 2)
         #expect(twice.status == 2 && twice.errors == "error: run \"first\" is running already\n")
         let wide = try daemon.submit("wide", ranks: 3)
-        #expect(wide.status == 2 && wide.errors == "error: --ranks 3: the hosts of this tf-coord have 2 slots\n")
+        #expect(
+            wide.status == 2
+                && wide.errors == "error: --ranks: 3 is more than the 2 slots of the hosts of this tf-coord\n")
         let nowhere = try daemon.submit("nowhere", "data.path=/no/data", ranks: 1)
         #expect(nowhere.status == 2 && nowhere.errors.hasPrefix("error: data.path: /no/data: is no data set"))
         let nobody = try daemon.ask("stop", "nobody")
@@ -144,7 +146,7 @@ import _TestUtilities
         #expect(try daemon.status("waiting")?.state == .queued)
         let wide = try #require(try daemon.status("wide"))
         let reason =
-            "--ranks 3: the hosts of this tf-coord have 2 slots; with more --slots for 'tf-coord serve', "
+            "--ranks: 3 is more than the 2 slots of the hosts of this tf-coord; with more slots for 'tf-coord serve', "
             + "'tf-coord resume wide' continues it"
         #expect(wide.state == .failed && wide.exit?.reason == reason)
         #expect(daemon.log.contains("wide: ended (2): \(reason)"))
@@ -156,7 +158,7 @@ import _TestUtilities
         try daemon.start(slots: 1)
         // Until the supervisor has left, it says that it was stopped.
         let ended = try daemon.wait("it ends", "running") { $0.state == .failed }
-        #expect(ended.exit?.reason.hasPrefix("--ranks 2: ") == true, "\(ended)")
+        #expect(ended.exit?.reason.hasPrefix("--ranks: 2 ") == true, "\(ended)")
         #expect(ended.step > after.step && ended.lastCheckpoint?.step == ended.step)
         _ = try daemon.wait("the one behind it is done", "waiting") { $0.state == .done && $0.step == 20 }
         #expect(try daemon.stop() == 0)

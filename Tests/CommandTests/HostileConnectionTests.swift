@@ -129,7 +129,7 @@ import _TestUtilities
         #expect(run.log.contains("coordinator: is open to other users (mode 777)"), "\(run.log)")
         let daemon = try Command("tf-coord").run("serve", "--root", temporary.file("runs"), "--slots", "1")
         #expect(daemon.status == 2)
-        #expect(daemon.errors.contains("chmod 700' it; or choose another --root"), "\(daemon.errors)")
+        #expect(daemon.errors.contains("chmod 700' it; or choose another root directory"), "\(daemon.errors)")
         for path in planted { #expect(try FileManager.default.contentsOfDirectory(atPath: path) == []) }
     }
 }

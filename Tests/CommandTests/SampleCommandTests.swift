@@ -70,7 +70,7 @@ struct SampleCommandTests {
             (["--steps", "0"], "--steps"), (["--steps", "1001"], "--steps"), (["--steps", "many"], "--steps"),
             (["--sampler", "euler"], "euler"), (["--spacing", "odd"], "odd"), (["--eta", "2"], "--eta"),
             (["--sampler", "ddpm", "--eta", "1"], "--eta"), (["--cfg-scale", "inf"], "--cfg-scale"),
-            (["--cfg-scale", "-1001"], "--cfg-scale must lie"),
+            (["--cfg-scale", "-1001"], "--cfg-scale: must lie"),
             (["--precision", "f64"], "f64"), (["--threads", "0"], "--threads"), (["--prompts", "x"], "--prompt"),
             (["--limit", "3"], "--limit"), (["--grid"], "--grid"), (["--colour"], "--colour"),
         ] {

@@ -163,6 +163,6 @@ import _TestUtilities
         #expect(logs.last?.contains("(\(run.directory)/checkpoints") == true, "\(logs)")
         let refused = try Command("tf-coord").run(
             "run", temporary.file("run.yaml"), "--run-dir", temporary.file("no"), "--resume", "/nowhere")
-        #expect(refused.status == 2 && refused.errors.hasPrefix("error: --resume /nowhere: "), "\(refused)")
+        #expect(refused.status == 2 && refused.errors.hasPrefix("error: --resume: /nowhere: "), "\(refused)")
     }
 }

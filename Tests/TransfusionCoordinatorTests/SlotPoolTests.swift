@@ -47,7 +47,8 @@ import TransfusionConfig
     @Test func whatNeverFitsIsRefused() throws {
         let pool = SlotPool([ComputeHost(name: "a", slots: 2)])
         let plain = try configuration(), wide = try configuration("{tensor: 4}")
-        #expect(throws: CommandFailure("--ranks 3: the hosts of this tf-coord have 2 slots", .wrongUse)) {
+        #expect(throws: CommandFailure("--ranks: 3 is more than the 2 slots of the hosts of this tf-coord", .wrongUse))
+        {
             try pool.check(plain, limit: 3)
         }
         #expect(throws: CommandFailure.self) { try pool.check(wide, limit: nil) }

@@ -87,8 +87,8 @@ import _TestUtilities
         }
         #expect(
             problem { _ in }.hasSuffix(
-                "a picture of 1 × 9 has less than one latent; bring it to another size with --size"))
-        #expect(problem { $0.size = 7 } == "--size must be a multiple of the autoencoder's 2, from 2 to 2048, not 7")
+                "a picture of 1 × 9 has less than one latent; bring it to another size"))
+        #expect(problem { $0.size = 7 } == "size: must be a multiple of the autoencoder's 2, from 2 to 2048, not 7")
         #expect(problem { $0.output = directory.file("x.png") }.contains("pictures need a directory"))
         #expect(problem { $0.autoencoder = directory.path }.contains("is no autoencoder"))
     }

@@ -110,22 +110,22 @@ struct TextRequestTests {
         func failure(_ change: (inout TextRequest) -> Void) throws -> String {
             var request = TextRequest(model: loaded, prompts: .one("red"))
             change(&request)
-            return #expect(throws: CommandFailure.self) { try request.run() }?.description ?? ""
+            return #expect(throws: (any Error).self) { try request.run() }.map { "\($0)" } ?? ""
         }
-        #expect(try failure { $0.text.topP = 0 }.contains("--top-p"))
-        #expect(try failure { $0.text.maximumTokens = 0 }.contains("--max-tokens"))
-        #expect(try failure { $0.text.maximumTokens = TextSettings.mostTokens + 1 }.contains("--max-tokens"))
-        #expect(try failure { $0.maximumImages = 1 }.contains("--out"))
+        #expect(try failure { $0.text.topP = 0 }.contains("top-p: "))
+        #expect(try failure { $0.text.maximumTokens = 0 }.contains("max-tokens: "))
+        #expect(try failure { $0.text.maximumTokens = TextSettings.mostTokens + 1 }.contains("max-tokens: "))
+        #expect(try failure { $0.maximumImages = 1 }.contains("out"))
         let place = try TemporaryDirectory()
-        #expect(try failure { $0.output = place.file("x.png") }.contains("--images"))
+        #expect(try failure { $0.output = place.file("x.png") }.contains("images: "))
         #expect(
             try failure {
                 $0.output = place.file("x.png")
                 $0.maximumImages = 1
             }.contains("x.png: pictures in texts need a directory"))
         #expect(try FileManager.default.contentsOfDirectory(atPath: place.path).isEmpty)
-        #expect(try failure { $0.maximumImages = -1 }.contains("--images"))
-        #expect(try failure { $0.beginsWithImage = true }.contains("--images"))
+        #expect(try failure { $0.maximumImages = -1 }.contains("images: "))
+        #expect(try failure { $0.beginsWithImage = true }.contains("images: "))
         #expect(try failure { $0.prompts = .one(String(repeating: "word ", count: 5000)) }.contains("shorten"))
     }
 

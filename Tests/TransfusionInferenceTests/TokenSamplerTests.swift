@@ -88,25 +88,25 @@ struct TokenSamplerTests {
         func problem(_ change: (inout TextSettings) -> Void) -> String {
             var settings = TextSettings()
             change(&settings)
-            return settings.problem ?? ""
+            return settings.problem?.description ?? ""
         }
         #expect(TextSettings().problem == nil)
-        #expect(problem { $0.maximumTokens = 0 }.contains("--max-tokens"))
-        #expect(problem { $0.temperature = -1 }.contains("--temperature"))
-        #expect(problem { $0.temperature = .nan }.contains("--temperature"))
-        #expect(problem { $0.topP = 0 }.contains("--top-p"))
-        #expect(problem { $0.topP = 1.5 }.contains("--top-p"))
-        #expect(problem { $0.topK = -1 }.contains("--top-k"))
+        #expect(problem { $0.maximumTokens = 0 }.contains("max-tokens: "))
+        #expect(problem { $0.temperature = -1 }.contains("temperature: "))
+        #expect(problem { $0.temperature = .nan }.contains("temperature: "))
+        #expect(problem { $0.topP = 0 }.contains("top-p: "))
+        #expect(problem { $0.topP = 1.5 }.contains("top-p: "))
+        #expect(problem { $0.topK = -1 }.contains("top-k: "))
 
         func imageProblem(_ change: (inout ImageSettings) -> Void) -> String {
             var settings = ImageSettings()
             change(&settings)
-            return settings.problem ?? ""
+            return settings.problem?.description ?? ""
         }
         #expect(ImageSettings().problem == nil)
-        #expect(imageProblem { $0.steps = 0 }.contains("--steps"))
-        #expect(imageProblem { $0.steps = 1001 }.contains("--steps"))
-        #expect(imageProblem { $0.guidanceScale = .infinity }.contains("--cfg-scale"))
-        #expect(imageProblem { $0.method = .ddim(eta: 2) }.contains("--eta"))
+        #expect(imageProblem { $0.steps = 0 }.contains("steps: "))
+        #expect(imageProblem { $0.steps = 1001 }.contains("steps: "))
+        #expect(imageProblem { $0.guidanceScale = .infinity }.contains("cfg-scale: "))
+        #expect(imageProblem { $0.method = .ddim(eta: 2) }.contains("eta: "))
     }
 }

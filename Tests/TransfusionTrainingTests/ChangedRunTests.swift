@@ -64,7 +64,7 @@ import _TestUtilities
             try run.train("run", set: [change])
         } throws: { error in
             "\(error)".contains(consequence)
-                && "\(error)".contains("--set model.initial_weights=\(run.path("run").path)")
+                && "\(error)".contains("(model.initial_weights=\(run.path("run").path)")
         }
         #expect(try RunConfiguration.load(run.path("run").configuration) == before)
     }

@@ -92,7 +92,7 @@ import _TestUtilities
         let aside = try #require(try store().aside().last).path
         #expect {
             try run.train("run", set: set)
-        } throws: { "\($0)".contains("was put aside") && "\($0)".contains("--resume \(aside)") }
+        } throws: { "\($0)".contains("was put aside") && "\($0)".contains("as in \(aside)") }
     }
 
     @Test(.timeLimit(.minutes(5))) func theNewestLeavesNothing() throws {

@@ -81,7 +81,7 @@ import _TestUtilities
         let wrong = problem { _ = try image("run", autoencoder: run.directory.file("other")) }
         #expect(
             wrong.contains("has latents of the autoencoder ")
-                && wrong.hasSuffix("give the right one with --autoencoder"), "\(wrong)")
+                && wrong.hasSuffix("give the right autoencoder"), "\(wrong)")
         var encoding = DatasetEncoding(
             dataset: run.dataset.path, autoencoder: run.directory.file("other"),
             output: run.directory.file("others"))
@@ -91,13 +91,13 @@ import _TestUtilities
         let mixed = problem { try run.train("mixed", set: set + ["data.path=none", sources]) }
         #expect(mixed.contains("make both with one autoencoder by 'tf-data encode'"), "\(mixed)")
         let channels = problem { _ = try image("run", autoencoder: Fixtures.path("autoencoder/vq")) }
-        #expect(channels.contains("give the right one with --autoencoder"), "\(channels)")
+        #expect(channels.contains("give the right autoencoder"), "\(channels)")
         try FileManager.default.removeItem(atPath: copy)
         try FileManager.default.removeItem(atPath: latents)
         let missing = problem { _ = try image("run") }
         #expect(
             missing.hasSuffix(
-                "no autoencoder is beside the model or its data; give the one that made them with --autoencoder"))
+                "no autoencoder is beside the model or its data; give the autoencoder that made them"))
         #expect(try image("run", autoencoder: Fixtures.path("autoencoder/kl")).width == 8)
     }
 

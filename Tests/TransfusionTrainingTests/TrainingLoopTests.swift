@@ -169,7 +169,7 @@ import _TestUtilities
         #expect(refusal("patch", "model.patch=3").contains("model.patch"))
         #expect(refusal("data", "data.path=/nowhere").contains("/nowhere"))
         try run.train("taken", lastStep: 1)
-        #expect(refusal("taken", resume: .never).contains("--resume auto"))
+        #expect(refusal("taken", resume: .never).contains("resume from it"))
         #expect(refusal("taken", "model.width=64").contains("model.width"))
         #expect(refusal("other", resume: .from("/nowhere")).contains("/nowhere"))
         let narrow = run.path("taken").checkpoints + "/step-00000001"

@@ -178,12 +178,12 @@ import _TestUtilities
         try run.train("short", lastStep: 1)
         let path = run.path("short").path
         for (says, measure) in [
-            ("--split: \(run.dataset.path) has no split \"test\"", { try self.measure(path, split: "test") }),
+            ("split: \(run.dataset.path) has no split \"test\"", { try self.measure(path, split: "test") }),
             ("--sequences must lie between 1 and 65536, not 0", { try self.measure(path, sequences: 0) }),
             ("/no/such/set: is no data set", { try self.measure(path, overrides: ["data.path=/no/such/set"]) }),
             ("holds another model than", { try self.measure(path, overrides: ["model.layers=3"]) }),
             (
-                "is not of a run, whose configuration would name data and batches; give one with --config",
+                "is not of a run, whose configuration would name data and batches; give a configuration",
                 { try self.measure(Fixtures.path("texts")) }
             ),
         ] as [(String, () throws -> LossMeasurement.Report)] {

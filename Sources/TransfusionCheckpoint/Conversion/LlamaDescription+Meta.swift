@@ -45,7 +45,7 @@ extension LlamaDescription {
             model.ropeScaling.map { "model.rope_scaling.factor \($0.factor)" },
         ].compactMap(\.self)
         guard unsaid.isEmpty else {
-            throw CheckpointError(path, "cannot say \(unsaid.joined(separator: ", ")); choose --to hf-llama")
+            throw CheckpointError(path, "cannot say \(unsaid.joined(separator: ", ")); choose the format hf-llama")
         }
         return try JSONText.pretty(
             MetaParameters(

@@ -26,7 +26,7 @@ public enum LlamaFamily: String, Sendable, Codable, CaseIterable {
                 path,
                 "cannot be written: no Llama of transformers has model.norm \(model.norm.rawValue), model.qk_norm "
                     + "\(model.queryKeyNorm.rawValue) and model.attention_bias \(model.attentionBias.rawValue) together; choose "
-                    + "--to safetensors")
+                    + "the format safetensors")
         }
         return family
     }

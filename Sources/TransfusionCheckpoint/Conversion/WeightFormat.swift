@@ -68,7 +68,7 @@ extension WeightFormat {
         case .safetensors:
             let file = Paths.join(directory, Self.configurationName)
             guard try Self.describesImages(file) else {
-                throw CheckpointError(file, "describes no images, as of a Llama; give --from hf-llama")
+                throw CheckpointError(file, "describes no images, as of a Llama; its format is hf-llama")
             }
             let description: ModelDescription = try LlamaDescription.decode(file)
             let files = try SafetensorsDirectory(path)

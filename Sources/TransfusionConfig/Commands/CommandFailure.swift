@@ -33,6 +33,7 @@ public struct CommandFailure: RecordedError, Codable, Equatable, CustomStringCon
     public init(reporting error: any Error) {
         switch error {
         case let failure as CommandFailure: self = failure
+        case let error as SettingError: self.init("--\(error)", .wrongUse)
         case let error as ConfigurationError: self.init(error.problems.map(\.description), .wrongUse)
         default:
             let isWrongUse = (error as? any UsageError)?.isWrongUse ?? false

@@ -11,11 +11,11 @@ extension MachineRates {
     public static func read(_ path: String) throws(CommandFailure) -> MachineRates {
         guard let file = FileHandle(forReadingAtPath: path), let data = try? file.read(upToCount: largestFile) else {
             throw CommandFailure(
-                "--rates \(path): cannot be read; make it with 'tf-bench rates --json > \(path)'", .wrongUse)
+                "\(path): cannot be read; make it with 'tf-bench rates --json > \(path)'", .wrongUse)
         }
         guard let rates = MachineRates(json: [UInt8](data)) else {
             throw CommandFailure(
-                "--rates \(path): is not what 'tf-bench rates --json' writes; make it with that", .wrongUse)
+                "\(path): is not what 'tf-bench rates --json' writes; make it with that", .wrongUse)
         }
         return rates
     }

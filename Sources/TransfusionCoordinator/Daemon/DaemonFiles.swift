@@ -23,7 +23,7 @@ public struct DaemonFiles: Sendable {
         do {
             try PrivateDirectory(directory).make()
         } catch {
-            throw CommandFailure("\(error); or choose another --root", .wrongUse)
+            throw CommandFailure("\(error); or choose another root directory", .wrongUse)
         }
     }
 

@@ -104,7 +104,7 @@ actor RunQueue: RunControl {
         } catch {
             return .init(
                 code: error.code.rawValue,
-                reason: "\(error); with more --slots for 'tf-coord serve', 'tf-coord resume \(entry.record.name)' "
+                reason: "\(error); with more slots for 'tf-coord serve', 'tf-coord resume \(entry.record.name)' "
                     + "continues it")
         }
     }

@@ -1,4 +1,5 @@
 internal import TransfusionConfig
+internal import TransfusionCore
 
 /// Which of the hosts' slots the runs of a daemon hold.
 struct SlotPool: Sendable {
@@ -25,7 +26,9 @@ struct SlotPool: Sendable {
     func check(_ configuration: RunConfiguration, limit: Int?) throws(CommandFailure) {
         let slots = hosts.reduce(0) { $0 + $1.slots }
         if let limit, limit > slots {
-            throw CommandFailure("--ranks \(limit): the hosts of this tf-coord have \(slots) slots", .wrongUse)
+            throw CommandFailure(
+                reporting: SettingError(
+                    "ranks", "\(limit) is more than the \(slots) slots of the hosts of this tf-coord"))
         }
         _ = try LayoutChoice(configuration, hosts: hosts, limit: limit)
     }

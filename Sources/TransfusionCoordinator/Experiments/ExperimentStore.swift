@@ -15,7 +15,7 @@ public struct ExperimentStore: Sendable {
         for part in ["runs", "results", "work"] { try Directories.make("\(directory)/\(part)") }
         guard let lock = try FileLock.take(directory + "/experiment.lock") else {
             throw CommandFailure(
-                "\(directory): another tf-coord works there; wait for it, or give another --out", .wrongUse)
+                "\(directory): another tf-coord works there; wait for it, or choose another directory", .wrongUse)
         }
         self.lock = lock
     }
@@ -81,7 +81,7 @@ public struct ExperimentStore: Sendable {
             guard !differences.isEmpty else { continue }
             lines.append(
                 "\(directory): \(trial.name) was begun with another configuration "
-                    + "(\(differences.map(\.description).joined(separator: "; "))); go back to it, or give another --out"
+                    + "(\(differences.map(\.description).joined(separator: "; "))); go back to it, or choose another directory"
             )
         }
         if !lines.isEmpty { throw CommandFailure(lines, .wrongUse) }

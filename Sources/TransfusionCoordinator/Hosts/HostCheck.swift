@@ -1,5 +1,6 @@
 internal import Foundation
 public import TransfusionConfig
+internal import TransfusionCore
 internal import TransfusionSupport
 public import TransfusionTelemetry
 
@@ -50,7 +51,7 @@ public struct HostCheck: Codable, Sendable, Equatable {
         do {
             directory = try SharedDirectoryCheck(in: RunRequest.absolute(shared))
         } catch {
-            throw CommandFailure("--shared: \(error)", .wrongUse)
+            throw CommandFailure(reporting: SettingError("shared", "\(error)"))
         }
         let shell = RemoteShell(remoteShell)
         let answers = await withTaskGroup(of: (Int, Answer).self) { group in

@@ -21,7 +21,7 @@ public enum HostList {
                 names.isSuccess
             else {
                 throw CommandFailure(
-                    "SLURM_JOB_NODELIST: 'scontrol show hostnames \(nodes)' fails; give --hosts", .wrongUse)
+                    "SLURM_JOB_NODELIST: 'scontrol show hostnames \(nodes)' fails; name the hosts", .wrongUse)
             }
             let counts = tasksPerNode(environment["SLURM_TASKS_PER_NODE"] ?? "1")
             return names.output.split(separator: "\n").enumerated().map { index, name in

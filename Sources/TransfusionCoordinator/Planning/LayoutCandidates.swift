@@ -45,10 +45,12 @@ struct LayoutCandidates {
             let found = possibleRanksPerHost.lazy.filter { possibleTensor($0).contains(tensor) }
                 .map { forms(tensor: tensor, ranksPerHost: $0, data: data) }.first { !$0.isEmpty }
             guard let found else {
+                let microBatches = configuration.batch.globalSequences / configuration.batch.microSequences
                 throw CommandFailure(
-                    "--layouts: \(data)x\(tensor) is not possible for \(model.heads) heads, \(model.keyValueHeads) of keys, and "
-                        + "\(configuration.batch.globalSequences / configuration.batch.microSequences) micro-batches on "
-                        + "\(cluster.hosts) hosts of \(cluster.cores) cores", .wrongUse)
+                    reporting: SettingError(
+                        "layouts",
+                        "\(data)x\(tensor) is not possible for \(model.heads) heads, \(model.keyValueHeads) of keys, and "
+                            + "\(microBatches) micro-batches on \(cluster.hosts) hosts of \(cluster.cores) cores"))
             }
             groups.append(found)
         }

@@ -16,7 +16,8 @@ public enum RatesMeasurement {
     public static func run(type: ElementType?) async throws -> MachineRates {
         let program = InstalledProgram.beside("tf-bench")
         guard FileManager.default.isExecutableFile(atPath: program) else {
-            throw CommandFailure("\(program): is missing; install it beside tf-coord, or give --rates FILE", .wrongUse)
+            throw CommandFailure(
+                "\(program): is missing; install it beside tf-coord, or give a file of rates", .wrongUse)
         }
         let arguments = ["rates", "--json"] + (type.map { ["--precision", $0.rawValue] } ?? [])
         let output = try await withThrowingTaskGroup(of: String.self) { group in
@@ -25,13 +26,13 @@ public enum RatesMeasurement {
                     .path(FilePath(program)), arguments: Arguments(arguments), output: .string(limit: outputLimit),
                     error: .currentStandardError)
                 guard result.terminationStatus.isSuccess else {
-                    throw CommandFailure("\(program) rates: failed; see above, or give --rates FILE")
+                    throw CommandFailure("\(program) rates: failed; see above, or give a file of rates")
                 }
                 return result.standardOutput
             }
             group.addTask {
                 try await Task.sleep(for: patience)
-                throw CommandFailure("\(program) rates: not done after \(patience.brief); give --rates FILE")
+                throw CommandFailure("\(program) rates: not done after \(patience.brief); give a file of rates")
             }
             defer { group.cancelAll() }
             return try await group.next() ?? ""

@@ -46,7 +46,7 @@ public struct RunFiles: Sendable {
             try secrets.make()
             for path in [directory.logs, directory.heartbeats] { try Directories.make(path) }
         } catch {
-            throw CommandFailure("\(error); or choose another --run-dir", .wrongUse)
+            throw CommandFailure("\(error); or choose another run directory", .wrongUse)
         }
     }
 

@@ -2,6 +2,7 @@ internal import Foundation
 internal import SystemPackage
 internal import TransfusionCheckpoint
 public import TransfusionConfig
+internal import TransfusionCore
 
 /// A run that somebody wants: what to train, where, and with how many ranks.
 public struct RunRequest: Sendable, Codable, Equatable {
@@ -61,7 +62,7 @@ public struct RunRequest: Sendable, Codable, Equatable {
             _ = try CheckpointLocation(place, options: options).newest()
             return absolute(place)
         } catch {
-            throw CommandFailure("--resume \(place): \(error)", .wrongUse)
+            throw SettingError("resume", "\(place): \(error)")
         }
     }
 

@@ -22,7 +22,7 @@ extension RunSupervisor {
     func lossReason(_ loss: String) -> String {
         let reason = "\(directory.path): \(loss) while the run was supervised"
         guard let refuge = claim.refuge, !CheckpointWatch.directories(of: refuge).isEmpty else { return reason }
-        return "\(reason); its state is kept in \(refuge.path), where --run-dir \(refuge.path) goes on"
+        return "\(reason); its state is kept in \(refuge.path), a run directory that the run can go on in"
     }
 
     /// Why the ranks that were ended without saving have not saved everything.
@@ -39,7 +39,7 @@ extension RunSupervisor {
         guard !files.mayHaveProcesses, let other = Heartbeat.ofOtherJob(in: files.directory.heartbeats) else { return }
         throw CommandFailure(
             "\(files.directory.path): process \(other.pid) on \(other.host) trains this run already; stop it, or choose "
-                + "another --run-dir", .wrongUse)
+                + "another run directory", .wrongUse)
     }
 
     // MARK: Where the run goes on from

@@ -71,15 +71,15 @@ public struct FrechetEvaluation: Sendable {
             try group.agree("loading the network") {
                 guard folders.count == 2 || real == made || weights != nil else {
                     throw CommandFailure(
-                        "\(real), \(made): one has features and one has pictures; give the network that found the features by "
-                            + "--features", .wrongUse)
+                        "\(real), \(made): one has features and one has pictures; give the network that found the features",
+                        .wrongUse)
                 }
                 // Before the long work.
                 for folder in folders { _ = try PictureList(folder, least: 2) }
                 network = try InceptionFeatures(weights: weights, variant, threads: threads, ranksOnHost: ranksOnHost)
             }
         } else if weights != nil {
-            throw CommandFailure("--features: both sets are files that have features already", .wrongUse)
+            throw SettingError("features", "both sets are files that have features already; leave it out")
         }
         let sets = try [real, made].map { path -> FeatureSet? in
             if let network, folders.contains(path) {

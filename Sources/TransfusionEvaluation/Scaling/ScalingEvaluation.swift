@@ -1,4 +1,5 @@
 import TransfusionConfig
+import TransfusionCore
 import TransfusionData
 import TransfusionSupport
 
@@ -22,7 +23,7 @@ public struct ScalingEvaluation: Sendable {
     /// - Throws: One line that names the source, option or metric.
     public func run() throws -> ScalingReport {
         if let plot, Paths.fileExtension(of: plot) != "svg" {
-            throw CommandFailure("--plot \(plot): must end in .svg", .wrongUse)
+            throw SettingError("plot", "\(plot) must end in .svg")
         }
         let rows = try sources.flatMap(rows)
         let report = try ScalingReport(rows, match: match, family: family, bounds: bounds)

@@ -1,5 +1,6 @@
 import Foundation
 import TransfusionConfig
+import TransfusionCore
 
 /// How the quality of families of models grows with the FLOPs of their training, and how many FLOPs one family needs to
 /// match another's largest model.
@@ -62,19 +63,19 @@ public struct ScalingReport: Encodable, Sendable, Equatable {
     /// - Parameters:
     ///   - name: The family to match.
     ///   - family: The family that is compared; nil takes the only other one.
-    /// - Throws: `CommandFailure` when a family is not there, or no metric can be compared.
+    /// - Throws: `SettingError` when a family is not there, `CommandFailure` when no metric can be compared.
     init(_ rows: [ScalingRow], match name: String, family: String?, bounds: [MetricBound]) throws {
         let families = Set(rows.map(\.family)).sorted()
         guard let match = rows.filter({ $0.family == name }).max(by: { $0.flops < $1.flops }) else {
-            throw CommandFailure(
-                "--match: no row is of the family \(name); there are \(families.joined(separator: ", "))", .wrongUse)
+            throw SettingError(
+                "match", "no row is of the family \(name); there are \(families.joined(separator: ", "))")
         }
         let others = families.filter { $0 != name }
         guard let family = family ?? (others.count == 1 ? others.first : nil), others.contains(family) else {
-            throw CommandFailure(
-                others.isEmpty
-                    ? "--match: all rows are of the family \(name); there must be another one to compare"
-                    : "--family: must be one of \(others.joined(separator: ", "))", .wrongUse)
+            guard !others.isEmpty else {
+                throw SettingError("match", "all rows are of the family \(name); there must be another one to compare")
+            }
+            throw SettingError("family", "must be one of \(others.joined(separator: ", "))")
         }
         self.rows = rows
         self.match = match

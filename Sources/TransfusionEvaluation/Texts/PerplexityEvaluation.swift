@@ -63,12 +63,10 @@ public struct PerplexityEvaluation: Sendable {
         var tokenCount = 0
         try group.agree("reading the texts") {
             guard (1...Self.longestContext).contains(context) else {
-                throw CommandFailure(
-                    "--context must lie between 1 and \(Self.longestContext), not \(context)", .wrongUse)
+                throw SettingError("context", "must lie between 1 and \(Self.longestContext), not \(context)")
             }
             guard (1...context).contains(stride) else {
-                throw CommandFailure(
-                    "--stride must lie between 1 and the context of \(context), not \(stride)", .wrongUse)
+                throw SettingError("stride", "must lie between 1 and the context of \(context), not \(stride)")
             }
             documents = try files.flatMap(Self.read)
             for document in documents {

@@ -36,7 +36,7 @@ struct PictureCoder {
             guard other == digest else {
                 throw CommandFailure(
                     "\(owner): has latents of the autoencoder \(digest.prefix(12))…, and \(weights.path) is "
-                        + "\(other.prefix(12))…; give the right one with --autoencoder", .wrongUse)
+                        + "\(other.prefix(12))…; give the right autoencoder", .wrongUse)
             }
         }
         (channels, height, width) = shape
@@ -51,7 +51,7 @@ struct PictureCoder {
         guard configuration.latentChannels == channels else {
             throw CommandFailure(
                 "\(owner): has images of \(channels) channels, and the autoencoder \(weights.path) makes latents of "
-                    + "\(configuration.latentChannels); give the right one with --autoencoder", .wrongUse)
+                    + "\(configuration.latentChannels); give the right autoencoder", .wrongUse)
         }
         guard configuration.pictureChannels == 3 else {
             throw CommandFailure(

@@ -13,7 +13,7 @@ struct PictureDirectory {
         do {
             try Directories.make(path)
         } catch {
-            throw CommandFailure("\(error); choose another --out")
+            throw CommandFailure("\(error); choose another place")
         }
     }
 
@@ -28,18 +28,18 @@ struct PictureDirectory {
         let contents = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
         let isEmptyDirectory = Directories.exists(path) && contents.isEmpty
         if FileManager.default.fileExists(atPath: path), !isEmptyDirectory {
-            throw CommandFailure("\(path): exists already; choose another --out", .wrongUse)
+            throw CommandFailure("\(path): exists already; choose another place", .wrongUse)
         }
         // As text: each turn makes the path shorter, whatever it leads through.
         var parent = path
         while !FileManager.default.fileExists(atPath: parent) {
             guard Paths.name(of: parent) != ".." else {
-                throw CommandFailure("\(path): leads through a missing directory; choose another --out", .wrongUse)
+                throw CommandFailure("\(path): leads through a missing directory; choose another place", .wrongUse)
             }
             parent = Paths.parent(of: parent)
         }
         guard Directories.exists(parent), FileManager.default.isWritableFile(atPath: parent) else {
-            throw CommandFailure("\(path): cannot be written in \(parent); choose another --out", .wrongUse)
+            throw CommandFailure("\(path): cannot be written in \(parent); choose another place", .wrongUse)
         }
     }
 
@@ -47,7 +47,7 @@ struct PictureDirectory {
     static func requireParent(of path: String) throws {
         let parent = Paths.parent(of: path)
         guard Directories.exists(parent) else {
-            throw CommandFailure("\(path): there is no directory \(parent); make it or choose another --out", .wrongUse)
+            throw CommandFailure("\(path): there is no directory \(parent); make it or choose another place", .wrongUse)
         }
     }
 

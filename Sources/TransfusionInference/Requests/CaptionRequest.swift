@@ -25,7 +25,7 @@ public struct CaptionRequest: Sendable {
 
     /// - Parameter warn: Gets lines for the user, such as a damaged checkpoint that was passed over.
     public func run(warn: (String) -> Void = { _ in }) throws -> [Caption] {
-        if let problem = text.problem { throw CommandFailure(problem, .wrongUse) }
+        if let problem = text.problem { throw problem }
         // Before the model is loaded; the pictures themselves are read one by one.
         let problems = pictures.compactMap { path -> String? in
             do throws(DataError) {

@@ -118,18 +118,18 @@ public struct ImageRequest: Sendable {
 
     /// Everything that can be refused before the model is loaded.
     private func check() throws {
-        if let problem = settings.problem { throw CommandFailure(problem, .wrongUse) }
+        if let problem = settings.problem { throw problem }
         if isOneFile, case .one = prompts {
-            if makesGrid { throw CommandFailure("--grid needs a directory; give one with --out", .wrongUse) }
+            if makesGrid { throw SettingError("grid", "needs a directory for its pictures, not \(output)") }
         } else if isOneFile {
-            throw CommandFailure("\(output): several pictures need a directory; give one with --out", .wrongUse)
+            throw CommandFailure("\(output): several pictures need a directory; give the name of one", .wrongUse)
         }
         try PictureDirectory.requireFree(output)
         if isOneFile {
             try PictureDirectory.requireParent(of: output)
         } else if PictureDirectory.looksLikeAFile(output) {
             throw CommandFailure(
-                "\(output): pictures are written as PNG; give --out a name that ends in .png, or a directory", .wrongUse
+                "\(output): pictures are written as PNG; choose a name that ends in .png, or a directory", .wrongUse
             )
         }
     }

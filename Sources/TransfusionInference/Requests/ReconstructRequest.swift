@@ -42,13 +42,13 @@ public struct ReconstructRequest: Sendable {
     public func run() throws -> [Reconstruction] {
         try PictureDirectory.requireFree(output)
         if PictureDirectory.looksLikeAFile(output) {
-            throw CommandFailure("\(output): pictures need a directory; give one with --out", .wrongUse)
+            throw CommandFailure("\(output): pictures need a directory; give the name of one", .wrongUse)
         }
         let weights = try AutoencoderWeights(autoencoder), configuration = weights.configuration
         let side = configuration.downsampling
         if let size, !(side...2048).contains(size) || size % side != 0 {
-            throw CommandFailure(
-                "--size must be a multiple of the autoencoder's \(side), from \(side) to 2048, not \(size)", .wrongUse)
+            throw SettingError(
+                "size", "must be a multiple of the autoencoder's \(side), from \(side) to 2048, not \(size)")
         }
         let coder = try PictureCoder(
             weights, shape: (configuration.latentChannels, 1, 1), of: weights.path, digest: nil,
@@ -83,7 +83,7 @@ public struct ReconstructRequest: Sendable {
                 "\(path): a picture of \(picture.width) × \(picture.height) has "
                     + (width * height > Self.mostPixels
                         ? "more than \(Self.mostPixels) pixels" : "less than one latent")
-                    + "; bring it to another size with --size", .wrongUse)
+                    + "; bring it to another size", .wrongUse)
         }
         var middle = Picture(width: width, height: height)
         middle.draw(picture, x: -(picture.width - width) / 2, y: -(picture.height - height) / 2)

@@ -173,24 +173,22 @@ public struct TextRequest: Sendable {
     }
 
     private func check() throws {
-        if let problem = text.problem ?? (maximumImages > 0 ? image.problem : nil) {
-            throw CommandFailure(problem, .wrongUse)
-        }
+        if let problem = text.problem ?? (maximumImages > 0 ? image.problem : nil) { throw problem }
         if !(0...1000).contains(maximumImages) {
-            throw CommandFailure("--images must lie between 0 and 1000, not \(maximumImages)", .wrongUse)
+            throw SettingError("images", "must lie between 0 and 1000, not \(maximumImages)")
         }
         if beginsWithImage, maximumImages == 0 {
-            throw CommandFailure("--image-first needs --images of at least 1", .wrongUse)
+            throw SettingError("images", "must be at least 1 for a text that begins with one")
         }
         if maximumImages > 0, output == nil {
-            throw CommandFailure("--images needs a directory for the pictures; give one with --out", .wrongUse)
+            throw SettingError("out", "is missing; give a new directory for the pictures of the texts")
         }
         if maximumImages == 0, output != nil {
-            throw CommandFailure("--out is for pictures; give --images as well, or leave it out", .wrongUse)
+            throw SettingError("images", "must be at least 1 for \(output ?? "") to be written; give more, or no place")
         }
         guard let output else { return }
         if PictureDirectory.looksLikeAFile(output) {
-            throw CommandFailure("\(output): pictures in texts need a directory; give one with --out", .wrongUse)
+            throw CommandFailure("\(output): pictures in texts need a directory; give the name of one", .wrongUse)
         }
         try PictureDirectory.requireFree(output)
     }

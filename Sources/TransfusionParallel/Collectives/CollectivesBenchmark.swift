@@ -42,8 +42,8 @@ public struct CollectivesBenchmark {
         }
         let count = bytes / 4 / mpi.world.size * mpi.world.size
         guard bytes > 0, count > 0, count / mpi.world.size <= Int(Int32.max) / 4, repetitions > 0 else {
-            throw LaunchError(
-                "--bytes \(bytes) is out of range: each of \(mpi.world.size) ranks needs 4 bytes to 2 GiB of it")
+            throw SettingError(
+                "bytes", "\(bytes) is out of range: each of \(mpi.world.size) ranks needs 4 bytes to 2 GiB of it")
         }
         let benchmark = CollectivesBenchmark(mpi: mpi, count: count, repetitions: repetitions)
         return Report(

@@ -53,7 +53,7 @@ struct TransfusionTask: RunTask {
             source = try BatchSource(configuration, data: data)
             heldOut = try Self.heldOut(
                 source, split: split, sequences: configuration.evaluation.sequences,
-                refusal: (asker: "--split", remedy: "name another"))
+                refusal: (asker: "split", remedy: "name another"))
             samples = try TrainingSamples(configuration, tokenizer: data.tokenizer)
             report = try MixtureReport(source, steps: configuration.schedule.steps)
         }
@@ -61,7 +61,7 @@ struct TransfusionTask: RunTask {
         private static func heldOut(
             _ source: BatchSource, split splitName: String = "validation", sequences: Int,
             refusal: (asker: String, remedy: String) = (
-                "evaluation.every_steps", "import the data with --validation-every, or turn it off"
+                "evaluation.every_steps", "import the data with a part for validation, or turn it off"
             )
         ) throws -> [HeldOut] {
             for dataset in source.data.datasets {

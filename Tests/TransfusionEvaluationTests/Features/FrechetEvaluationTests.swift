@@ -73,7 +73,7 @@ struct FrechetEvaluationTests {
     }
 
     @Test func whatCannotBeComparedIsSaid() throws {
-        #expect(problem(directory.path).contains("give the network that found the features by --features"))
+        #expect(problem(directory.path).contains("give the network that found the features"))
         #expect(problem("/no/such/file").contains("/no/such/file"))
         let wide = directory.file("wide.npy")
         try npy("'<f4'", "(2, 3)", [UInt8](repeating: 0, count: 24)).write(to: URL(filePath: wide))

@@ -148,9 +148,9 @@ struct ScalingEvaluationTests {
             let found = problem(lines(3) + [line])
             #expect(found.contains(hint) && found.contains("rows.jsonl:5"), "\(line): \(found)")
         }
-        #expect(problem(lines(3), match: "them") == "--match: no row is of the family them; there are ours, theirs")
+        #expect(problem(lines(3), match: "them") == "match: no row is of the family them; there are ours, theirs")
         let third = #"{"family": "third", "parameters": 1, "tokens": 1, "loss": 2, "note": "a remark", "fid": null}"#
-        #expect(problem(lines(3) + [third]) == "--family: must be one of ours, third")
+        #expect(problem(lines(3) + [third]) == "family: must be one of ours, third")
         #expect(problem(lines(3) + [third], family: "ours").isEmpty)
         #expect(problem([lines(3)[3]]).contains("there must be another one"))
         #expect(problem(["", " "]).contains("has no rows"))

@@ -118,8 +118,8 @@ struct TextEvaluationTests {
         )
         var evaluation = PerplexityEvaluation(model: request, files: [Fixtures.path("texts/documents.jsonl")])
         evaluation.stride = 65
-        #expect(problem { try evaluation.run() }.contains("--stride must lie between 1 and the context of 64"))
+        #expect(problem { try evaluation.run() }.contains("stride: must lie between 1 and the context of 64"))
         evaluation.context = 0
-        #expect(problem { try evaluation.run() }.contains("--context must lie between 1 and"))
+        #expect(problem { try evaluation.run() }.contains("context: must lie between 1 and"))
     }
 }

@@ -45,7 +45,7 @@ struct GGUFExport {
                 "cannot be written: no architecture of llama.cpp has model.norm \(model.norm.rawValue), "
                     + "model.qk_norm \(model.queryKeyNorm.rawValue), model.attention_bias \(model.attentionBias.rawValue) and "
                     + (model.ropeScaling == nil ? "no model.rope_scaling" : "model.rope_scaling")
-                    + " together; choose --to safetensors")
+                    + " together; choose the format safetensors")
         }
     }
 

@@ -80,7 +80,7 @@ struct GGUFWriter {
             }
             guard let blocks = GGUFType.quantized(UnsafeBufferPointer(buffer.bindMemory(to: Float.self))) else {
                 throw CheckpointError(
-                    path, "tensor \(tensor.name) holds numbers that q8_0 cannot hold; take --type f32 or bf16")
+                    path, "tensor \(tensor.name) holds numbers that q8_0 cannot hold; choose the type f32 or bf16")
             }
             try blocks.withUnsafeBytes { try file.appendAll($0) }
         }
