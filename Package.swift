@@ -128,12 +128,22 @@ let package = Package(
                 "TransfusionData",
                 "TransfusionCheckpoint", "TransfusionInference", "CZlib",
             ]),
+        library(
+            "TransfusionHTTP",
+            [
+                "TransfusionConfig", "COpenSSL",
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "HummingbirdTLS", package: "hummingbird"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+            ]),
         .target(
             name: "TransfusionCoordinator",
             dependencies: [
                 "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig",
                 "TransfusionTelemetry",
-                "TransfusionCheckpoint", "COpenSSL",
+                "TransfusionCheckpoint", "TransfusionHTTP", "COpenSSL",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HummingbirdTLS", package: "hummingbird"),
@@ -217,7 +227,7 @@ let package = Package(
             [
                 "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig",
                 "TransfusionTelemetry",
-                "TransfusionCheckpoint",
+                "TransfusionCheckpoint", "TransfusionHTTP",
             ]),
         tests("TransfusionBenchmarks", ["TransfusionCore", "TransfusionModels", "TransfusionConfig"]),
         .testTarget(

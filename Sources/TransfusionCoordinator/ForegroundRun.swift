@@ -1,5 +1,6 @@
 internal import Foundation
 internal import TransfusionConfig
+internal import TransfusionHTTP
 internal import TransfusionTelemetry
 
 /// `tf-coord run`: the supervisor of one run and its server, in one process.
@@ -37,7 +38,7 @@ public struct ForegroundRun: Sendable {
         // Ranks on other hosts need an address of their network, and encryption on it.
         let remote = request.hosts.filter { !$0.isLocal }.map(\.address)
         let address = remote.isEmpty ? nil : LocalAddress.seen(by: remote) ?? ProcessInfo.processInfo.hostName
-        let ranks = try address.map { (address: $0, identity: try TLSIdentity()) }
+        let ranks = try address.map { (address: $0, identity: try TLSIdentity(of: "tf-coord")) }
         let socket = RunFiles(supervisor.directory).socket
         return try await server.serve(ranksAt: ranks, socket: socket) { ports in
             onListening(DashboardLink(server: settings.url(localPort: ports.local), token: viewerToken))

@@ -1,4 +1,5 @@
 import Testing
+import TransfusionHTTP
 
 @testable import TransfusionCoordinator
 

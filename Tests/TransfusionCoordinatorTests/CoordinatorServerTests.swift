@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import TransfusionConfig
+import TransfusionHTTP
 import TransfusionTelemetry
 import _TestUtilities
 
@@ -256,11 +257,11 @@ import _TestUtilities
 
     @Test func mostPlacesAreForRanks() {
         let bounds = Connections.Bounds(all: 768)
-        #expect(bounds.ranks == 576 && bounds.viewers == 384 && bounds.strangers == 144)
+        #expect(bounds.programs == 576 && bounds.people == 384 && bounds.strangers == 144)
         // Something is always left for what comes and goes.
         for all in 16...5000 {
             let bounds = Connections.Bounds(all: all)
-            #expect(bounds.ranks + bounds.strangers < all && bounds.viewers <= bounds.ranks)
+            #expect(bounds.programs + bounds.strangers < all && bounds.people <= bounds.programs)
         }
     }
 

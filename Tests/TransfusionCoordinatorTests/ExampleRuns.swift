@@ -1,6 +1,7 @@
 import Foundation
 import Synchronization
 import TransfusionConfig
+import TransfusionHTTP
 import TransfusionTelemetry
 import _TestUtilities
 

@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import TransfusionConfig
+import TransfusionHTTP
 import TransfusionSupport
 import _TestUtilities
 
@@ -23,7 +24,7 @@ import _TestUtilities
         tokens.add("right", for: .worker(run: "run"))
         let supervisor = try RunSupervisor.example(in: directory)
         let server = try CoordinatorServer(SingleRun(supervisor, tokens: tokens))
-        let identity = try TLSIdentity()
+        let identity = try TLSIdentity(of: "tf-coord")
         return try await server.serve(ranksAt: (address: "127.0.0.1", identity: identity)) { ports in
             var endpoint = HeartbeatEndpoint(
                 host: "127.0.0.1", port: ports.ranks, run: "run", token: "right", certificate: identity.certificate)
@@ -50,7 +51,8 @@ import _TestUtilities
     }
 
     @Test func anotherCertificateIsNotTrusted() async throws {
-        await #expect { _ = try await send { $0.certificate = try TLSIdentity().certificate } } throws: { error in
+        await #expect { _ = try await send { $0.certificate = try TLSIdentity(of: "tf-coord").certificate } } throws: {
+            error in
             "\(error)".contains("certificate is not the one")
         }
     }

@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import TransfusionConfig
+import TransfusionHTTP
 import _TestUtilities
 
 @testable import TransfusionCoordinator

@@ -8,7 +8,7 @@ import Testing
         "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig", "TransfusionTelemetry",
         "TransfusionParallel",
         "TransfusionData", "TransfusionCheckpoint", "TransfusionInference", "TransfusionTraining",
-        "TransfusionEvaluation", "TransfusionCoordinator", "TransfusionBenchmarks",
+        "TransfusionEvaluation", "TransfusionHTTP", "TransfusionCoordinator", "TransfusionBenchmarks",
     ]
 
     /// What only some modules may know of.
@@ -19,7 +19,8 @@ import Testing
         (["COpenBLAS", "COneDNN"], ["TransfusionCore"]),
         (["CZstd"], ["TransfusionCheckpoint", "TransfusionData"]),
         (["CZlib"], ["TransfusionData", "TransfusionEvaluation"]),
-        (["GRDB", "Subprocess", "Hummingbird", "HummingbirdTLS", "AsyncHTTPClient"], ["TransfusionCoordinator"]),
+        (["GRDB", "Subprocess", "Hummingbird", "AsyncHTTPClient"], ["TransfusionCoordinator"]),
+        (["HummingbirdCore", "HummingbirdTLS"], ["TransfusionCoordinator", "TransfusionHTTP"]),
         (["Yams"], ["TransfusionConfig"]),
     ]
 
@@ -67,7 +68,8 @@ import Testing
         arguments: [
             ("TransfusionCore", "TransfusionConfig"), ("TransfusionParallel", "TransfusionCheckpoint"),
             ("TransfusionInference", "TransfusionTraining"), ("TransfusionTraining", "CMPI"),
-            ("TransfusionTraining", "Hummingbird"), ("tf-sample", "CMPI"), ("TransfusionCore", "Foundation"),
+            ("TransfusionTraining", "Hummingbird"), ("TransfusionHTTP", "TransfusionCoordinator"),
+            ("tf-sample", "CMPI"), ("TransfusionCore", "Foundation"),
         ])
     func anImportThatIsTurnedAroundIsFound(_ module: String, _ name: String) {
         #expect(Self.problem(module: module, imports: name) != nil)

@@ -3,6 +3,7 @@ internal import HTTPTypes
 internal import Hummingbird
 internal import NIOHTTP1
 internal import TransfusionConfig
+internal import TransfusionHTTP
 internal import TransfusionTelemetry
 
 extension CoordinatorServer {
@@ -153,7 +154,10 @@ extension CoordinatorServer {
     /// Throws unless the bearer of the request's token may do what it asks.
     func authorize(_ request: Request, _ context: CoordinatorContext, to intent: Intent) async throws {
         let bearer = await access(request, context)
-        if let bearer { context.connections?.know(context.channel, as: bearer) }
+        if let bearer, let connections = context.connections {
+            let bound = if case .worker = bearer { connections.bounds.programs } else { connections.bounds.people }
+            connections.know(context.channel, below: bound)
+        }
         switch (bearer, intent) {
         case (.control, .look), (.control, .change), (.control, .beat):
             guard requests.allows("control") else { throw HTTPError(.tooManyRequests) }

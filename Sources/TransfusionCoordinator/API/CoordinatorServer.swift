@@ -6,6 +6,7 @@ internal import Logging
 internal import NIOCore
 internal import Synchronization
 public import TransfusionConfig
+internal import TransfusionHTTP
 internal import TransfusionSupport
 
 /// The HTTP server of a coordinator: the API under /v1, /metrics for Prometheus, and the dashboard.

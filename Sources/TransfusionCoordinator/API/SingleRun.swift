@@ -1,5 +1,6 @@
 internal import Synchronization
 internal import TransfusionConfig
+internal import TransfusionHTTP
 internal import TransfusionTelemetry
 
 /// The run that `tf-coord run` supervises, as its server sees it.

@@ -1,5 +1,6 @@
 internal import Foundation
 internal import TransfusionConfig
+internal import TransfusionHTTP
 internal import TransfusionSupport
 
 /// `tf-coord serve`: a queue of runs and its server, in one process.

@@ -1,5 +1,6 @@
 internal import Foundation
 internal import TransfusionConfig
+internal import TransfusionHTTP
 internal import TransfusionTelemetry
 
 /// The runs of a daemon: those that wait for slots, those that it supervises, and those that have ended.

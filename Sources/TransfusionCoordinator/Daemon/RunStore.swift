@@ -1,6 +1,7 @@
 internal import Foundation
 internal import GRDB
 internal import TransfusionConfig
+internal import TransfusionHTTP
 
 /// What a daemon has to know when it is started again: its runs, and the digests of the tokens that it has given away.
 ///

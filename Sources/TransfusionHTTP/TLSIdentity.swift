@@ -1,19 +1,20 @@
 internal import COpenSSL
 internal import Foundation
-internal import HummingbirdTLS
+package import HummingbirdTLS
 internal import TransfusionConfig
 
-/// A certificate that a coordinator makes for itself when it starts. The key stays in its memory; who is to trust the
+/// A certificate that a server makes for itself when it starts. The key stays in its memory; who is to trust the
 /// certificate finds it in a file that only the user can read, and trusts no other.
-struct TLSIdentity: Sendable {
+package struct TLSIdentity: Sendable {
     /// PEM.
-    let certificate: String
+    package let certificate: String
     private let key: String
 
-    /// Longer than any run; the next start of a coordinator makes a new one.
+    /// Longer than any run; the next start of the server makes a new one.
     private static let lifetime = 10 * 365 * 86_400
 
-    init() throws {
+    /// - Parameter owner: The program, which is also the host's name in the certificate.
+    package init(of owner: String) throws {
         guard let context = EVP_PKEY_CTX_new_from_name(nil, "EC", nil) else { throw Self.failure }
         defer { EVP_PKEY_CTX_free(context) }
         var pair: OpaquePointer?
@@ -32,9 +33,9 @@ struct TLSIdentity: Sendable {
         X509_gmtime_adj(X509_getm_notAfter(certificate), Self.lifetime)
         X509_set_pubkey(certificate, pair)
         let name = X509_get_subject_name(certificate)
-        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, "tf-coord", -1, -1, 0)
+        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, owner, -1, -1, 0)
         X509_set_issuer_name(certificate, name)
-        guard let names = X509V3_EXT_conf_nid(nil, nil, NID_subject_alt_name, "DNS:tf-coord") else {
+        guard let names = X509V3_EXT_conf_nid(nil, nil, NID_subject_alt_name, "DNS:\(owner)") else {
             throw Self.failure
         }
         defer { X509_EXTENSION_free(names) }
@@ -45,7 +46,7 @@ struct TLSIdentity: Sendable {
         key = try Self.text { PEM_write_bio_PrivateKey($0, pair, nil, nil, 0, nil, nil) }
     }
 
-    var serverConfiguration: TLSConfiguration {
+    package var serverConfiguration: TLSConfiguration {
         get throws {
             .makeServerConfiguration(
                 certificateChain: [.certificate(try NIOSSLCertificate(bytes: Array(certificate.utf8), format: .pem))],
@@ -64,6 +65,6 @@ struct TLSIdentity: Sendable {
     }
 
     private static var failure: CommandFailure {
-        CommandFailure("OpenSSL cannot make a certificate for the coordinator")
+        CommandFailure("OpenSSL cannot make a certificate for the server")
     }
 }

@@ -1,15 +1,15 @@
 internal import HTTPTypes
-internal import NIOCore
-internal import NIOHTTPTypes
+package import NIOCore
+package import NIOHTTPTypes
 
 /// Lets a connection in, and closes it when the server has no place for it any more.
 ///
 /// `@unchecked Sendable`: a handler belongs to one channel, and is used on its event loop only.
-final class ConnectionAdmission: ChannelDuplexHandler, RemovableChannelHandler, @unchecked Sendable {
-    typealias InboundIn = HTTPRequestPart
-    typealias InboundOut = HTTPRequestPart
-    typealias OutboundIn = HTTPResponsePart
-    typealias OutboundOut = HTTPResponsePart
+package final class ConnectionAdmission: ChannelDuplexHandler, RemovableChannelHandler, @unchecked Sendable {
+    package typealias InboundIn = HTTPRequestPart
+    package typealias InboundOut = HTTPRequestPart
+    package typealias OutboundIn = HTTPResponsePart
+    package typealias OutboundOut = HTTPResponsePart
 
     private let connections: Connections
     /// For a stranger to show a token.
@@ -17,21 +17,21 @@ final class ConnectionAdmission: ChannelDuplexHandler, RemovableChannelHandler, 
     private var deadline: Scheduled<Void>?
     private var isLast = false
 
-    init(_ connections: Connections, patience: TimeAmount) {
+    package init(_ connections: Connections, patience: TimeAmount) {
         self.connections = connections
         self.patience = patience
     }
 
-    func handlerAdded(context: ChannelHandlerContext) {
+    package func handlerAdded(context: ChannelHandlerContext) {
         if context.channel.isActive { begin(context) }
     }
 
-    func channelActive(context: ChannelHandlerContext) {
+    package func channelActive(context: ChannelHandlerContext) {
         begin(context)
         context.fireChannelActive()
     }
 
-    func channelInactive(context: ChannelHandlerContext) {
+    package func channelInactive(context: ChannelHandlerContext) {
         deadline?.cancel()
         context.fireChannelInactive()
     }
@@ -45,7 +45,7 @@ final class ConnectionAdmission: ChannelDuplexHandler, RemovableChannelHandler, 
         }
     }
 
-    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+    package func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         switch unwrapOutboundIn(data) {
         case .head(var head):
             isLast = head.status.kind != .informational && !connections.mayStay(context.channel)

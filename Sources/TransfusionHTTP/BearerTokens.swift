@@ -1,54 +1,50 @@
 internal import COpenSSL
 internal import Foundation
 
-/// The tokens that a server accepts. It knows them by their digests only.
-struct AccessTokens: Sendable {
+/// The tokens that a server accepts, each for what its bearer may do. It knows them by their digests only.
+package struct BearerTokens<Access: Sendable & Equatable>: Sendable {
     /// What is kept of a token.
-    struct Entry: Sendable, Equatable {
-        let digest: [UInt8]
-        let access: Access
+    package struct Entry: Sendable, Equatable {
+        package let digest: [UInt8]
+        package let access: Access
         /// What it is revoked by; nil for a token that lives as long as the server.
-        var name: String?
+        package var name: String?
         /// In seconds since 1970; nil for a token that stays valid.
-        var expires: Double?
+        package var expires: Double?
+
+        package init(digest: [UInt8], access: Access, name: String? = nil, expires: Double? = nil) {
+            self.digest = digest
+            self.access = access
+            self.name = name
+            self.expires = expires
+        }
     }
 
     private var entries: [Entry] = []
 
-    init() {}
+    package init() {}
 
     /// Accepts a token.
-    mutating func add(_ token: String, for access: Access) {
+    package mutating func add(_ token: String, for access: Access) {
         add(Entry(digest: Self.digest(token), access: access))
     }
 
     /// Accepts a token.
-    mutating func add(_ entry: Entry) {
+    package mutating func add(_ entry: Entry) {
         entries.append(entry)
-    }
-
-    /// Makes a token that may look at everything.
-    /// - Parameter lifetime: In seconds; nil for ever.
-    /// - Returns: The token, which nobody can find out again, and what is kept of it.
-    mutating func issueViewer(_ name: String, lifetime: Double?) -> (token: String, entry: Entry) {
-        let token = Self.generate()
-        let expires = lifetime.map { Date().timeIntervalSince1970 + $0 }
-        let entry = Entry(digest: Self.digest(token), access: .viewer, name: name, expires: expires)
-        add(entry)
-        return (token, entry)
     }
 
     /// Accepts the tokens of a name no longer.
     /// - Returns: Whether there were any.
     @discardableResult
-    mutating func revoke(_ name: String) -> Bool {
+    package mutating func revoke(_ name: String) -> Bool {
         let count = entries.count
         entries.removeAll { $0.name == name }
         return entries.count < count
     }
 
     /// Who a token belongs to. Takes the same time for every token, right or wrong.
-    func access(for token: String, at time: Double = Date().timeIntervalSince1970) -> Access? {
+    package func access(for token: String, at time: Double = Date().timeIntervalSince1970) -> Access? {
         let digest = Self.digest(token)
         var result: Access?
         for entry in entries {
@@ -60,13 +56,13 @@ struct AccessTokens: Sendable {
     }
 
     /// A new token of 256 random bits.
-    static func generate() -> String {
+    package static func generate() -> String {
         var generator = SystemRandomNumberGenerator()
         return (0..<32).map { _ in hex(UInt8.random(in: 0...255, using: &generator)) }.joined()
     }
 
     /// The SHA-256 of a token: what is kept of it.
-    static func digest(_ token: String) -> [UInt8] {
+    package static func digest(_ token: String) -> [UInt8] {
         var digest = [UInt8](repeating: 0, count: 32)
         let bytes = Array(token.utf8)
         precondition(EVP_Digest(bytes, bytes.count, &digest, nil, EVP_sha256(), nil) == 1, "OpenSSL has no SHA-256")

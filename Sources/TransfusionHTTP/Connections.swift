@@ -1,5 +1,5 @@
 internal import HummingbirdCore
-internal import NIOCore
+package import NIOCore
 internal import Synchronization
 
 /// The connections to one address of a server, of which there are only so many.
@@ -7,27 +7,27 @@ internal import Synchronization
 /// A client is a stranger until a request of its has shown a valid token. Strangers have few places, and when those are
 /// taken the one that has been there longest makes room, of the address that has most: who wants to fill the server with
 /// connections drives out its own. That happens a bounded number of times a second, since whoever is driven out may come
-/// back at once, and each connection costs time that belongs to the run; others wait in the queue of the kernel meanwhile.
+/// back at once, and each connection costs time that belongs to the work; others wait in the queue of the kernel meanwhile.
 /// Clients with a token stay, as long as there is room for others beside them.
-final class Connections: Sendable {
+package final class Connections: Sendable {
     /// How many there may be.
-    struct Bounds: Sendable, Equatable {
+    package struct Bounds: Sendable, Equatable {
         /// Those that are being closed included.
-        let all: Int
-        let strangers: Int
-        /// Connections of ranks that stay open from one heartbeat to the next. Others are closed after each answer.
-        let ranks: Int
-        /// The same for commands and viewers.
-        let viewers: Int
+        package let all: Int
+        package let strangers: Int
+        /// Connections of programs that stay open from one request to the next. Others are closed after each answer.
+        package let programs: Int
+        /// The same for people and what they start.
+        package let people: Int
         /// How long a stranger keeps its place while others wait for one.
-        let stay: Duration
+        package let stay: Duration
 
         /// - Parameter all: A part of it is for connections that come and go.
-        init(all: Int) {
+        package init(all: Int) {
             self.all = all
             strangers = max(1, all * 3 / 16)
-            ranks = all * 3 / 4
-            viewers = all / 2
+            programs = all * 3 / 4
+            people = all / 2
             stay = .seconds(Double(strangers) / Double(Self.strangersPerSecond))
         }
 
@@ -77,20 +77,20 @@ final class Connections: Sendable {
         }
     }
 
-    let bounds: Bounds
+    package let bounds: Bounds
     private let state = Mutex(State())
 
-    init(_ bounds: Bounds) {
+    package init(_ bounds: Bounds) {
         self.bounds = bounds
     }
 
     /// Names the channel that accepts connections.
-    func serve(_ listener: any Channel) {
+    package func serve(_ listener: any Channel) {
         state.withLock { $0.listener = listener }
     }
 
     /// Whether there is a place for another stranger. When there is none, one will be made.
-    func hasPlace() -> Bool {
+    package func hasPlace() -> Bool {
         state.withLock { state in
             state.isFull = state.strangerCount >= bounds.strangers
             if state.isFull { scheduleRoom(&state) }
@@ -133,7 +133,7 @@ final class Connections: Sendable {
     }
 
     /// Takes note of a connection, which may cost a stranger its place.
-    func opened(_ channel: any Channel, from peer: String) {
+    package func opened(_ channel: any Channel, from peer: String) {
         let victim: (any Channel)? = state.withLock { state -> (any Channel)? in
             let id = ObjectIdentifier(channel)
             guard state.connections[id] == nil else { return nil }
@@ -148,12 +148,12 @@ final class Connections: Sendable {
     }
 
     /// A request of a connection has shown a valid token.
-    func know(_ channel: any Channel, as access: Access) {
+    /// - Parameter bound: It stays open as long as fewer do.
+    package func know(_ channel: any Channel, below bound: Int) {
         state.withLock { state in
             guard var connection = state.connections[ObjectIdentifier(channel)], !connection.isKnown else { return }
             state.removeStranger(connection)
             connection.isKnown = true
-            let bound = if case .worker = access { bounds.ranks } else { bounds.viewers }
             connection.mayStay = state.lastingCount < bound
             if connection.mayStay { state.lastingCount += 1 }
             state.connections[ObjectIdentifier(channel)] = connection
@@ -162,11 +162,11 @@ final class Connections: Sendable {
     }
 
     /// Whether a connection may stay open after an answer.
-    func mayStay(_ channel: any Channel) -> Bool {
+    package func mayStay(_ channel: any Channel) -> Bool {
         state.withLock { $0.connections[ObjectIdentifier(channel)]?.mayStay ?? false }
     }
 
-    func isKnown(_ channel: any Channel) -> Bool {
+    package func isKnown(_ channel: any Channel) -> Bool {
         state.withLock { $0.connections[ObjectIdentifier(channel)]?.isKnown ?? false }
     }
 
@@ -184,17 +184,17 @@ final class Connections: Sendable {
 }
 
 /// Lets a server accept connections while there are places for them.
-struct AvailablePlaces: AvailableConnectionsDelegate {
-    let connections: Connections
+package struct AvailablePlaces: AvailableConnectionsDelegate {
+    package let connections: Connections
     /// Those included that are being closed.
     private var count = 0
 
-    init(_ connections: Connections) {
+    package init(_ connections: Connections) {
         self.connections = connections
     }
 
-    mutating func connectionOpened() { count += 1 }
-    mutating func connectionClosed() { count -= 1 }
+    package mutating func connectionOpened() { count += 1 }
+    package mutating func connectionClosed() { count -= 1 }
 
-    func isAcceptingNewConnections() -> Bool { count < connections.bounds.all && connections.hasPlace() }
+    package func isAcceptingNewConnections() -> Bool { count < connections.bounds.all && connections.hasPlace() }
 }
