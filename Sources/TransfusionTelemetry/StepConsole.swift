@@ -28,7 +28,7 @@ public struct StepConsole: Sendable {
             let parts = parts(validation.losses).map { " (\($0))" } ?? ""
             line.insert("val \(significant(validation.loss))" + parts, at: 2)
         }
-        if let previous = latest, record.step > previous.step, record.stepSeconds > 0 {
+        if let previous = latest, record.step > previous.step, record.stepSeconds > 0, record.images > 0 {
             let images = Double(record.images - previous.images) / Double(record.step - previous.step)
             line.append("img/s " + count(images / record.stepSeconds))
         }
