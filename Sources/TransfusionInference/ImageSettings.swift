@@ -24,7 +24,7 @@ public struct ImageSettings: Sendable, Equatable {
             return SettingError("cfg-scale", "must lie between -1000 and 1000, not \(guidanceScale)")
         }
         if !originalGuidanceScale.isFinite || abs(originalGuidanceScale) > 1000 {
-            return "--image-guidance must lie between -1000 and 1000, not \(originalGuidanceScale)"
+            return SettingError("image-guidance", "must lie between -1000 and 1000, not \(originalGuidanceScale)")
         }
         if case .ddim(let eta) = method, !(eta >= 0 && eta <= 1) {
             return SettingError("eta", "must lie between 0 and 1, not \(eta)")

@@ -109,7 +109,7 @@ struct EditRequestTests {
             do { return "\(try request.run())" } catch { return "\(error)" }
         }
         let red = EditRequest.Edits.one(image: directory.file("red.png"), instruction: "x")
-        #expect(refusal(red, "x.png", guidance: .nan).contains("--image-guidance"))
+        #expect(refusal(red, "x.png", guidance: .nan).contains("image-guidance"))
         #expect(refusal(red, "x.jpg").contains("written as PNG"))
         #expect(refusal(.one(image: "/no/such.png", instruction: "x"), "x.png").contains("/no/such.png"))
         try "{\"source\": \"red.png\"}\n".write(

@@ -84,7 +84,7 @@ public struct EditRequest: Sendable {
     /// Everything that can be refused before the model is loaded.
     /// - Returns: The edits that files name; empty for those of a data set.
     private func check() throws -> [PictureEdit] {
-        if let problem = settings.problem { throw CommandFailure(problem, .wrongUse) }
+        if let problem = settings.problem { throw problem }
         try PictureDirectory.requireFree(output)
         var listed: [PictureEdit] = []
         switch edits {
