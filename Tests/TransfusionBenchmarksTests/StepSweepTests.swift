@@ -50,17 +50,4 @@ import TransfusionModels
         #expect(points.count == ModelPreset.allCases.count)
         #expect(points.allSatisfy { $0.settings.recomputation == .full && $0.label.hasSuffix(", recompute full") })
     }
-
-    /// What the planner says of a step is what the step takes.
-    @Test func theActivationsAreThoseThatWerePlanned() throws {
-        for images in [0, 3] {
-            var settings = Self.small
-            settings.images = images
-            let result = try StepBenchmark(settings, group: SingleRank()).run(steps: 1, warmup: 1)
-            let planned = try TransfusionModel.cost(settings.model, settings.memoryLayout(data: 1), settings.microBatch)
-            let error = Double(planned.peakBytes) / Double(result.activationBytes) - 1
-            #expect(
-                abs(error) < 0.05, "\(images) images: \(planned.peakBytes) planned, \(result.activationBytes) taken")
-        }
-    }
 }

@@ -2,6 +2,7 @@ import Foundation
 import FoundationXML
 import Testing
 import TransfusionConfig
+import TransfusionCore
 import _TestUtilities
 
 @testable import TransfusionEvaluation
@@ -167,7 +168,9 @@ struct ScalingEvaluationTests {
         #expect(document.elements["line"].map { $0 > 6 * 3 } == true)
         for word in ["linear", "unet", "chameleon", "c4  ratio 0.4868"] { #expect(document.texts.contains(word)) }
         evaluation.plot = directory.file("scaling.gif")
-        #expect(throws: CommandFailure.self) { try evaluation.run() }
+        #expect(throws: SettingError("plot", "\(directory.file("scaling.gif")) must end in .svg")) {
+            try evaluation.run()
+        }
     }
 }
 
