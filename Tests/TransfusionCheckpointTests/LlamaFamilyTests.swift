@@ -207,7 +207,7 @@ import _TestUtilities
                 try WeightFormat.metaLlama.write(weights, to: directory.file("meta"))
             }
         ).problem
-        #expect(problem.hasPrefix("cannot say model.") && problem.hasSuffix("choose --to hf-llama"), "\(problem)")
+        #expect(problem.hasPrefix("cannot say model.") && problem.hasSuffix("choose the format hf-llama"), "\(problem)")
     }
 
     /// Meta cuts larger models into a file for each rank that trained them.

@@ -179,7 +179,7 @@ import _TestUtilities
         let path = run.path("short").path
         for (says, measure) in [
             ("split: \(run.dataset.path) has no split \"test\"", { try self.measure(path, split: "test") }),
-            ("--sequences must lie between 1 and 65536, not 0", { try self.measure(path, sequences: 0) }),
+            ("sequences: must lie between 1 and 65536, not 0", { try self.measure(path, sequences: 0) }),
             ("/no/such/set: is no data set", { try self.measure(path, overrides: ["data.path=/no/such/set"]) }),
             ("holds another model than", { try self.measure(path, overrides: ["model.layers=3"]) }),
             (
