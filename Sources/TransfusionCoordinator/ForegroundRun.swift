@@ -57,9 +57,11 @@ public struct ForegroundRun: Sendable {
             }
             defer { looking.cancel() }
             return try await supervisor.run(
+                // Ranks of several hosts all use the network: what they say of it is how the loss of a host shows.
                 endpoint: HeartbeatEndpoint(
-                    host: ranks?.address ?? CoordinatorServer.local, port: ports.ranks, socket: socket, run: name,
-                    token: workerToken, certificate: ranks?.identity.certificate),
+                    host: ranks?.address ?? CoordinatorServer.local, port: ports.ranks,
+                    socket: ranks == nil ? socket : nil, run: name, token: workerToken,
+                    certificate: ranks?.identity.certificate),
                 control: ControlEndpoint(
                     url: "http://\(CoordinatorServer.local):\(ports.local)", socket: socket, run: name,
                     token: controlToken, pid: getpid()))
