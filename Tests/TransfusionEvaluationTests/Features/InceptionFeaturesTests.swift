@@ -161,8 +161,7 @@ import _TestUtilities
         }
         #expect(compare(one, one) == "\(one): has 1 pictures (.png, .jpg, .webp, .gif); 2 to 200000 are needed")
         #expect(
-            compare(try folder("two", 0..<2), statistics).contains(
-                "give the network that found the features by --features"))
+            compare(try folder("two", 0..<2), statistics).contains("give the network that found the features"))
         #expect(
             compare(statistics, statistics, weights: "x.pth").contains("both sets are files that have features already")
         )
