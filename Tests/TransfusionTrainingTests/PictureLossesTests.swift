@@ -69,9 +69,12 @@ import _TestUtilities
     @Test func whatIsNoNetworkIsRefusedByItsKey() throws {
         let file = directory.file("other.safetensors")
         try SafetensorsWriter().write([SafetensorsTensor("x", .f32, [1], [Float(1)])], metadata: [:], to: file)
-        for (key, missing) in [("perceptual", "features.0.weight"), ("identity", "bn1.weight")] {
+        for (key, problem) in [
+            ("perceptual", "is not VGG-16 of torchvision: it has no tensor features.0.weight"),
+            ("identity", "is not ResNet-50 of MoCo v2: it has no tensor conv1.weight"),
+        ] {
             let error = #expect(throws: CommandFailure.self) { try losses(["objective.\(key)_network=\(file)"]) }
-            #expect(error?.description.hasPrefix("objective.\(key)_network: \(file): has no tensor \(missing)") == true)
+            #expect(error?.description.hasPrefix("objective.\(key)_network: \(file): \(problem)") == true)
             #expect(error?.code == .wrongUse && error?.lines.count == 1)
         }
     }
