@@ -20,7 +20,8 @@ package final class PictureFolder: PictureSource {
         self.others = others
     }
 
-    static let extensions: Set = ["png", "jpg", "jpeg", "webp", "gif"]
+    /// Of files that are taken for pictures.
+    package static let extensions: Set = ["png", "jpg", "jpeg", "webp", "gif"]
 
     func list(
         to list: PictureList, bad: BadInput, progress: (_ phase: String, _ done: Int, _ total: Int) -> Void

@@ -90,7 +90,7 @@ public struct EditEvaluation: Sendable {
         guard Files.exists(list) else {
             throw CommandFailure("\(pictures): has no prompts.jsonl, whose lines are like \(example)", .wrongUse)
         }
-        let edits = try JSONRows.read(list, limit: 1 << 30, example: example).map { row, place in
+        return try JSONRows.read(list, limit: 1 << 30, example: example).map { row, place in
             let names = try ["file", "prompt", "source", "target"].map { key in
                 guard let text = row[key]?.string else {
                     throw CommandFailure(
@@ -114,7 +114,6 @@ public struct EditEvaluation: Sendable {
             }
             return edit
         }
-        return edits
     }
 
     /// How the colours that are asked for look; nil when none is.

@@ -8,7 +8,6 @@ struct PictureList {
     let folder: String
     let files: [String]
 
-    static let extensions: Set = ["png", "jpg", "jpeg", "webp", "gif"]
     private static let sheets: Set = ["sheet.png", "grid.png"]
     private static let most = 200_000
 
@@ -25,7 +24,7 @@ struct PictureList {
         // Beside pictures that were drawn lies one that is made of all of them, for people to look at.
         let isDrawn = names.contains("prompts.jsonl")
         files = names.filter {
-            Self.extensions.contains(Paths.fileExtension(of: $0)) && !(isDrawn && Self.sheets.contains($0))
+            PictureFolder.extensions.contains(Paths.fileExtension(of: $0)) && !(isDrawn && Self.sheets.contains($0))
         }.sorted()
         guard (least...Self.most).contains(files.count) else {
             throw CommandFailure(

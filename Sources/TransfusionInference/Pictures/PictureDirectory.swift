@@ -23,6 +23,24 @@ struct PictureDirectory {
         return String(repeating: "0", count: max(0, 6 - digits.count)) + digits + ".png"
     }
 
+    /// Whether a name is that of one picture, so that no directory is made.
+    static func isOneFile(_ path: String) -> Bool { path.lowercased().hasSuffix(".png") }
+
+    /// Refuses a place where drawn pictures cannot be written.
+    /// - Parameter several: Whether there may be more than one.
+    static func check(_ path: String, several: Bool) throws {
+        guard !several || !isOneFile(path) else {
+            throw CommandFailure("\(path): several pictures need a directory; give the name of one", .wrongUse)
+        }
+        try requireFree(path)
+        if isOneFile(path) {
+            try requireParent(of: path)
+        } else if looksLikeAFile(path) {
+            throw CommandFailure(
+                "\(path): pictures are written as PNG; choose a name that ends in .png, or a directory", .wrongUse)
+        }
+    }
+
     /// Refuses a place for new files where there is something already, or where nothing can be written.
     static func requireFree(_ path: String) throws {
         let contents = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []

@@ -1,3 +1,4 @@
+internal import TransfusionConfig
 internal import TransfusionCore
 internal import TransfusionData
 
@@ -19,6 +20,26 @@ struct Prompt {
         self.text = text
         self.tokens = tokens
         self.heldOut = heldOut
+    }
+}
+
+extension LoadedModel {
+    /// Draws a picture for each prompt, with a progress line, and says how many seconds it took.
+    /// - Parameters:
+    ///   - seed: Picture i uses `seed + i`; below 0, a seed is chosen at random.
+    ///   - work: What the progress line calls it.
+    func pictures(
+        of prompts: [Prompt], seed: Int, _ settings: ImageSettings, _ coder: PictureCoder, work: String
+    ) throws -> (drawn: [(record: PictureRecord, picture: Picture)], seconds: Double) {
+        let seed = seed < 0 ? UInt64(UInt32.random(in: 0...UInt32.max)) : UInt64(seed)
+        let start = ContinuousClock.now
+        var line = ProgressLine(work, total: prompts.count * settings.steps)
+        let images = try generator.images(of: prompts, seed: seed, settings) { done in
+            line.update(done, "steps of \(prompts.count) pictures")
+        }
+        let drawn = images.map { (record: $0.record, picture: coder.picture(of: $0.image)) }
+        line.clear()
+        return (drawn, (ContinuousClock.now - start).inSeconds)
     }
 }
 

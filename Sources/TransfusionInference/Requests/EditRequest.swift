@@ -45,7 +45,7 @@ public struct EditRequest: Sendable {
         let target: Picture?
     }
 
-    private var isOneFile: Bool { output.lowercased().hasSuffix(".png") }
+    private var isOneFile: Bool { PictureDirectory.isOneFile(output) }
 
     /// - Parameter warn: Gets lines for the user, such as a damaged checkpoint that was passed over.
     public func run(warn: (String) -> Void = { _ in }) throws -> Report {
@@ -57,15 +57,8 @@ public struct EditRequest: Sendable {
         let cases = try dataset.map { try self.cases(of: $0, model, coder) } ?? read(listed, model, coder)
         let directory = isOneFile ? nil : try PictureDirectory(output)
 
-        let seed = seed < 0 ? UInt64(UInt32.random(in: 0...UInt32.max)) : UInt64(seed)
-        let start = ContinuousClock.now
-        var line = ProgressLine("editing", total: cases.count * settings.steps)
-        let images = try model.generator.images(of: cases.map(\.prompt), seed: seed, settings) { done in
-            line.update(done, "steps of \(cases.count) pictures")
-        }
-        var drawn = images.map { (record: $0.record, picture: coder.picture(of: $0.image)) }
-        line.clear()
-        let seconds = (ContinuousClock.now - start).inSeconds
+        var (drawn, seconds) = try model.pictures(
+            of: cases.map(\.prompt), seed: seed, settings, coder, work: "editing")
 
         let metadata = PictureMetadata(model: model.name, settings: settings)
         var sheet: String?
@@ -85,23 +78,15 @@ public struct EditRequest: Sendable {
     /// - Returns: The edits that files name; empty for those of a data set.
     private func check() throws -> [PictureEdit] {
         if let problem = settings.problem { throw problem }
-        try PictureDirectory.requireFree(output)
-        var listed: [PictureEdit] = []
+        var listed: [PictureEdit] = [], several = true
         switch edits {
-        case .one(let image, let instruction): listed = [PictureEdit(source: image, instruction: instruction)]
+        case .one(let image, let instruction):
+            listed = [PictureEdit(source: image, instruction: instruction)]
+            several = false
         case .file(let path): listed = try PictureEdit.read(path)
         case .dataset: break
         }
-        if isOneFile {
-            guard case .one = edits else {
-                throw CommandFailure("\(output): several pictures need a directory; give one with --out", .wrongUse)
-            }
-            try PictureDirectory.requireParent(of: output)
-        } else if PictureDirectory.looksLikeAFile(output) {
-            throw CommandFailure(
-                "\(output): pictures are written as PNG; give --out a name that ends in .png, or a directory", .wrongUse
-            )
-        }
+        try PictureDirectory.check(output, several: several)
         guard listed.count <= PromptFile.limit else {
             throw CommandFailure(
                 "\(listed.count) edits are given; at most \(PromptFile.limit) are drawn at once", .wrongUse)

@@ -73,7 +73,7 @@ public struct ImageRequest: Sendable {
         }
     }
 
-    private var isOneFile: Bool { output.lowercased().hasSuffix(".png") }
+    private var isOneFile: Bool { PictureDirectory.isOneFile(output) }
 
     /// - Parameter warn: Gets lines for the user, such as a damaged checkpoint that was passed over.
     public func run(warn: (String) -> Void = { _ in }) throws -> Report {
@@ -87,15 +87,7 @@ public struct ImageRequest: Sendable {
         let wanted = try captions?.prompts ?? readPrompts(model.tokenizer)
         let directory = isOneFile ? nil : try PictureDirectory(output)
 
-        let seed = seed < 0 ? UInt64(UInt32.random(in: 0...UInt32.max)) : UInt64(seed)
-        let start = ContinuousClock.now
-        var line = ProgressLine("drawing", total: wanted.count * settings.steps)
-        let images = try model.generator.images(of: wanted, seed: seed, settings) { done in
-            line.update(done, "steps of \(wanted.count) pictures")
-        }
-        var drawn = images.map { (record: $0.record, picture: coder.picture(of: $0.image)) }
-        line.clear()
-        let seconds = (ContinuousClock.now - start).inSeconds
+        var (drawn, seconds) = try model.pictures(of: wanted, seed: seed, settings, coder, work: "drawing")
 
         let metadata = PictureMetadata(model: model.name, settings: settings)
         var sheet: String?
@@ -119,19 +111,11 @@ public struct ImageRequest: Sendable {
     /// Everything that can be refused before the model is loaded.
     private func check() throws {
         if let problem = settings.problem { throw problem }
-        if isOneFile, case .one = prompts {
-            if makesGrid { throw SettingError("grid", "needs a directory for its pictures, not \(output)") }
-        } else if isOneFile {
-            throw CommandFailure("\(output): several pictures need a directory; give the name of one", .wrongUse)
+        let several = if case .one = prompts { false } else { true }
+        if isOneFile, !several, makesGrid {
+            throw SettingError("grid", "needs a directory for its pictures, not \(output)")
         }
-        try PictureDirectory.requireFree(output)
-        if isOneFile {
-            try PictureDirectory.requireParent(of: output)
-        } else if PictureDirectory.looksLikeAFile(output) {
-            throw CommandFailure(
-                "\(output): pictures are written as PNG; choose a name that ends in .png, or a directory", .wrongUse
-            )
-        }
+        try PictureDirectory.check(output, several: several)
     }
 
     private func readPrompts(_ tokenizer: Tokenizer) throws -> [Prompt] {
