@@ -50,25 +50,15 @@ public struct ClipScoreEvaluation: Sendable {
             )
         }
         guard let (clip, pairs) = opened else { preconditionFailure("all ranks agreed on a model that is not there") }
-        let groups = stride(from: 0, to: pairs.count, by: Self.pairsAtOnce)
-            .map { $0..<min($0 + Self.pairsAtOnce, pairs.count) }
-        var cosines = [Double](repeating: 0, count: pairs.count)
         let texts = pairs.map { clip.tokens($0.prompt) }
-        var line = ProgressLine("CLIP score", total: group.rank == 0 ? pairs.count : 0)
-        try group.agree("scoring pictures") {
-            for number in stride(from: group.rank, to: groups.count, by: group.size) {
-                if group.rank == 0 { line.update(groups[number].lowerBound) }
-                let range = groups[number]
-                let seen = try clip.embeddings(of: try pairs[range].map { try Self.picture($0.path) })
-                let read = try clip.embeddings(of: texts[range].map(\.ids))
-                for (index, (picture, text)) in zip(range, zip(seen, read)) {
-                    cosines[index] = zip(picture, text).reduce(0) { $0 + $1.0 * $1.1 }
-                }
-            }
+        let cosines = try group.shared(
+            pairs.indices.parts(of: Self.pairsAtOnce), title: "CLIP score", work: "scoring pictures",
+            site: "CLIP scores"
+        ) { range in
+            let seen = try clip.embeddings(of: try pairs[range].map { try Self.picture($0.path) })
+            let read = try clip.embeddings(of: texts[range].map(\.ids))
+            return zip(seen, read).map { picture, text in zip(picture, text).reduce(0) { $0 + $1.0 * $1.1 } }
         }
-        line.clear()
-        // Every number comes from one rank, and adding zeros changes none.
-        cosines = try group.sum(cosines, site: "CLIP scores")
         guard cosines.allSatisfy(\.isFinite) else {
             throw SharedFailure(
                 failure: CommandFailure("\(model): computes numbers that are not finite; its weights are damaged"))

@@ -157,23 +157,14 @@ public struct EditEvaluation: Sendable {
     private func featureDistance(
         _ edits: [Edit], _ network: InceptionFeatures, _ group: any Collectives
     ) throws -> Double {
-        let groups = stride(from: 0, to: edits.count, by: Self.picturesAtOnce)
-            .map { $0..<min($0 + Self.picturesAtOnce, edits.count) }
-        var distances = [Double](repeating: 0, count: edits.count)
-        try group.agree("finding features") {
-            for number in stride(from: group.rank, to: groups.count, by: group.size) {
-                let part = edits[groups[number]]
-                let made = try network.features(of: part.map(\.picture)),
-                    wanted = try network.features(of: part.map(\.target))
-                let width = made.count / part.count
-                for (place, index) in groups[number].enumerated() {
-                    let range = place * width..<(place + 1) * width
-                    distances[index] = Self.distance(made[range], wanted[range])
-                }
-            }
+        let distances = try group.shared(
+            edits.indices.parts(of: Self.picturesAtOnce), title: "feature distance", work: "finding features",
+            site: "feature distances"
+        ) { range in
+            let made = try network.features(of: edits[range].map(\.picture))
+            let wanted = try network.features(of: edits[range].map(\.target))
+            return made.indices.parts(of: made.count / range.count).map { Self.distance(made[$0], wanted[$0]) }
         }
-        // Every number comes from one rank, and adding zeros changes none.
-        distances = try group.sum(distances, site: "feature distances")
         return distances.reduce(0, +) / Double(distances.count)
     }
 

@@ -17,21 +17,9 @@ struct SharedEvaluation {
 
     /// The log-likelihood of each item; all ranks get all of them, and call this with the same items.
     func logLikelihoods(_ items: [TextScorer.Item]) throws -> [Double] {
-        let groups = Self.groups(items)
-        var values = [Double](repeating: 0, count: items.count)
-        var line = ProgressLine(title, total: group.rank == 0 ? groups.count : 0)
-        try group.agree("scoring texts") {
-            for number in stride(from: group.rank, to: groups.count, by: group.size) {
-                if group.rank == 0 { line.update(number) }
-                let range = groups[number]
-                for (index, value) in zip(range, try model.logLikelihoods(Array(items[range]))) {
-                    values[index] = value
-                }
-            }
-        }
-        line.clear()
-        // Every number comes from one rank, and adding zeros changes none.
-        values = try group.sum(values, site: "scores of texts")
+        let values = try group.shared(
+            Self.groups(items), title: title, work: "scoring texts", site: "scores of texts"
+        ) { try model.logLikelihoods(Array(items[$0])) }
         guard values.allSatisfy(\.isFinite) else {
             throw SharedFailure(
                 failure: CommandFailure("the model computes numbers that are not finite; its weights are damaged"))
