@@ -72,6 +72,7 @@ let package = Package(
         system("COneDNN", pkgConfig: nil, "libdnnl-dev"),
         system("CZstd", pkgConfig: "libzstd", "libzstd-dev"),
         system("CZlib", pkgConfig: "zlib", "zlib1g-dev"),
+        system("CSnappy", pkgConfig: nil, "libsnappy-dev"),
         system("COpenSSL", pkgConfig: "openssl", "libssl-dev"),
         system("CFreeType", pkgConfig: "freetype2", "libfreetype-dev"),
         .target(name: "CPNG", linkerSettings: [.linkedLibrary("png")]),
@@ -99,7 +100,7 @@ let package = Package(
             "TransfusionData",
             [
                 "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig", "CKernels",
-                "CSentencePiece", "CFreeType", "CPNG", "CJPEG", "CWebP", "CZlib", "CZstd",
+                "CSentencePiece", "CFreeType", "CPNG", "CJPEG", "CWebP", "CZlib", "CSnappy", "CZstd",
             ]),
         library(
             "TransfusionCheckpoint",

@@ -15,7 +15,7 @@ import Testing
     private static let reserved: [(imports: Set<String>, modules: Set<String>)] = [
         (["CMPI"], ["TransfusionParallel"]),
         (["CKernels"], ["TransfusionCore", "TransfusionParallel", "TransfusionData"]),
-        (["CPNG", "CJPEG", "CWebP"], ["TransfusionData"]),
+        (["CPNG", "CJPEG", "CWebP", "CSnappy"], ["TransfusionData"]),
         (["COpenBLAS", "COneDNN"], ["TransfusionCore"]),
         (["CZstd"], ["TransfusionCheckpoint", "TransfusionData"]),
         (["CZlib"], ["TransfusionData", "TransfusionEvaluation"]),

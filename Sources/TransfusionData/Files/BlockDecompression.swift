@@ -1,3 +1,4 @@
+internal import CSnappy
 internal import CZlib
 internal import CZstd
 
@@ -28,6 +29,22 @@ enum BlockDecompression {
         var isWhole = false
         let result = [UInt8](unsafeUninitializedCapacity: max(count, 1)) { output, written in
             isWhole = ZSTD_decompress(output.baseAddress, count, bytes.baseAddress, bytes.count) == count
+            written = isWhole ? count : 0
+        }
+        return isWhole ? result : nil
+    }
+
+    /// The raw format, in which Parquet compresses its pages unless it is told otherwise.
+    static func snappy(_ bytes: UnsafeRawBufferPointer, count: Int) -> [UInt8]? {
+        let input = bytes.assumingMemoryBound(to: CChar.self).baseAddress
+        var length = 0
+        // What it says of its length decides how much it writes.
+        guard snappy_uncompressed_length(input, bytes.count, &length) == SNAPPY_OK, length == count else { return nil }
+        var isWhole = false
+        let result = [UInt8](unsafeUninitializedCapacity: max(count, 1)) { output, written in
+            output.withMemoryRebound(to: CChar.self) { output in
+                isWhole = snappy_uncompress(input, bytes.count, output.baseAddress, &length) == SNAPPY_OK
+            }
             written = isWhole ? count : 0
         }
         return isWhole ? result : nil

@@ -137,7 +137,7 @@ struct ParquetColumnReader {
     private func decompressed(_ bytes: UnsafeRawBufferPointer, count: Int) throws(DataError) -> [UInt8] {
         let result: [UInt8]? =
             switch chunk.codec {
-            case 1: SnappyDecoder.decode(bytes, count: count)
+            case 1: BlockDecompression.snappy(bytes, count: count)
             case 2: BlockDecompression.gzip(bytes, count: count)
             case 6: BlockDecompression.zstd(bytes, count: count)
             default: bytes.count == count ? [UInt8](bytes) : nil
