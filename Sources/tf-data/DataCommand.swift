@@ -11,6 +11,7 @@ struct DataCommand: TransfusionCommand {
             EXAMPLES
               tf-data emoji --out data/shapes
               tf-data emoji --subset all --size 64 --out data/emoji
+              tf-data scenes --out data/scenes
               tf-data gallery --out data/gallery
               tf-data import --folder pictures --jsonl corpus.jsonl --out data/mine
               tf-data encode data/mine --autoencoder vae --out data/latents
@@ -19,6 +20,6 @@ struct DataCommand: TransfusionCommand {
             """,
         version: ProductVersion.number,
         subcommands: [
-            Emoji.self, Gallery.self, Import.self, Encode.self, Tokenizer.self, Inspect.self, Verify.self,
+            Emoji.self, Scenes.self, Gallery.self, Import.self, Encode.self, Tokenizer.self, Inspect.self, Verify.self,
         ])
 }

@@ -11,6 +11,13 @@ struct ModelOptions: ParsableArguments {
         help: "A run, its checkpoints, one checkpoint, or a directory of weights: safetensors, hf-llama or meta-llama.")
     var checkpoint: String
 
+    @OptionGroup var computing: ComputingOptions
+
+    var request: LoadedModel.Request { computing.request(checkpoint) }
+}
+
+/// How a model computes.
+struct ComputingOptions: ParsableArguments {
     @Option(help: "A SentencePiece .model file; by default the one that the model was trained with.")
     var tokenizer: String?
 
@@ -24,13 +31,41 @@ struct ModelOptions: ParsableArguments {
 
     @OptionGroup var threads: RankThreadsOption
 
-    var request: LoadedModel.Request {
+    func request(_ checkpoint: String) -> LoadedModel.Request {
         var request = LoadedModel.Request(checkpoint: checkpoint)
         request.tokenizer = tokenizer
         request.precision = precision
         request.threads = threads.count
         request.rounding = weights
         return request
+    }
+}
+
+/// How a measure draws pictures.
+struct DrawingOptions: ParsableArguments {
+    @Option(help: "Denoising steps, 1 to 1000.")
+    var steps = ImageSettings().steps
+
+    // A number below 0 looks like an option.
+    @Option(
+        name: [.customLong("cfg-scale"), .customLong("guidance")], parsing: .unconditional,
+        help: "Strength of guidance by the prompt; 1 is none.")
+    var cfgScale = ImageSettings().guidanceScale
+
+    @Option(help: "Picture i uses seed + i.")
+    var seed: UInt64 = 0
+
+    @Option(
+        help: "For a model of latents, the autoencoder that made them; by default the copy of its run or data set.")
+    var autoencoder: String?
+
+    /// Those of `tf-sample image`, which keeps what each step predicts within the range of pixels.
+    var settings: ImageSettings {
+        var settings = ImageSettings()
+        settings.steps = steps
+        settings.guidanceScale = cfgScale
+        settings.clipsImage = true
+        return settings
     }
 }
 

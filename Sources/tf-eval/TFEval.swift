@@ -8,6 +8,7 @@ struct TFEval: TransfusionCommand {
         commandName: "tf-eval", abstract: "Measures a model.", version: ProductVersion.number,
         subcommands: [
             ForwardCommand.self, AutoencodeCommand.self, ScalingCommand.self, CiderCommand.self, FrechetCommand.self,
-            ClipScoreCommand.self, EditCommand.self, LossCommand.self, PerplexityCommand.self, RankedCommand.self,
+            ClipScoreCommand.self, EditCommand.self, CompositionCommand.self, LossCommand.self, PerplexityCommand.self,
+            RankedCommand.self,
         ])
 }

@@ -19,17 +19,16 @@ import _TestUtilities
         (
             "tf-eval",
             [
-                "forward", "autoencode", "scaling", "cider", "frechet", "clip-score", "edit", "loss", "perplexity",
-                "ranked",
+                "forward", "autoencode", "scaling", "cider", "frechet", "clip-score", "edit", "composition", "loss",
+                "perplexity", "ranked",
             ]
         ),
         ("tf-worker", []),
         (
             "tf-data",
             [
-                "emoji", "gallery", "import", "encode", "inspect", "verify", "tokenizer", "tokenizer train",
-                "tokenizer encode",
-                "tokenizer decode",
+                "emoji", "scenes", "gallery", "import", "encode", "inspect", "verify", "tokenizer", "tokenizer train",
+                "tokenizer encode", "tokenizer decode",
             ]
         ),
         ("tf-bench", ["step", "sample", "kernels", "collectives", "checkpoint", "rates", "import", "host"]),

@@ -26,6 +26,7 @@ public struct Philox: Sendable {
         case horizontalFlip = 16
         case resampling = 14
         case validationNoise = 15
+        case scenes = 17
     }
 
     private let key: UInt64

@@ -45,16 +45,19 @@ extension LoadedModel {
 
 extension Generator {
     /// Draws an image for each prompt. Image i uses the seed `seed + i`, and its picture is called `00000i.png`.
+    /// - Parameter first: The number of the first image, where the prompts are a part of more.
     func images(
-        of prompts: [Prompt], seed: UInt64, _ settings: ImageSettings, progress: (Int) -> Void = { _ in }
+        of prompts: [Prompt], first: Int = 0, seed: UInt64, _ settings: ImageSettings,
+        progress: (Int) -> Void = { _ in }
     ) throws -> [(record: PictureRecord, image: [Float])] {
-        let seeds = prompts.indices.map { seed &+ UInt64($0) }
+        let seeds = prompts.indices.map { seed &+ UInt64(first + $0) }
         let images = try images(
             for: prompts.map { Condition(prompt: $0.tokens, original: $0.original) },
             seeds: seeds.map { ImageSeed($0) }, settings, progress: progress)
         return zip(prompts.indices, images).map { i, image in
             let record = PictureRecord(
-                file: PictureDirectory.name(i), prompt: prompts[i].text, seed: seeds[i], heldOut: prompts[i].heldOut)
+                file: PictureDirectory.name(first + i), prompt: prompts[i].text, seed: seeds[i],
+                heldOut: prompts[i].heldOut)
             return (record, image)
         }
     }
