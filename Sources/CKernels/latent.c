@@ -5,6 +5,9 @@
 // Codes whose distances are held at a time.
 enum { BLOCK = 256 };
 
+// The length that shorter vectors are taken to have.
+static const float SHORTEST = 1e-12f;
+
 TF_INLINE float held(float logvar) { return logvar < -30.0f ? -30.0f : logvar > 20.0f ? 20.0f : logvar; }
 
 #define DEFINE(suffix, type, load, store)                                                                           \
@@ -46,6 +49,32 @@ TF_INLINE float held(float logvar) { return logvar < -30.0f ? -30.0f : logvar > 
             }                                                                                                       \
         }                                                                                                           \
         return sum;                                                                                                 \
+    }                                                                                                               \
+    TF_KERNEL void tf_unit_rows_##suffix(const type *restrict x, type *restrict y, size_t rows, size_t width) {     \
+        for (size_t r = 0; r < rows; r++) {                                                                         \
+            float squares = 0;                                                                                      \
+            for (size_t c = 0; c < width; c++) squares += load(x[r * width + c]) * load(x[r * width + c]);          \
+            const float length = __builtin_sqrtf(squares), inverse = 1.0f / (length > SHORTEST ? length : SHORTEST);\
+            for (size_t c = 0; c < width; c++) y[r * width + c] = store(load(x[r * width + c]) * inverse);          \
+        }                                                                                                           \
+    }                                                                                                               \
+    TF_KERNEL void tf_unit_rows_backward_##suffix(const type *restrict x, const type *restrict dy,                  \
+                                                  type *restrict dx, size_t rows, size_t width) {                   \
+        for (size_t r = 0; r < rows; r++) {                                                                         \
+            float squares = 0, dot = 0;                                                                             \
+            for (size_t c = 0; c < width; c++) {                                                                    \
+                const float v = load(x[r * width + c]);                                                             \
+                squares += v * v;                                                                                   \
+                dot += v * load(dy[r * width + c]);                                                                 \
+            }                                                                                                       \
+            const float length = __builtin_sqrtf(squares), inverse = 1.0f / (length > SHORTEST ? length : SHORTEST);\
+            /* What is too short is divided by a constant. */                                                       \
+            const float along = length > SHORTEST ? dot * inverse * inverse : 0.0f;                                 \
+            for (size_t c = 0; c < width; c++) {                                                                    \
+                const size_t i = r * width + c;                                                                     \
+                dx[i] = store((load(dy[i]) - along * load(x[i])) * inverse);                                        \
+            }                                                                                                       \
+        }                                                                                                           \
     }                                                                                                               \
     TF_KERNEL double tf_gaussian_forward_##suffix(const type *restrict moments, const float *restrict noise,        \
                                                   type *restrict z, size_t rows, size_t width) {                    \

@@ -13,6 +13,22 @@ extension ConfigurationKey {
             "autoencoder.average_decay", \.autoencoder.averageDecay, .either("off", or: .number(0..<1)),
             "How much of a running average of its weights stays in a step, as in 0.9999 (less at the beginning); whoever uses "
                 + "the run takes the average. It is 4 bytes a parameter, shared out over the ranks."),
+        ConfigurationKey(
+            "autoencoder.code_norm", \.autoencoder.codeNorm, .choice,
+            "With vq and l2, codes and features are scaled to a length of 1 before they are compared, which keeps most codes of a "
+                + "large codebook in use."),
+        ConfigurationKey(
+            "autoencoder.codebook", \.autoencoder.codebook, .choice,
+            "What moves the codes of vq: the gradient of the codebook's loss, or with ema a running average of the features that "
+                + "each stands for, so that the loss draws features to codes alone."),
+        ConfigurationKey(
+            "autoencoder.codebook_decay", \.autoencoder.codebookDecay, .number(0..<1),
+            "How much of the running averages of codes and of their use stays in a step."),
+        ConfigurationKey(
+            "autoencoder.revive_codes_below", \.autoencoder.revivesCodesBelow,
+            .either("off", or: .positiveNumber(to: 1)),
+            "A code whose average use falls below this share of what it would be if all were used alike becomes a feature of the "
+                + "step's batch, drawn at random."),
     ]
 
     static let discriminatorKeys: [ConfigurationKey] = [

@@ -54,7 +54,7 @@ extension RunConfiguration {
             task == .transfusion || parallel.recompute != .selective, "parallel.recompute",
             "selective is for transformers; use none or full")
         problems += exampleProblems(imageChannels, decodesLatents: decodesLatents)
-        problems += sourceProblems + discriminatorProblems(imageHeight, imageWidth)
+        problems += sourceProblems + codebookProblems + discriminatorProblems(imageHeight, imageWidth)
         if task == .transfusion, problems.isEmpty { problems += ruleProblems }
         if let ranks { problems += rankProblems(ranks) }
         if task == .transfusion, let imageHeight, let imageWidth, model.images != .none {
@@ -147,6 +147,30 @@ extension RunConfiguration {
     private func tensorDividesHeads(_ tensor: Int) -> Bool {
         let keyHeads = max(1, model.keyValueHeads ?? model.heads)
         return model.heads % tensor == 0 && (keyHeads % tensor == 0 || tensor % keyHeads == 0)
+    }
+
+    /// Of the codebook of an autoencoder.
+    private var codebookProblems: [ConfigurationProblem] {
+        let plain = Autoencoder(), decay = "codebook_decay"
+        let isSet = [
+            ("code_norm", autoencoder.codeNorm != plain.codeNorm), ("codebook", autoencoder.codebook != plain.codebook),
+            (decay, autoencoder.codebookDecay != plain.codebookDecay),
+            ("revive_codes_below", autoencoder.revivesCodesBelow != nil),
+        ]
+        if autoencoder.kind == .kl {
+            return isSet.filter { $0.1 }.map {
+                ConfigurationProblem(
+                    "autoencoder.\($0.0)", "is for a codebook; set autoencoder.kind: vq, or leave it out")
+            }
+        }
+        let isAveraged = autoencoder.codebook == .ema || autoencoder.revivesCodesBelow != nil
+        guard isSet.contains(where: { $0 == (decay, true) }), !isAveraged else { return [] }
+        return [
+            ConfigurationProblem(
+                "autoencoder.\(decay)",
+                "is for averages, and the run has none; set autoencoder.codebook: ema or autoencoder.revive_codes_below, or "
+                    + "leave it out")
+        ]
     }
 
     /// Of the discriminator of an autoencoder.

@@ -43,6 +43,20 @@ public struct RunConfiguration: Sendable, Equatable {
         public var kind = AutoencoderConfiguration.Kind.kl
         /// How much of the running average of the weights stays in a step; nil keeps none.
         public var averageDecay: Double?
+        public var codeNorm = AutoencoderConfiguration.CodeNorm.none
+        public var codebook = CodebookUpdate.gradient
+        /// How much of the running averages of a codebook stays in a step.
+        public var codebookDecay = 0.99
+        /// The average use, as a share of that of codes which are used alike, below which a code is replaced; nil replaces none.
+        public var revivesCodesBelow: Double?
+
+        /// What moves the codes of a codebook.
+        public enum CodebookUpdate: String, Sendable, CaseIterable {
+            /// The gradient of the codebook's loss, and the optimizer.
+            case gradient
+            /// Each becomes the running average of the features that it stands for.
+            case ema
+        }
     }
 
     /// The sizes of the model. The vocabulary and the image size come from the data set.

@@ -49,7 +49,7 @@ package final class StepTrainer<Task: TrainingTask> {
                 step: index + 1 < players.count ? state.step : state.step + 1, sequences: ownSequences.first ?? 0..<0)
             let optimizer = state.players[player].optimizer
             if task.needsSurvey(player: player, step: state.step) { try survey(player, counts) }
-            if state.players.count > 1 { state.players[player].parameters.gradients?.fill(0) }
+            if state.playersWithGradients > 1 { state.players[player].parameters.gradients?.fill(0) }
             let local = try accumulateGradients(of: player, counts, next: next) { slot, count in
                 try optimizer.backward(resources.context, slot: slot, of: count)
             }
@@ -59,7 +59,8 @@ package final class StepTrainer<Task: TrainingTask> {
             if !losses.loss.isFinite || !norm.isFinite { try stopEverywhere(player, counts) }
             let learningRate = state.players[player].player.schedule.learningRate(state.step)
             try timer.measure(.communication) { try state.update(player, learningRate: learningRate, norm: norm) }
-            let measures = try task.measures(player: player, group: resources.mesh.data)
+            let measures = try task.conclude(
+                player: player, step: state.step, optimizer: optimizer.optimizer, group: resources.mesh.data)
             summary.add(losses + measures, gradientNorm: norm, learningRate: learningRate, operations: operations)
         }
         state.advance(by: summary)

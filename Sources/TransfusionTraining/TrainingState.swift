@@ -55,6 +55,9 @@ package final class TrainingState {
         players.flatMap(\.optimizer.optimizer.ownedRanges).reduce(0) { $0 + $1.count }
     }
 
+    /// How many players a backward pass can reach.
+    var playersWithGradients: Int { players.count { $0.parameters.gradients != nil } }
+
     /// The numbers of the players that are trained in a step.
     func trainedPlayers(at step: Int) -> [Int] {
         players.indices.filter { players[$0].player.isTrained(step) }
@@ -137,7 +140,8 @@ package final class TrainingState {
 
     /// Takes weights, moments and counters from a checkpoint of any layout.
     func load(_ checkpoint: Checkpoint) throws {
-        let parameters = players.flatMap { player in
+        let known = players.filter { !beginsAnew($0.player, in: checkpoint) }
+        let parameters = known.flatMap { player in
             player.parameters.parameters.map { (parameter: $0, optimizer: player.optimizer.optimizer) }
         }
         var expected: [String: [Int]] = [:]
@@ -185,6 +189,15 @@ package final class TrainingState {
         let updates = checkpoint.metadata.scalars[Self.updatesName]
         for index in players.indices { players[index].updates = updates?[players[index].player.name]?.integer ?? step }
         logged = LoggedInterval(json: checkpoint.metadata.scalars[Self.loggedName])
+    }
+
+    /// Gives a player its initial values when the checkpoint may lack it, and does.
+    private func beginsAnew(_ player: Player, in checkpoint: Checkpoint) -> Bool {
+        guard player.mayBeMissing,
+            player.parameters.parameters.allSatisfy({ checkpoint.tensors[$0.name] == nil })
+        else { return false }
+        player.parameters.initialize(seed: 0)
+        return true
     }
 
     /// Elements of a weight that are held as f32 at once while loading.

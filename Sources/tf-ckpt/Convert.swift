@@ -192,6 +192,9 @@ struct Convert: ParsableCommand {
             : try weights.writeCheckpoint(to: destination)
         let parameters = weights.tensors.values.reduce(0) { $0 + $1.shape.reduce(1, *) }
         print("\(destination): \(weights.tensors.count) tensors, \(parameters) parameters")
+        if to == .autoencoder, weights.configuration.codeNorm == .l2 {
+            print("codes: written with a length of 1, as they are used; VQModel finds the same ones with them")
+        }
         if !weights.passedOver.isEmpty { print("not read: \(weights.passedOver.joined(separator: ", "))") }
         warn(warnings, of: destination)
     }

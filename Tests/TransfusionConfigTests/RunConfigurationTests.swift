@@ -96,7 +96,8 @@ struct RunConfigurationTests {
         let other = try RunConfiguration(
             yaml: """
                 task: autoencoder
-                autoencoder: {preset: small, kind: vq, average_decay: 0.99}
+                autoencoder: {preset: small, kind: vq, average_decay: 0.99, code_norm: l2, codebook: ema,
+                  codebook_decay: 0.95, revive_codes_below: 0.1}
                 objective: {kl_weight: 0.5, codebook_weight: 0, adversarial_weight: 0.25,
                   perceptual_weight: 2, perceptual_network: vgg.pth, perceptual_heads: heads.pth, identity_weight: 1,
                   identity_network: moco.pth}
@@ -133,6 +134,23 @@ struct RunConfigurationTests {
         #expect(
             problems(in: minimal, overrides: ["autoencoder.kind=vq"])
                 == ["run.yaml: autoencoder.kind: is no key of task: transfusion; leave it away"])
+    }
+
+    @Test func keysOfACodebookNeedOne() {
+        let autoencoder = minimal.replacing("model: {preset: tiny}", with: "task: autoencoder")
+        #expect(
+            problems(in: autoencoder, overrides: ["autoencoder.code_norm=l2", "autoencoder.revive_codes_below=0.1"])
+                == ["code_norm", "revive_codes_below"].map {
+                    "run.yaml: autoencoder.\($0): is for a codebook; set autoencoder.kind: vq, or leave it out"
+                })
+        let vq = ["autoencoder.kind=vq", "autoencoder.codebook_decay=0.9"]
+        #expect(
+            problems(in: autoencoder, overrides: vq) == [
+                "run.yaml: autoencoder.codebook_decay: is for averages, and the run has none; set autoencoder.codebook: ema or "
+                    + "autoencoder.revive_codes_below, or leave it out"
+            ])
+        #expect(problems(in: autoencoder, overrides: vq + ["autoencoder.codebook=ema"]).isEmpty)
+        #expect(problems(in: autoencoder, overrides: vq + ["autoencoder.revive_codes_below=1"]).isEmpty)
     }
 
     /// A reader of YAML 1.1 takes 2e-05 for a text, as it has no point, and off for false.

@@ -1,7 +1,9 @@
+import Foundation
 import Testing
 import TransfusionCheckpoint
 import TransfusionCore
 import TransfusionEvaluation
+import TransfusionModels
 import _TestUtilities
 
 @Suite struct AutoencodeEvaluationTests {
@@ -34,6 +36,38 @@ import _TestUtilities
                 let error = relativeError(ours[name].floats, expected.floats)
                 #expect(error < (name.hasPrefix("grad.") ? 1e-3 : 1e-4), "\(name): \(error)")
             }
+        }
+    }
+
+    /// diffusers knows no codes of length 1: what it makes of an exported codebook is what the plain form makes of it.
+    @Test func exportedCodesOfLength1GiveTheSamePictures() throws {
+        let directory = try TemporaryDirectory(), folder = Fixtures.path("autoencoder/vq")
+        let unit = directory.file("unit"), exported = directory.file("exported"), plain = directory.file("plain")
+        func copy(_ from: String, to: String, _ change: (inout [String: Any]) -> Void) throws {
+            try FileManager.default.copyItem(atPath: from, toPath: to)
+            let file = URL(fileURLWithPath: to + "/config.json")
+            var json = try #require(
+                try JSONSerialization.jsonObject(with: Data(contentsOf: file)) as? [String: Any])
+            change(&json)
+            try JSONSerialization.data(withJSONObject: json).write(to: file)
+        }
+        func results(_ checkpoint: String) throws -> Fixture {
+            let output = directory.file("results of \(checkpoint.split(separator: "/").last ?? "").safetensors")
+            _ = try AutoencodeEvaluation(
+                checkpoint: checkpoint, batch: folder + "/batch.safetensors", output: output
+            ).run()
+            return Fixture.whole(path: output)
+        }
+        try copy(folder, to: unit) { $0["code_norm"] = "l2" }
+        _ = try AutoencoderWeights(unit).writeDiffusers(to: exported)
+        #expect(try AutoencoderWeights(exported).configuration == AutoencoderWeights(unit).configuration)
+        try copy(exported, to: plain) { $0["code_norm"] = nil }
+        #expect(try AutoencoderWeights(plain).configuration.codeNorm == .none)
+        let ours = try results(unit), other = try results(folder)
+        #expect(ours["codes"].floats != other["codes"].floats)
+        for theirs in [try results(exported), try results(plain)] {
+            #expect(theirs["codes"].floats == ours["codes"].floats)
+            #expect(relativeError(theirs["reconstruction"].floats, ours["reconstruction"].floats) < 1e-5)
         }
     }
 

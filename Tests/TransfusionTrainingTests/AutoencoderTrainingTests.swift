@@ -33,11 +33,14 @@ import _TestUtilities
                 """, overrides: overrides)
     }
 
-    private func train(_ name: String, ranks: Int = 1, lastStep: Int? = nil, set overrides: [String] = []) throws {
+    private func train(
+        _ name: String, ranks: Int = 1, lastStep: Int? = nil, from path: String? = nil, set overrides: [String] = []
+    ) throws {
         let configuration = try configuration(overrides), directory = run.path(name)
         _ = try ThreadGroup.run(ranks: ranks) { group in
             var options = TrainingOptions()
             options.lastStep = lastStep
+            if let path { options.resume = .from(path) }
             return try TrainingLoop<AutoencoderTask>(
                 configuration, directory: directory, group: group, options: options, log: { _ in }
             ) {
@@ -69,6 +72,89 @@ import _TestUtilities
         let weights = try AutoencoderWeights(run.path("whole").path)
         #expect(weights.step == 6 && weights.configuration.kind.rawValue == kind)
         #expect(weights.configuration.pictureSize == 8)
+    }
+
+    /// Codes of averages or by gradient, of any length or of length 1, replaced when they are not used; the average weights too.
+    @Test(
+        .timeLimit(.minutes(5)),
+        arguments: [
+            ["autoencoder.codebook=ema", "precision=bf16"],
+            ["autoencoder.codebook=ema", "autoencoder.code_norm=l2", "autoencoder.average_decay=0.5"],
+            ["autoencoder.code_norm=l2", "autoencoder.average_decay=0.5", "precision=bf16"],
+        ])
+    func codebooksAreTheSameOnAnyRanksAndAfterResuming(_ form: [String]) throws {
+        let set =
+            form + [
+                "autoencoder.kind=vq", "autoencoder.codebook_decay=0.5", "autoencoder.revive_codes_below=0.2",
+                "checkpoint.every_steps=1", "checkpoint.keep.last=99",
+            ]
+        try train("whole", set: set)
+        try train("two", ranks: 2, set: set)
+        try train("four", ranks: 4, set: set)
+        for (step, ranks) in [(2, 2), (3, 4), (4, 1), (6, 2)] {
+            try train("parts", ranks: ranks, lastStep: step, set: set)
+        }
+        let isAveraged = form.contains("autoencoder.codebook=ema")
+        for step in [1, 4, 6] {
+            let whole = try run.tensors("whole", step: step)
+            #expect(whole["codebook.use"]?.count == 1024 && (whole["codebook.sums"] != nil) == isAveraged)
+            #expect((whole["optimizer.exp_avg.quantize.embedding.weight"] == nil) == isAveraged)
+            for other in ["two", "four", "parts"] {
+                #expect(try run.tensors(other, step: step) == whole, "\(other), step \(step)")
+            }
+        }
+        let records = try run.records("whole").map(\.losses)
+        for other in ["two", "four", "parts"] { #expect(try run.records(other).map(\.losses) == records, "\(other)") }
+        // Nobody's use is below a fifth before the third step: 1, 0.5, 0.25, 0.125. Then 32 features are there for it.
+        #expect(records.compactMap { $0["codes_revived"] }.prefix(3) == [0, 0, 32])
+        #expect(records.allSatisfy { ($0["codebook"] ?? 0) > 0 && $0["codes_used"] != nil })
+        let weights = try AutoencoderWeights(run.path("whole").path)
+        #expect(weights.configuration.codeNorm == (form.contains("autoencoder.code_norm=l2") ? .l2 : .none))
+        #expect(weights.tensors.keys.allSatisfy { !$0.hasPrefix("codebook.") && !$0.hasPrefix("average.") })
+    }
+
+    /// The loss that moves features is a quarter of the squared error; with codes that follow a gradient there is their part too.
+    @Test(.timeLimit(.minutes(5))) func aCodebookOfAveragesHasNoLossOfItsOwn() throws {
+        try train("gradient", lastStep: 1, set: ["autoencoder.kind=vq"])
+        try train("ema", lastStep: 1, set: ["autoencoder.kind=vq", "autoencoder.codebook=ema"])
+        let losses = try ["gradient", "ema"].map { try #require(run.records($0)[0].losses["codebook"]) }
+        #expect(losses[0] == 5 * losses[1] && losses[1] > 0)
+    }
+
+    @Test(.timeLimit(.minutes(5))) func aRunGoesOnWithItsKindOfCodebookOnly() throws {
+        let set = ["autoencoder.kind=vq"]
+        try train("run", lastStep: 2, set: set)
+        let error = #expect(throws: SharedFailure.self) {
+            try train("other", from: run.path("run").path, set: set + ["autoencoder.codebook=ema"])
+        }
+        #expect(
+            error?.failure.description.contains(
+                "its codebook was trained with autoencoder.codebook: gradient; give that, or start a new run with "
+                    + "model.initial_weights") == true, "\(String(describing: error))")
+        // Runs from before use was counted go on, as if all codes had been used alike.
+        try train("whole", set: set)
+        let old = try CheckpointStore(run.path("run").checkpoints).open(step: 2)
+        let pieces = old.tensors.values.filter { !$0.name.hasPrefix("codebook.") }.map { box in
+            ShardPiece(box) { range, buffer in
+                var bytes = [UInt8](repeating: 0, count: box.byteCount)
+                try bytes.withUnsafeMutableBytes { try old.read(box, into: $0) }
+                bytes.withUnsafeBytes { buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[range])) }
+            }
+        }
+        try CheckpointStore(run.path("old").checkpoints).save(step: 2, metadata: old.metadata, pieces: pieces)
+        try train("old", set: set)
+        var ours = try run.tensors("old", step: 6), whole = try run.tensors("whole", step: 6)
+        let use = ours.removeValue(forKey: "codebook.use"), counted = whole.removeValue(forKey: "codebook.use")
+        #expect(use?.count == counted?.count && use != counted && ours == whole)
+        // A new run may take the weights for another kind of codebook, and not for codes of another length.
+        let weights = "model.initial_weights=\(run.path("run").path)"
+        try train("second", lastStep: 1, set: set + ["autoencoder.codebook=ema", weights])
+        let other = #expect(throws: SharedFailure.self) {
+            try train("third", set: set + ["autoencoder.code_norm=l2", weights])
+        }
+        #expect(
+            other?.failure.description.contains(
+                "is another autoencoder than autoencoder.preset small with kind vq and code_norm l2") == true)
     }
 
     /// The discriminator learns alone in steps 1 and 2, and is heard from step 2 on, counted from 0.

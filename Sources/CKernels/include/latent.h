@@ -17,6 +17,15 @@ double tf_codebook_f32(const float *z, const float *codes, const int32_t *neares
 double tf_codebook_bf16(const uint16_t *z, const uint16_t *codes, const int32_t *nearest, const uint16_t *dq, float z_scale,
                         uint16_t *dz, float code_scale, float *dcodes, size_t rows, size_t width);
 
+/// y = x / ‖x‖ for each row; a row that is shorter than 1e-12 is divided by that.
+void tf_unit_rows_f32(const float *restrict x, float *restrict y, size_t rows, size_t width);
+void tf_unit_rows_bf16(const uint16_t *restrict x, uint16_t *restrict y, size_t rows, size_t width);
+/// dx from dy.
+void tf_unit_rows_backward_f32(const float *restrict x, const float *restrict dy, float *restrict dx, size_t rows,
+                               size_t width);
+void tf_unit_rows_backward_bf16(const uint16_t *restrict x, const uint16_t *restrict dy, uint16_t *restrict dx,
+                                size_t rows, size_t width);
+
 /// z = mean + exp(logvar / 2) · noise for rows of [mean | logvar], each `width` long; logvar is held in [−30, 20]. `noise` null
 /// stands for zeros. Returns the divergence from the unit normal, ½ Σ (mean² + exp(logvar) − 1 − logvar).
 double tf_gaussian_forward_f32(const float *restrict moments, const float *restrict noise, float *restrict z, size_t rows,

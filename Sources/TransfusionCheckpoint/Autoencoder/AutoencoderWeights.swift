@@ -62,24 +62,25 @@ public struct AutoencoderWeights: Sendable {
         }
         try Self.require(configuration, checkpoint.path)
         let shapes = configuration.parameterShapes, average = Self.averagePrefix
-        let others = [ModelWeights.optimizerPrefix, PatchDiscriminator.prefix, average]
+        let others = [
+            ModelWeights.optimizerPrefix, PatchDiscriminator.prefix, average, Autoencoder.codebookStatePrefix,
+        ]
         try checkpoint.require(shapes) { name in !others.contains(where: name.hasPrefix) }
         // Where the run keeps an average of its weights, that is what others use.
         let hasAverage = checkpoint.tensors.keys.contains { $0.hasPrefix(average) }
-        let prefix = hasAverage ? average : ""
-        if hasAverage {
-            try checkpoint.require(
-                Dictionary(uniqueKeysWithValues: shapes.map { (average + $0, $1) })
-            ) { $0.hasPrefix(average) }
+        func stored(_ name: String) -> String {
+            // A codebook that is an average already has no other one.
+            let isPlain = name == Autoencoder.codebookName && checkpoint.tensors[average + name] == nil
+            return hasAverage && !isPlain ? average + name : name
         }
+        try checkpoint.require(
+            Dictionary(uniqueKeysWithValues: shapes.map { (stored($0), $1) })
+        ) { $0.hasPrefix(average) }
         try self.init(
             checkpoint.path, configuration,
             Dictionary(
-                uniqueKeysWithValues: checkpoint.tensors.compactMap { name, box -> (String, SourceTensor)? in
-                    guard name.hasPrefix(prefix), shapes[String(name.dropFirst(prefix.count))] != nil else {
-                        return nil
-                    }
-                    return (String(name.dropFirst(prefix.count)), SourceTensor(box, of: checkpoint))
+                uniqueKeysWithValues: shapes.keys.compactMap { name in
+                    checkpoint.tensors[stored(name)].map { (name, SourceTensor($0, of: checkpoint)) }
                 }), step: checkpoint.step)
     }
 
@@ -154,7 +155,7 @@ public struct AutoencoderWeights: Sendable {
 extension AutoencoderWeights {
     /// Writes the autoencoder as a run with one checkpoint, as f32, from which a run can start.
     public func writeCheckpoint(to path: String) throws -> [String] {
-        try write(to: path, type: .f32) { tensors, directory in
+        try Self.write(tensors, to: path, type: .f32) { tensors, directory in
             let pieces = tensors.sorted { $0.key < $1.key }.map { name, tensor in
                 ShardPiece(TensorBox(name: name, type: .f32, shape: tensor.shape), fill: tensor.read)
             }
@@ -193,6 +194,8 @@ extension AutoencoderWeights {
 
     /// Writes the autoencoder as diffusers saves one.
     ///
+    /// Codes of which the angle alone counts are written with a length of 1: diffusers' `VQModel`, which knows no such thing, then
+    /// finds the same codes and makes the same pictures.
     /// - Parameter type: Of the elements.
     /// - Returns: A line for each tensor that holds numbers which are not finite.
     /// - Throws: Also for an autoencoder that diffusers' classes cannot hold.
@@ -203,7 +206,12 @@ extension AutoencoderWeights {
                 "has z_channels of \(features) between its encoder and \(configuration.latentChannels) latent channels, "
                     + "which AutoencoderKL of diffusers cannot hold")
         }
-        return try write(to: path, type: type) { tensors, directory in
+        var exported = self.tensors
+        // Of codes of length 1 the nearest to a feature is the nearest to the feature of length 1 too.
+        if configuration.codeNorm == .l2, let codes = exported[Autoencoder.codebookName] {
+            exported[Autoencoder.codebookName] = try codes.scaledToUnitRows()
+        }
+        return try Self.write(exported, to: path, type: type) { tensors, directory in
             try SafetensorsWriter().write(
                 SafetensorsDirectory.sorted(tensors), metadata: ["format": "pt"],
                 to: Paths.join(directory, Self.weightsName))
@@ -213,8 +221,9 @@ extension AutoencoderWeights {
     }
 
     /// Makes a directory that appears at `path` only when it is complete.
-    private func write(
-        to path: String, type: ElementType, _ fill: ([String: SourceTensor], String) throws -> Void
+    private static func write(
+        _ tensors: [String: SourceTensor], to path: String, type: ElementType,
+        _ fill: ([String: SourceTensor], String) throws -> Void
     ) throws -> [String] {
         let findings = NonFiniteFindings()
         var watched = tensors
@@ -224,6 +233,24 @@ extension AutoencoderWeights {
         }
         try POSIXFileSystem().makeDirectory(path) { try fill(watched, $0) }
         return findings.lines
+    }
+}
+
+extension SourceTensor {
+    /// The rows of a matrix with a length of 1, in f32; held in memory. A row that is shorter than 1e-12 is divided by that.
+    fileprivate func scaledToUnitRows() throws -> SourceTensor {
+        let wide = converted(to: .f32), width = max(1, shape[1])
+        var values = [Float](repeating: 0, count: shape[0] * shape[1])
+        try values.withUnsafeMutableBytes { try wide.read(0..<wide.byteCount, $0) }
+        for start in stride(from: 0, to: values.count, by: width) {
+            let squares = values[start..<start + width].reduce(0.0) { $0 + Double($1) * Double($1) }
+            for index in start..<start + width {
+                values[index] = Float(Double(values[index]) / max(squares.squareRoot(), 1e-12))
+            }
+        }
+        return SourceTensor(.f32, shape) { [values] range, buffer in
+            values.withUnsafeBytes { buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[range])) }
+        }
     }
 }
 

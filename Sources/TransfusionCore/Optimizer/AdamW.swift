@@ -226,6 +226,23 @@ public final class AdamW {
         }
     }
 
+    /// Gives elements of a parameter values that no gradient made: without moments, and with an average that is the same.
+    ///
+    /// - Parameters:
+    ///   - start: The first of them, in this rank's part.
+    ///   - values: Alike on all ranks that hold this part.
+    package func overwrite(_ parameter: Parameter, at start: Int, with values: [Float]) {
+        values.withUnsafeBufferPointer { parameter.writeMaster($0, at: start) }
+        let owned = parameter.ownedRange.clamped(to: start..<start + values.count)
+        guard !owned.isEmpty else { return }
+        for kind in states {
+            guard let numbers = state(kind, of: parameter) else { continue }
+            for index in owned {
+                numbers[index - parameter.ownedRange.lowerBound] = kind == .average ? values[index - start] : 0
+            }
+        }
+    }
+
     private func update(_ run: Part, stateStart: Int, _ constants: tf_adamw_step) {
         guard let gradients = store.gradients else { return }
         let range = run.range, isMatrix = run.isMatrix

@@ -27,6 +27,7 @@ public struct Philox: Sendable {
         case resampling = 14
         case validationNoise = 15
         case scenes = 17
+        case codebook = 18
     }
 
     private let key: UInt64

@@ -1,4 +1,4 @@
-internal import TransfusionCore
+package import TransfusionCore
 
 /// A shuffle of `0 ..< count` that stores nothing: any place in it is computed from its key alone.
 ///
@@ -7,13 +7,13 @@ internal import TransfusionCore
 ///
 /// ### References
 /// Black and Rogaway 2002, "Ciphers with arbitrary finite domains" (cycle walking).
-struct Permutation {
+package struct Permutation {
     let count: Int
     private let random: Philox
     private let halfBits: Int
 
     /// - Parameter epoch: Each epoch, and each index in it, has a shuffle of its own.
-    init(count: Int, seed: UInt64, purpose: Philox.Purpose, epoch: Int, index: Int = 0) {
+    package init(count: Int, seed: UInt64, purpose: Philox.Purpose, epoch: Int, index: Int = 0) {
         precondition(count > 0)
         self.count = count
         random = Philox(seed: seed, purpose: purpose, step: epoch, index: index)
@@ -21,7 +21,7 @@ struct Permutation {
         halfBits = max(1, (bits + 1) / 2)
     }
 
-    func callAsFunction(_ index: Int) -> Int {
+    package func callAsFunction(_ index: Int) -> Int {
         precondition(index >= 0 && index < count)
         var value = index
         repeat { value = encrypt(value) } while value >= count

@@ -57,6 +57,7 @@ extension PictureStream {
         var autoencoder = configuration.autoencoder.preset.configuration(configuration.autoencoder.kind)
         autoencoder.pictureChannels = image.channels
         autoencoder.pictureSize = image.height
+        autoencoder.codeNorm = configuration.autoencoder.codeNorm
         // The scale of its latents is known when it is trained.
         autoencoder.latentScale = 1
         let side = autoencoder.downsampling

@@ -28,13 +28,16 @@ public final class Autoencoder {
                 ? Convolution(
                     "quant_conv", inputs: configuration.encoderChannels, outputs: isGaussian ? 2 * latents : latents,
                     kernel: 1, in: builder) : nil
-            // As wide as uniform numbers within 1 / codes.
+            // As wide as uniform numbers within 1 / codes; where only angles count, about as long as what they are compared with.
+            let deviation: Float =
+                configuration.codeNorm == .l2
+                ? 1 / Float(latents).squareRoot()
+                : 1 / (3 * Float(configuration.codes * configuration.codes)).squareRoot()
             codebook =
                 isGaussian
                 ? nil
                 : builder.parameter(
-                    "quantize.embedding.weight", [configuration.codes, latents],
-                    .normal(standardDeviation: 1 / (3 * Float(configuration.codes * configuration.codes)).squareRoot()))
+                    Autoencoder.codebookName, [configuration.codes, latents], .normal(standardDeviation: deviation))
             fromLatents =
                 configuration.projectsFromLatents
                 ? Convolution(
@@ -43,6 +46,13 @@ public final class Autoencoder {
             decoder = PictureDecoder(configuration, in: builder)
         }
     }
+
+    /// The name of the codebook, `[codes, latent channels]`.
+    package static let codebookName = "quantize.embedding.weight"
+    /// What the names of a codebook's averages begin with in checkpoints.
+    package static let codebookStatePrefix = "codebook."
+    /// nil without one.
+    package var codebook: Parameter? { layers.codebook }
 
     /// All parameters, without memory for their values.
     public static func parameters(_ configuration: AutoencoderConfiguration) -> [Parameter] {
@@ -61,14 +71,15 @@ public final class Autoencoder {
     /// - Parameters:
     ///   - configuration: One without `problems()`.
     ///   - recomputes: Whether the backward pass computes the insides of all blocks again instead of keeping them.
+    ///   - trainsCodebook: Whether a codebook has a gradient; else it is frozen.
     ///   - gradients: Makes the buffer for the gradients, given its length; nil for a model that is not trained.
     public init(
         _ configuration: AutoencoderConfiguration, _ context: Context, recomputes: Bool = false,
-        gradients: ((Int) throws -> Tensor)? = nil
+        trainsCodebook: Bool = true, gradients: ((Int) throws -> Tensor)? = nil
     ) rethrows {
         self.configuration = configuration
         self.recomputes = recomputes
-        let builder = ParameterBuilder()
+        let builder = ParameterBuilder(rules: ParameterRules(frozen: trainsCodebook ? [] : [Self.codebookName]))
         layers = Layers(configuration, in: builder)
         parameters = try ParameterStore(
             builder, type: context.type, allocator: context.allocator, gradients: gradients)
@@ -92,7 +103,15 @@ public final class Autoencoder {
         guard let codebook = layers.codebook else {
             return context.gaussianLatents(features, noise: nil, images: images, scale: 0).latents
         }
-        return context.quantized(features, codebook: codebook, images: images, commitment: 0, scale: 0).vectors
+        return lookup(features, codebook, images: images, context).vectors
+    }
+
+    private func lookup(
+        _ features: Tensor, _ codebook: Parameter, images: Int, scale: Float = 0, _ context: Context
+    ) -> Context.Lookup {
+        context.quantized(
+            features, codebook: codebook, hasUnitLength: configuration.codeNorm == .l2, images: images,
+            commitment: AutoencoderConfiguration.commitment, scale: scale)
     }
 
     /// Pictures of latents `[images, height, width, latent channels]`.
@@ -119,6 +138,8 @@ public final class Autoencoder {
         public let latents: Tensor
         /// The number of each code, i32, with a codebook.
         public let codes: Tensor?
+        /// What the codes were compared with: the features, or these with a length of 1.
+        package let compared: Tensor?
         /// What the decoder's last layer got.
         let lastFeatures: Tensor
         public let reconstruction: Tensor
@@ -150,15 +171,13 @@ public final class Autoencoder {
     ) -> Pass {
         let images = pictures.shape[0]
         let features = features(of: pictures, context)
-        let latents: Tensor, codes: Tensor?, errors: [Double]
+        let latents: Tensor, found: Context.Lookup?, errors: [Double]
         if let codebook = layers.codebook {
-            let quantized = context.quantized(
-                features, codebook: codebook, images: images, commitment: AutoencoderConfiguration.commitment,
-                scale: scales.latentError)
-            (latents, codes, errors) = (quantized.vectors, quantized.codes, quantized.errors)
+            let lookup = lookup(features, codebook, images: images, scale: scales.latentError, context)
+            (latents, found, errors) = (lookup.vectors, lookup, lookup.errors)
         } else {
             let drawn = context.gaussianLatents(features, noise: noise, images: images, scale: scales.latentError)
-            (latents, codes, errors) = (drawn.latents, nil, drawn.divergences)
+            (latents, found, errors) = (drawn.latents, nil, drawn.divergences)
         }
         let last = lastFeatures(of: latents, context)
         let reconstruction = layers.decoder.output(last, context)
@@ -166,7 +185,7 @@ public final class Autoencoder {
             context.absoluteError(reconstruction, target: $0, scale: scales.absoluteError)
         }
         return Pass(
-            features: features, latents: latents, codes: codes, lastFeatures: last, reconstruction: reconstruction,
-            absoluteErrors: absoluteErrors ?? [], latentErrors: errors)
+            features: features, latents: latents, codes: found?.codes, compared: found?.compared, lastFeatures: last,
+            reconstruction: reconstruction, absoluteErrors: absoluteErrors ?? [], latentErrors: errors)
     }
 }

@@ -1,13 +1,20 @@
 /// The sizes and options that define an autoencoder of pictures.
 ///
 /// As JSON it is the `config.json` of diffusers' `AutoencoderKL` or `VQModel`, with `z_channels` where the features between
-/// encoder and latents have a width of their own.
+/// encoder and latents have a width of their own, and `code_norm` where codes have a length of 1.
 public struct AutoencoderConfiguration: Sendable, Equatable {
     public enum Kind: String, Sendable, CaseIterable, Codable {
         /// Latents are drawn from a normal distribution; a divergence holds it near the unit one.
         case kl
         /// Latents are vectors of a codebook.
         case vq
+    }
+
+    /// What is done to codes, and to features before they are compared with them.
+    public enum CodeNorm: String, Sendable, CaseIterable {
+        case none
+        /// They are scaled to a length of 1, so that the angle alone counts.
+        case l2
     }
 
     public var kind: Kind
@@ -31,6 +38,7 @@ public struct AutoencoderConfiguration: Sendable, Equatable {
     public var projectsFromLatents = true
     /// How many codes the codebook has.
     public var codes = 16_384
+    public var codeNorm = CodeNorm.none
     /// What latents are multiplied by before a diffusion model sees them.
     public var latentScale = 1.0
     /// What is subtracted from latents before that.
@@ -149,6 +157,7 @@ extension AutoencoderConfiguration: Codable {
         case latentsMean = "latents_mean"
         case latentsDeviation = "latents_std"
         case featureChannels = "z_channels"
+        case codeNorm = "code_norm"
     }
 
     private static let downBlock = "DownEncoderBlock2D"
@@ -191,6 +200,11 @@ extension AutoencoderConfiguration: Codable {
             featureChannels = latents
             latentChannels = try given(.codeChannels, or: latents)
             codes = try given(.codes, or: 256)
+            let norm = try given(.codeNorm, or: CodeNorm.none.rawValue)
+            guard let known = CodeNorm(rawValue: norm) else {
+                throw refuse(.codeNorm, "is \(norm); none and l2 are known")
+            }
+            codeNorm = known
         }
         for (key, expected) in [(CodingKeys.downBlocks, Self.downBlock), (.upBlocks, Self.upBlock)] {
             let types = try given(key, or: [String](repeating: expected, count: levels.count))
@@ -236,6 +250,7 @@ extension AutoencoderConfiguration: Codable {
             try values.encode(featureChannels ?? latentChannels, forKey: .latentChannels)
             try values.encode(latentChannels, forKey: .codeChannels)
             try values.encode(codes, forKey: .codes)
+            if codeNorm != .none { try values.encode(codeNorm.rawValue, forKey: .codeNorm) }
         }
     }
 }

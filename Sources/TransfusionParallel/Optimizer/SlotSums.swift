@@ -1,9 +1,9 @@
 internal import CKernels
-internal import TransfusionCore
+package import TransfusionCore
 
-/// Adds up the gradients of a rank's micro-batches (slots) in a binary tree, as a binary counter counts: a sum of 2ᵏ
-/// slots waits at level k until the next one like it is complete.
-final class SlotSums {
+/// Adds up the gradients of a rank's micro-batches (slots), or other sums over them, in a binary tree, as a binary counter
+/// counts: a sum of 2ᵏ slots waits at level k until the next one like it is complete.
+package final class SlotSums {
     private let gradients: Tensor
     private let pool: ThreadPool
     private let allocator: CachingAllocator
@@ -13,7 +13,7 @@ final class SlotSums {
     private static let grain = 1 << 14
 
     /// - Parameter gradients: Where each slot's backward pass leaves its gradients.
-    init(_ gradients: Tensor, pool: ThreadPool, allocator: CachingAllocator) {
+    package init(_ gradients: Tensor, pool: ThreadPool, allocator: CachingAllocator) {
         self.gradients = gradients
         self.pool = pool
         self.allocator = allocator
@@ -23,7 +23,7 @@ final class SlotSums {
     var byteCount: Int { levels.reduce(0) { $0 + $1.byteCount } }
 
     /// Takes the gradients of slot `index`, which is not the last one, and leaves zeros in their place.
-    func finish(slot index: Int) {
+    package func finish(slot index: Int) {
         let complete = (~index).trailingZeroBitCount
         while levels.count <= complete { levels.append(Tensor(gradients.shape, .f32, allocator: allocator)) }
         let sum = gradients.f32
@@ -37,7 +37,7 @@ final class SlotSums {
     }
 
     /// Turns the gradients of the last slot, in `range` of the flat order, into the sums over all `count` slots.
-    func finish(last range: Range<Int>, of count: Int) {
+    package func finish(last range: Range<Int>, of count: Int) {
         precondition(count > 0 && count & (count - 1) == 0, "\(count) slots make no complete tree")
         carry(through: count.trailingZeroBitCount, range)
     }

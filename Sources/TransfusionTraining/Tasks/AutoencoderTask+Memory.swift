@@ -32,7 +32,8 @@ extension AutoencoderTask {
             pool: ThreadPool(threads: 1), type: type, allocator: CachingAllocator(isSizesOnly: true))
         let model = Autoencoder(
             try PictureStream.autoencoder(configuration, of: source.dataset), context,
-            recomputes: configuration.parallel.recompute == .full
+            recomputes: configuration.parallel.recompute == .full,
+            trainsCodebook: configuration.autoencoder.codebook == .gradient
         ) { Tensor([$0], .f32, allocator: context.allocator) }
         let image = source.dataset.manifest.image
         var discriminator: PatchDiscriminator?

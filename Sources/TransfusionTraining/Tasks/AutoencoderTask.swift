@@ -25,7 +25,7 @@ struct AutoencoderTask: RunTask {
     let model: Autoencoder
     let pictureLosses: PictureLosses
     /// nil without a codebook.
-    private let codeUse: CodeUse?
+    private let codebookUpkeep: CodebookUpkeep?
     /// nil when there is no discriminator.
     let adversary: Adversary?
     let players: [Player]
@@ -44,18 +44,20 @@ struct AutoencoderTask: RunTask {
         self.source = source
         model = try Autoencoder(
             try PictureStream.autoencoder(configuration, of: source.dataset), resources.context,
-            recomputes: configuration.parallel.recompute == .full, gradients: resources.makeGradients)
+            recomputes: configuration.parallel.recompute == .full,
+            trainsCodebook: configuration.autoencoder.codebook == .gradient, gradients: resources.makeGradients)
         var losses: PictureLosses?
         try resources.group.agree("reading the networks of the losses") {
             losses = try PictureLosses(configuration, source.dataset.manifest.image, resources.context)
         }
         guard let losses else { preconditionFailure("all ranks agreed on losses that are not there") }
         pictureLosses = losses
-        codeUse = model.configuration.kind == .vq ? CodeUse(codes: model.configuration.codes) : nil
+        codebookUpkeep = model.codebook.map { CodebookUpkeep($0, configuration, resources.context) }
         adversary = try Adversary(configuration, source.dataset.manifest.image, resources)
         let player = Player(
             "autoencoder", model.parameters, configuration, averageDecay: configuration.autoencoder.averageDecay)
-        players = [player] + (adversary.map { [$0.player] } ?? [])
+        // The discriminator is number 1 wherever there is one.
+        players = [player] + [adversary?.player, codebookUpkeep?.player].compactMap(\.self)
     }
 
     var dataset: PackedDataset { source.dataset }
@@ -73,9 +75,11 @@ struct AutoencoderTask: RunTask {
                 + "parameters; pictures of \(image.height) × \(image.width) × \(image.channels) become latents of "
                 + "\(latentShape[1]) × \(latentShape[2]) × \(latentShape[0])"
                 + (sizes.kind == .vq ? " out of \(sizes.codes) codes" : "")
-        ] + pictureLosses.description + (adversary.map { [$0.description] } ?? []) + [
-            "data: \(dataset.path), digest \(dataset.manifest.digest.prefix(12)); \(source.count) pictures"
-        ]
+                + (sizes.codeNorm == .l2 ? " of length 1" : "")
+        ] + [codebookUpkeep?.description].compactMap(\.self) + pictureLosses.description
+            + (adversary.map { [$0.description] } ?? []) + [
+                "data: \(dataset.path), digest \(dataset.manifest.digest.prefix(12)); \(source.count) pictures"
+            ]
     }
 
     var makeBatch: @Sendable (BatchAddress) throws -> Batch {
@@ -110,7 +114,9 @@ struct AutoencoderTask: RunTask {
             return adversary.losses(pictures(batch, context), batch.address, counts, context)
         }
         let pass = pass(batch, counts, context)
-        if let codes = pass.codes { codeUse?.count(codes) }
+        if let codes = pass.codes, let compared = pass.compared {
+            codebookUpkeep?.take(codes, of: compared, batch.address)
+        }
         if let known = adversary?.surveyed(batch.address) {
             context.recordLoss(gradient: known.gradient, of: pass.reconstruction)
             return known.parts + [latentPart(pass, counts)]
@@ -155,8 +161,10 @@ struct AutoencoderTask: RunTask {
     private func latentPart(_ pass: Autoencoder.Pass, _ counts: BatchCounts) -> NamedSum {
         let sum = pass.latentErrors.reduce(0, +)
         guard model.configuration.kind == .vq else { return counts.part(Self.divergence, sum, weight: latentWeight) }
+        // A codebook of averages has no loss of its own: what is left draws the features to their codes.
+        let codes = configuration.autoencoder.codebook == .gradient ? 1.0 : 0.0
         return counts.part(
-            Self.codebook, (1 + Double(AutoencoderConfiguration.commitment)) * sum / latentNumbers,
+            Self.codebook, (codes + Double(AutoencoderConfiguration.commitment)) * sum / latentNumbers,
             weight: latentWeight)
     }
 }
@@ -187,8 +195,9 @@ extension AutoencoderTask {
         }
     }
 
-    func measures(player: Int, group: any Collectives) throws -> [NamedSum] {
-        player == 0 ? try codeUse?.take(group) ?? [] : []
+    func conclude(player: Int, step: Int, optimizer: AdamW, group: any Collectives) throws -> [NamedSum] {
+        guard player == 0 else { return [] }
+        return try codebookUpkeep?.conclude(step: step, optimizer: optimizer, group: group) ?? []
     }
 
     func warnings(after step: StepSummary) -> [String] {
@@ -206,6 +215,7 @@ extension AutoencoderTask {
     func begin(from path: String?, options: CheckpointOptions) throws -> String? {
         // No public weights have a discriminator, so it always begins anew.
         adversary?.discriminator.parameters.initialize(seed: UInt64(configuration.seed))
+        defer { codebookUpkeep?.begin() }
         guard let path else {
             model.parameters.initialize(seed: UInt64(configuration.seed))
             return nil
@@ -220,7 +230,9 @@ extension AutoencoderTask {
         guard Self.isSame(weights.configuration, model.configuration) else {
             throw CommandFailure(
                 "model.initial_weights: \(weights.path) is another autoencoder than autoencoder.preset "
-                    + "\(configuration.autoencoder.preset.rawValue) with kind \(configuration.autoencoder.kind.rawValue)",
+                    + "\(configuration.autoencoder.preset.rawValue) with kind \(configuration.autoencoder.kind.rawValue)"
+                    + (weights.configuration.codeNorm == model.configuration.codeNorm
+                        ? "" : " and code_norm \(configuration.autoencoder.codeNorm.rawValue)"),
                 .wrongUse)
         }
         return weights
@@ -256,6 +268,12 @@ extension AutoencoderTask {
             throw CommandFailure(
                 "\(checkpoint.path): holds another autoencoder than the configuration and its data set describe; "
                     + "compare with 'tf-ckpt inspect'", .wrongUse)
+        }
+        let averages = checkpoint.tensors[CodebookUpkeep.sumsName] != nil
+        guard model.codebook == nil || averages == (configuration.autoencoder.codebook == .ema) else {
+            throw CommandFailure(
+                "\(checkpoint.path): its codebook was trained with autoencoder.codebook: \(averages ? "ema" : "gradient"); "
+                    + "give that, or start a new run with model.initial_weights", .wrongUse)
         }
         let digest = dataset.manifest.digest
         if isOfRun, let data = checkpoint.metadata.data, data != digest {

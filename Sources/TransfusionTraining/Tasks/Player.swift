@@ -11,6 +11,8 @@ package struct Player {
     let clipNorm: Double
     /// Whether it is trained in a step, numbered from 0.
     var isTrained: @Sendable (_ step: Int) -> Bool
+    /// Whether the run goes on from a checkpoint without its parameters, with the initial ones.
+    var mayBeMissing = false
 
     package init(
         name: String, parameters: ParameterStore, optimizer: AdamW.Settings, schedule: LearningRateSchedule,
@@ -26,6 +28,15 @@ package struct Player {
 }
 
 extension Player {
+    /// Numbers that a task changes itself, and that checkpoints keep: all frozen, in a store without gradients.
+    init(kept parameters: ParameterStore, named name: String, mayBeMissing: Bool) {
+        self.init(
+            name: name, parameters: parameters, optimizer: AdamW.Settings(),
+            schedule: LearningRateSchedule(peak: 0, minimum: 0, warmupSteps: 0, steps: 1), clipNorm: 0,
+            isTrained: { _ in false })
+        self.mayBeMissing = mayBeMissing
+    }
+
     /// A player that is trained in each step, with the optimizer and the schedule of a run.
     /// - Parameter averageDecay: Of a running average of the parameters; nil keeps none.
     init(

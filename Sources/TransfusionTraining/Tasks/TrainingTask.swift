@@ -33,8 +33,10 @@ package protocol TrainingTask {
     ///   - group: The ranks that have the others, in order.
     func survey(
         _ batches: [Batch], _ counts: BatchCounts, player: Int, group: any Collectives, _ context: Context) throws
-    /// What is known of a player's step beyond sums over micro-batches. Called once after them, with all data-parallel ranks.
-    func measures(player: Int, group: any Collectives) throws -> [NamedSum]
+    /// What a task does itself to a player that was just updated by its gradient. Called once a step, with all data-parallel ranks.
+    /// - Parameter optimizer: The player's.
+    /// - Returns: What is known of the step beyond sums over micro-batches.
+    func conclude(player: Int, step: Int, optimizer: AdamW, group: any Collectives) throws -> [NamedSum]
     /// What a person should know after a step, a line each. It is the same on all ranks.
     func warnings(after step: StepSummary) -> [String]
 }
@@ -44,7 +46,9 @@ extension TrainingTask {
     package func survey(
         _ batches: [Batch], _ counts: BatchCounts, player: Int, group: any Collectives, _ context: Context
     ) throws {}
-    package func measures(player: Int, group: any Collectives) throws -> [NamedSum] { [] }
+    package func conclude(
+        player: Int, step: Int, optimizer: AdamW, group: any Collectives
+    ) throws -> [NamedSum] { [] }
     package func warnings(after step: StepSummary) -> [String] { [] }
 }
 

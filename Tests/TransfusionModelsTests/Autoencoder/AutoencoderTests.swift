@@ -23,6 +23,7 @@ import _TestUtilities
     func isWhatItsDescriptionSays(_ preset: AutoencoderPreset, _ kind: AutoencoderConfiguration.Kind) throws {
         var configuration = preset.configuration(kind)
         configuration.pictureSize = 64
+        if kind == .vq { configuration.codeNorm = .l2 }
         let json = try JSONEncoder().encode(configuration)
         #expect(try JSONDecoder().decode(AutoencoderConfiguration.self, from: json) == configuration)
     }
@@ -82,6 +83,9 @@ import _TestUtilities
         (
             #""_class_name": "AutoencoderKL", "down_block_types": ["AttnDownEncoderBlock2D"]"#, "down_block_types",
             "has a AttnDownEncoderBlock2D; only DownEncoderBlock2D is known"
+        ),
+        (
+            #""_class_name": "VQModel", "code_norm": "cosine""#, "code_norm", "is cosine; none and l2 are known"
         ),
         (
             #""_class_name": "AutoencoderKL", "latents_mean": [1.0]"#, "latents_mean",
