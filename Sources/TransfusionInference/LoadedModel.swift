@@ -71,12 +71,10 @@ public final class LoadedModel {
     private static let paperContextLength = 4096
 
     /// The model in a few words, for people.
-    public var name: String {
-        guard let run = archive.runDirectory, let step = archive.step else {
-            return Paths.name(of: archive.path)
-        }
-        return "\(Paths.name(of: run)) step \(step)"
-    }
+    public var name: String { archive.name }
+
+    /// The data sets of the run that a model comes from, as its configuration names them.
+    public static func dataPaths(of archive: ModelArchive) -> [String] { run(of: archive)?.data.paths ?? [] }
 
     /// The configuration of the run that the model comes from, if it can be read.
     private static func run(of archive: ModelArchive) -> RunConfiguration? {

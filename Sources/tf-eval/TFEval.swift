@@ -9,6 +9,6 @@ struct TFEval: TransfusionCommand {
         subcommands: [
             ForwardCommand.self, AutoencodeCommand.self, ScalingCommand.self, CiderCommand.self, FrechetCommand.self,
             ClipScoreCommand.self, EditCommand.self, CompositionCommand.self, LossCommand.self, PerplexityCommand.self,
-            RankedCommand.self,
+            RankedCommand.self, SuiteCommand.self,
         ])
 }

@@ -20,7 +20,7 @@ import _TestUtilities
             "tf-eval",
             [
                 "forward", "autoencode", "scaling", "cider", "frechet", "clip-score", "edit", "composition", "loss",
-                "perplexity", "ranked",
+                "perplexity", "ranked", "suite",
             ]
         ),
         ("tf-worker", []),

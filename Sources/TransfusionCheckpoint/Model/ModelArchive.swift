@@ -103,6 +103,12 @@ public struct ModelArchive: Sendable {
     /// The directory of the run, when the model comes from one.
     public var runDirectory: String? { step == nil ? nil : Paths.parent(of: Paths.parent(of: path)) }
 
+    /// The model in a few words, for people.
+    public var name: String {
+        guard let runDirectory, let step else { return Paths.name(of: path) }
+        return "\(Paths.name(of: runDirectory)) step \(step)"
+    }
+
     /// Fills this rank's part of every parameter of a model of `configuration`.
     ///
     /// - Throws: When a tensor cannot be read or is damaged: an error that names it. The parameters are then in an undefined

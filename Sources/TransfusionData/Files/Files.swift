@@ -47,7 +47,7 @@ public enum Files {
     }
 
     /// What tells a file from a later one of its name: its size and when it was written. Empty when it cannot be looked at.
-    static func stamp(_ path: String) -> [UInt8] {
+    public static func stamp(_ path: String) -> [UInt8] {
         var status = stat()
         guard stat(path, &status) == 0 else { return [] }
         return [Int64(status.st_size), Int64(status.st_mtim.tv_sec), Int64(status.st_mtim.tv_nsec)]

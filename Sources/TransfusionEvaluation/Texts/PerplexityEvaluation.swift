@@ -56,7 +56,12 @@ public struct PerplexityEvaluation: Sendable {
     public func run(
         _ group: any Collectives = SingleRank(), ranksOnHost: Int = 1, warn: (String) -> Void = { _ in }
     ) throws -> Report {
-        let loaded = try SharedEvaluation.load(model, group, ranksOnHost: ranksOnHost, warn: warn)
+        try run(group) { try SharedEvaluation.load(model, group, ranksOnHost: ranksOnHost, warn: warn) }
+    }
+
+    /// - Parameter model: Gives the model, on all ranks.
+    func run(_ group: any Collectives, model: () throws -> LoadedModel) throws -> Report {
+        let loaded = try model()
         let context = context ?? loaded.generator.contextLength
         let stride = stride ?? context
         var documents: [String] = [], items: [TextScorer.Item] = []

@@ -46,13 +46,18 @@ public struct RankedEvaluation: Sendable {
     public func run(
         _ group: any Collectives = SingleRank(), ranksOnHost: Int = 1, warn: (String) -> Void = { _ in }
     ) throws -> Report {
+        try run(group) { try SharedEvaluation.load(model, group, ranksOnHost: ranksOnHost, warn: warn) }
+    }
+
+    /// - Parameter model: Gives the model, on all ranks.
+    func run(_ group: any Collectives, model: () throws -> LoadedModel) throws -> Report {
         var questions: [Question] = []
         try group.agree("reading the questions") {
             questions = try JSONRows.read(task, limit: Self.largestFile, example: Self.example).map {
                 try question($0.members, $0.source)
             }
         }
-        let loaded = try SharedEvaluation.load(model, group, ranksOnHost: ranksOnHost, warn: warn)
+        let loaded = try model()
         var items: [TextScorer.Item] = []
         var truncated = 0
         try group.agree("cutting the questions into tokens") {

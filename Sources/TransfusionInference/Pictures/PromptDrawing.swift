@@ -25,6 +25,15 @@ public struct PromptDrawing {
         }
     }
 
+    /// Refuses a data set whose images are not of the model's form.
+    public func check(_ dataset: PackedDataset) throws { try DatasetPrompts.check(dataset, for: model) }
+
+    /// The picture of an image of a data set, as the model would have drawn it.
+    public func picture(of image: [Float]) -> Picture { coder.picture(of: image) }
+
+    /// What picture `number` is called.
+    public static func name(_ number: Int) -> String { PictureDirectory.name(number) }
+
     /// As a PNG that says how it was made.
     public func write(_ drawn: (record: PictureRecord, picture: Picture), to path: String) throws {
         let metadata = PictureMetadata(model: model.name, settings: settings)

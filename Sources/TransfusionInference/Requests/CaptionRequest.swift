@@ -39,16 +39,11 @@ public struct CaptionRequest: Sendable {
         let model = try LoadedModel(model, warn: warn)
         let coder = try model.pictureCoder()
         let seed = seed < 0 ? UInt64(UInt32.random(in: 0...UInt32.max)) : UInt64(seed)
-        var settings = Generator.Continuation()
-        settings.text = text
         var line = ProgressLine("describing", total: pictures.count * text.maximumTokens)
         let captions = try pictures.enumerated().map { index, path in
             let image = coder.image(of: try PictureFile.read(path))
-            let parts = try model.generator.continuation(
-                of: [.image(image)], settings, seed: seed &+ UInt64(index)
-            ) { line.update(index * text.maximumTokens + $0) }
-            let tokens = parts.flatMap { part -> [Int32] in
-                if case .text(let tokens) = part { tokens } else { [] }
+            let tokens = try model.generator.caption(of: image, text, seed: seed &+ UInt64(index)) {
+                line.update(index * text.maximumTokens + $0)
             }
             return Caption(file: path, caption: try model.tokenizer.decode(tokens))
         }
