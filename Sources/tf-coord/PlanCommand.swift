@@ -63,8 +63,11 @@ struct PlanCommand: ParsableCommand {
     @Option(help: "Tokens of the vocabulary, where the data set is not at hand.")
     var vocabulary = 32002
 
-    @Option(help: "Channels, height and width of images or latents, where the data set is not at hand.")
-    var image = ImageShape(channels: 8, height: 32, width: 32)
+    @Option(
+        help:
+            "Channels, height and width of images or latents, where the data set is not at hand; 8x32x32 unless given, and 3x256x256 for an autoencoder."
+    )
+    var image: ImageShape?
 
     @Option(name: .customLong("set"), help: "Override a key of the configuration, as in --set batch.micro_sequences=2.")
     var overrides: [String] = []
@@ -95,10 +98,21 @@ struct PlanCommand: ParsableCommand {
 
     func run() throws {
         let configuration = try RunConfiguration.loadWithInitialWeights(config, overrides: overrides)
-        guard configuration.task == .transfusion else {
-            throw CommandFailure(
-                "\(config): task: \(configuration.task.rawValue) cannot be planned; only transfusion can", .wrongUse)
+        switch configuration.task {
+        case .transfusion: try planTransfusion(configuration)
+        case .autoencoder: try planAutoencoder(configuration)
         }
+    }
+
+    private func cluster(_ machine: MachineRates) -> PlannedCluster {
+        PlannedCluster(
+            hosts: hosts, cores: cores, memoryBytes: Int(memory * 1e9),
+            network: NetworkRates(bytesPerSecond: bandwidth * 1e9 / 8, latency: latency / 1e6),
+            hostHoursBetweenFailures: mtbf,
+            checkpointBytesPerSecond: checkpointRate.map { $0 * 1e9 } ?? machine.diskBytesPerSecond)
+    }
+
+    private func planTransfusion(_ configuration: RunConfiguration) throws {
         let data = try dataset(configuration)
         let problems = configuration.problems(imageHeight: data.image.height, imageWidth: data.image.width)
         guard problems.isEmpty else { throw ConfigurationError(problems: problems) }
@@ -106,25 +120,43 @@ struct PlanCommand: ParsableCommand {
             vocabulary: data.vocabulary, imageChannels: data.image.channels, imageHeight: data.image.height,
             imageWidth: data.image.width, beginOfText: 1, endOfText: 2, beginOfImage: Int32(data.vocabulary - 2),
             endOfImage: Int32(data.vocabulary - 1))
-        let machine = try machineRates(configuration)
-        let cluster = PlannedCluster(
-            hosts: hosts, cores: cores, memoryBytes: Int(memory * 1e9),
-            network: NetworkRates(bytesPerSecond: bandwidth * 1e9 / 8, latency: latency / 1e6),
-            hostHoursBetweenFailures: mtbf,
-            checkpointBytesPerSecond: checkpointRate.map { $0 * 1e9 } ?? machine.diskBytesPerSecond)
         // Time and memory go with the images that there are, not with those that were asked for.
         let batches = configuration.missingDatasets.isEmpty ? try configuration.batchSource() : nil
         let mixture = try batches.map { try MixtureReport($0, steps: configuration.schedule.steps) }
         var planned = configuration
         if let batches { planned.data.textImageRatio = batches.shares.textToImageRatio ?? 1000 }
-        let report = try PlanReport(planned, model, on: cluster, machine, only: layouts?.layouts)
-        if json {
-            print(String(decoding: try CoordinatorJSON.encode(report, pretty: true), as: UTF8.self))
-        } else {
-            print("\(data.source); \(rates.map { "rates from \($0)" } ?? "rates measured on this host now")")
-            for line in mixture?.lines ?? [] { print("data: \(line)") }
-            print(PlanText(report, rows: rows).text)
+        let machine = try machineRates(configuration)
+        let report = try PlanReport(planned, model, on: cluster(machine), machine, only: layouts?.layouts)
+        try show(report, data.source, data: mixture?.lines ?? [])
+    }
+
+    private func planAutoencoder(_ configuration: RunConfiguration) throws {
+        var shape = image ?? ImageShape(channels: 3, height: 256, width: 256)
+        var source = "data set \(configuration.data.path) is not here: pictures of \(shape) are assumed"
+        if configuration.missingDatasets.isEmpty {
+            let found = try configuration.pictureSource().dataset.manifest.image
+            shape = ImageShape(channels: found.channels, height: found.height, width: found.width)
+            source = "data set \(configuration.data.path): pictures of \(shape)"
         }
+        let problems = configuration.problems(imageHeight: shape.height, imageWidth: shape.width)
+        guard problems.isEmpty else { throw ConfigurationError(problems: problems) }
+        if let problem = configuration.autoencoderProblem(height: shape.height, width: shape.width) {
+            throw CommandFailure("--image: \(problem)", .wrongUse)
+        }
+        let planned = PlannedAutoencoder(
+            configuration, channels: shape.channels, height: shape.height, width: shape.width)
+        let machine = try machineRates(configuration)
+        let report = try PlanReport(configuration, planned, on: cluster(machine), machine, only: layouts?.layouts)
+        try show(report, source, data: [])
+    }
+
+    private func show(_ report: PlanReport, _ source: String, data: [String]) throws {
+        guard !json else {
+            return print(String(decoding: try CoordinatorJSON.encode(report, pretty: true), as: UTF8.self))
+        }
+        print("\(source); \(rates.map { "rates from \($0)" } ?? "rates measured on this host now")")
+        for line in data { print("data: \(line)") }
+        print(PlanText(report, rows: rows).text)
     }
 
     /// What the model takes from the data set.
@@ -132,9 +164,10 @@ struct PlanCommand: ParsableCommand {
         _ configuration: RunConfiguration
     ) throws -> (vocabulary: Int, image: ImageShape, source: String) {
         if let missing = configuration.missingDatasets.first {
+            let shape = image ?? ImageShape(channels: 8, height: 32, width: 32)
             return (
-                vocabulary, image,
-                "data set \(missing) is not here: \(vocabulary) tokens and images of \(image) are assumed"
+                vocabulary, shape,
+                "data set \(missing) is not here: \(vocabulary) tokens and images of \(shape) are assumed"
             )
         }
         let data = try DataMixture(configuration.data)
@@ -184,5 +217,4 @@ struct ImageShape: ExpressibleByArgument, CustomStringConvertible {
     }
 
     var description: String { "\(channels) × \(height) × \(width)" }
-    var defaultValueDescription: String { "\(channels)x\(height)x\(width)" }
 }

@@ -23,7 +23,9 @@ extension RunConfiguration {
         }
     }
 
-    private func pictureSource() throws -> PictureStream {
+    /// The pictures of a run that trains an autoencoder.
+    /// - Throws: What does not fit, and what would.
+    func pictureSource() throws -> PictureStream {
         try PictureStream(self, dataset: try openData().datasets[0])
     }
 

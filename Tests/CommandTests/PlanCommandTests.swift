@@ -44,6 +44,51 @@ import _TestUtilities
         }
     }
 
+    @Test func anAutoencoderIsPlannedWithAllThatIsTrainedBesideIt() throws {
+        try """
+        name: coder
+        task: autoencoder
+        autoencoder: {preset: small}
+        data: {path: \(directory.file("nowhere"))}
+        schedule: {steps: 5000}
+        batch: {global_sequences: 64, micro_sequences: 4}
+        """.write(toFile: directory.file("coder.yaml"), atomically: true, encoding: .utf8)
+        func result(_ arguments: [String]) throws -> Command.Result {
+            let cluster = ["--hosts", "2", "--cores", "4", "--memory", "32", "--rates", directory.file("rates.json")]
+            return try coordinator.run(["plan", directory.file("coder.yaml")] + cluster + arguments)
+        }
+        let small = ["--image", "3x64x64"]
+        func report(_ arguments: [String]) throws -> PlanReport {
+            let answer = try result(small + ["--json"] + arguments)
+            #expect(answer.status == 0, "\(answer.errors)")
+            // Attention alone is not computed again.
+            #expect(answer.output.contains("\"recompute\"") && !answer.output.contains("\"selective\""))
+            return try CoordinatorJSON.decode(PlanReport.self, from: Data(answer.output.utf8))
+        }
+        let plain = try report([])
+        #expect(plain.model.autoencoder == "autoencoder small, kl, pictures of 64 × 64 to latents of 16 × 16")
+        #expect(plain.tokensPerStep == 64 * 256 && plain.model.heads == nil)
+        #expect(plain.rows.map(\.layout.data).sorted() == [2, 4, 8])
+        #expect(plain.rows.allSatisfy { $0.layout.choice.tensor == 1 })
+        let against = try report(["--set", "discriminator.start=100", "--set", "objective.perceptual_network=vgg.pth"])
+        #expect(against.model.autoencoder?.hasSuffix("with a discriminator, LPIPS") == true)
+        for (one, other) in zip(plain.rows, against.rows) {
+            #expect(other.layout.step.compute > 1.3 * one.layout.step.compute)
+            #expect(other.layout.memory.total > one.layout.memory.total)
+        }
+        let text = try result(small)
+        #expect(text.output.contains("pictures of 3 × 64 × 64 are assumed") && text.output.contains("latents a step"))
+        let split = try result(small + ["--layouts", "2x2"])
+        #expect(
+            split.status == 2
+                && split.errors.contains(
+                    "2x2 is not possible for an autoencoder, which no ranks share, and 16 micro-batches")
+        )
+        let odd = try result(["--image", "3x62x62"])
+        #expect(
+            odd.status == 2 && odd.errors.contains("--image: has pictures of 62 × 62, and autoencoder.preset small"))
+    }
+
     @Test func theDataSetSaysVocabularyAndImages() throws {
         let dataset = try SmallDataset()
         let result = try plan(

@@ -5,12 +5,12 @@ internal import TransfusionModels
 /// The layouts that a run could have on a cluster.
 struct LayoutCandidates {
     private let configuration: RunConfiguration
-    private let model: ModelConfiguration
+    private let model: any PlannedModel
     private let cluster: PlannedCluster
     private let machine: MachineRates
 
     init(
-        _ configuration: RunConfiguration, _ model: ModelConfiguration, _ cluster: PlannedCluster,
+        _ configuration: RunConfiguration, _ model: any PlannedModel, _ cluster: PlannedCluster,
         _ machine: MachineRates
     ) {
         self.configuration = configuration
@@ -49,7 +49,7 @@ struct LayoutCandidates {
                 throw CommandFailure(
                     reporting: SettingError(
                         "layouts",
-                        "\(data)x\(tensor) is not possible for \(model.heads) heads, \(model.keyValueHeads) of keys, and "
+                        "\(data)x\(tensor) is not possible for \(model.splitLimit) and "
                             + "\(microBatches) micro-batches on \(cluster.hosts) hosts of \(cluster.cores) cores"))
             }
             groups.append(found)
@@ -57,8 +57,12 @@ struct LayoutCandidates {
         return groups
     }
 
+    private var recomputations: [RunConfiguration.Parallel.Recompute] {
+        RunConfiguration.Parallel.Recompute.allCases.filter { $0 != .selective || model.recomputesSelectively }
+    }
+
     private func forms(tensor: Int, ranksPerHost: Int, data: Int?, microSequences: Int? = nil) -> [PlannedLayout] {
-        RunConfiguration.Parallel.Recompute.allCases.flatMap { recompute in
+        recomputations.flatMap { recompute in
             (tensor > 1 ? [true, false] : [configuration.parallel.sequenceParallel]).compactMap { sequenceParallel in
                 layout(
                     PlannedLayout.Choice(

@@ -24,11 +24,14 @@ public struct PlanReport: Sendable, Codable {
     /// What a plan depends on of the model.
     public struct Model: Sendable, Equatable, Codable {
         public var parameters: Int
-        public var layers: Int
-        public var width: Int
-        public var heads: Int
-        public var vocabulary: Int
-        public var patchesPerImage: Int
+        // Of a Transfusion model.
+        public var layers: Int?
+        public var width: Int?
+        public var heads: Int?
+        public var vocabulary: Int?
+        public var patchesPerImage: Int?
+        /// An autoencoder with what is trained and asked beside it, in words.
+        public var autoencoder: String?
     }
 
     public var run: String
@@ -49,12 +52,43 @@ public struct PlanReport: Sendable, Codable {
         _ configuration: RunConfiguration, _ model: ModelConfiguration, on cluster: PlannedCluster,
         _ machine: MachineRates, only: [(data: Int, tensor: Int)]? = nil
     ) throws(CommandFailure) {
+        let planned = PlannedTransfusion(
+            model, sequenceLength: configuration.batch.sequenceLength,
+            textToImageRatio: configuration.data.textImageRatio)
+        let described = Model(
+            parameters: planned.parameterCount, layers: model.layers, width: model.width, heads: model.heads,
+            vocabulary: model.vocabulary, patchesPerImage: model.patchesPerImage)
+        try self.init(configuration, planned, described, on: cluster, machine, only: only)
+    }
+
+    /// The same for a run that trains an autoencoder.
+    public init(
+        _ configuration: RunConfiguration, _ autoencoder: PlannedAutoencoder, on cluster: PlannedCluster,
+        _ machine: MachineRates, only: [(data: Int, tensor: Int)]? = nil
+    ) throws(CommandFailure) {
+        let settings = configuration.autoencoder, latents = autoencoder.model.downsampling
+        let beside: [String?] = [
+            autoencoder.discriminator == nil ? nil : "a discriminator",
+            autoencoder.hasPerceptualNetwork ? "LPIPS" : nil, autoencoder.hasIdentityNetwork ? "an identity loss" : nil,
+        ]
+        let names = beside.compactMap(\.self)
+        let words =
+            "autoencoder \(settings.preset.rawValue), \(settings.kind.rawValue), pictures of \(autoencoder.height) × "
+            + "\(autoencoder.width) to latents of \(autoencoder.height / latents) × \(autoencoder.width / latents)"
+            + (names.isEmpty ? "" : ", with " + names.joined(separator: ", "))
+        try self.init(
+            configuration, autoencoder, Model(parameters: autoencoder.parameterCount, autoencoder: words),
+            on: cluster, machine, only: only)
+    }
+
+    private init(
+        _ configuration: RunConfiguration, _ model: any PlannedModel, _ described: Model, on cluster: PlannedCluster,
+        _ machine: MachineRates, only: [(data: Int, tensor: Int)]?
+    ) throws(CommandFailure) {
         run = configuration.name
-        self.model = Model(
-            parameters: TransfusionModel.parameterCount(model), layers: model.layers, width: model.width,
-            heads: model.heads, vocabulary: model.vocabulary, patchesPerImage: model.patchesPerImage)
+        self.model = described
         steps = configuration.schedule.steps
-        tokensPerStep = configuration.batch.globalSequences * configuration.batch.sequenceLength
+        tokensPerStep = configuration.batch.globalSequences * model.rowsPerSequence
         self.cluster = cluster
         self.machine = machine
         let candidates = LayoutCandidates(configuration, model, cluster, machine)

@@ -34,8 +34,10 @@ public struct PlanText: Sendable {
     private var heading: [String] {
         let cluster = report.cluster, model = report.model, machine = report.machine
         return [
-            "\(report.run): \(model.parameters) parameters, \(model.layers) layers of width \(model.width); "
-                + "\(report.tokensPerStep) tokens and patches a step, \(report.steps) steps",
+            "\(report.run): \(model.parameters) parameters, "
+                + (model.autoencoder ?? "\(model.layers ?? 0) layers of width \(model.width ?? 0)")
+                + "; \(report.tokensPerStep) \(model.autoencoder == nil ? "tokens and patches" : "latents") a step, "
+                + "\(report.steps) steps",
             "\(cluster.hosts) \(cluster.hosts == 1 ? "host" : "hosts") of \(cluster.cores) cores and "
                 + "\(PlanReport.gigabytes(cluster.memoryBytes)); \(number(cluster.network.bytesPerSecond * 8 / 1e9)) Gbit/s and "
                 + "\(number(cluster.network.latency * 1e6)) µs between hosts; a host fails every "

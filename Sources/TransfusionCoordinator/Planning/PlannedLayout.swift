@@ -51,7 +51,7 @@ public struct PlannedLayout: Sendable, Equatable, Codable {
     /// - Parameter data: How many data-parallel ranks are wanted; nil takes as many as the hosts hold.
     /// - Returns: nil when the hosts do not hold a model, or not as many as wanted.
     init?(
-        _ choice: Choice, data wanted: Int?, of configuration: RunConfiguration, _ model: ModelConfiguration,
+        _ choice: Choice, data wanted: Int?, of configuration: RunConfiguration, _ model: any PlannedModel,
         on cluster: PlannedCluster, _ machine: MachineRates
     ) {
         var configuration = configuration
@@ -71,27 +71,29 @@ public struct PlannedLayout: Sendable, Equatable, Codable {
         threads = max(1, cluster.cores / ranksOnHost)
 
         let layout = MemoryPlan.Layout(configuration, data: data, hosts: hosts, type: machine.type)
-        let batch = configuration.batch, ratio = configuration.data.textImageRatio
+        let batch = configuration.batch, sequences = batch.microSequences
         microBatches = layout.microBatches
         idle = 1 - Double(batch.globalSequences / batch.microSequences) / Double(microBatches * data)
-        let sizes = MicroBatchSizes(
-            model, sequences: batch.microSequences, sequenceLength: batch.sequenceLength, textToImageRatio: ratio)
-        guard let pass = try? TransfusionModel.cost(model, layout, sizes) else { return nil }
-        memory = MemoryPlan(model, layout, pass, images: sizes.mostImages, programBytes: machine.programBytes)
+        guard let pass = try? model.cost(layout, sequences: sequences) else { return nil }
+        let sizes = model.sizes(layout, sequences: sequences)
+        memory = MemoryPlan(sizes, layout, pass, programBytes: machine.programBytes)
         hostMemoryBytes = MemoryPlan.total(memory.total, ranks: ranksOnHost)
         fits = hostMemoryBytes <= cluster.memoryBytes
 
-        step = StepTimePlan(model, layout, pass, machine: machine, threads: threads, network: cluster.network)
+        step = StepTimePlan(sizes, layout, pass, machine: machine, threads: threads, network: cluster.network)
         stepSeconds = step.total
-        let tokens = Double(batch.globalSequences * batch.sequenceLength)
-        let operations = pass.work.operations * tokens / Double(sizes.rows)
+        let tokens = Double(batch.globalSequences * model.rowsPerSequence)
+        let operations = pass.work.operations * Double(batch.globalSequences) / Double(sequences)
         let cores = Double(hosts * cluster.cores)
         utilization = operations / stepSeconds / (machine.matrixRate * cores / Double(machine.threads))
 
-        let all = TransfusionModel.elementCounts(model, rules: configuration.optimizer.rules)
-        let parameters = all.trained
+        var whole = layout
+        whole.tensor = 1
+        let all = model.sizes(whole, sequences: sequences), parameters = all.elements.trained
         checkpoint = CheckpointPlan(
-            parameters: parameters, frozenParameters: all.frozen,
+            parameters: parameters,
+            // Averages are four bytes an element too.
+            frozenParameters: all.elements.frozen + all.averagedElements,
             ownedElements: (parameters / choice.tensor + data - 1) / data,
             isAsynchronous: configuration.checkpoint.asynchronous, machine: machine,
             bytesPerSecond: cluster.checkpointBytesPerSecond,

@@ -54,19 +54,10 @@ extension PictureStream {
         _ configuration: RunConfiguration, of dataset: PackedDataset
     ) throws(DataError) -> AutoencoderConfiguration {
         let image = dataset.manifest.image
-        var autoencoder = configuration.autoencoder.preset.configuration(configuration.autoencoder.kind)
-        autoencoder.pictureChannels = image.channels
-        autoencoder.pictureSize = image.height
-        autoencoder.codeNorm = configuration.autoencoder.codeNorm
-        // The scale of its latents is known when it is trained.
-        autoencoder.latentScale = 1
-        let side = autoencoder.downsampling
-        guard image.height % side == 0, image.width % side == 0 else {
-            throw DataError(
-                dataset.path,
-                "has pictures of \(image.height) × \(image.width), and autoencoder.preset \(configuration.autoencoder.preset) "
-                    + "makes a latent of \(side) × \(side) pixels; take another preset, or pictures of another size")
+        if let problem = configuration.autoencoderProblem(height: image.height, width: image.width) {
+            throw DataError(dataset.path, problem)
         }
+        let autoencoder = configuration.autoencoderConfiguration(channels: image.channels, height: image.height)
         if let problem = autoencoder.problems().first { throw DataError(dataset.path, problem) }
         return autoencoder
     }

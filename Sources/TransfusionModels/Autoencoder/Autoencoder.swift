@@ -66,6 +66,19 @@ public final class Autoencoder {
         parameters(configuration).reduce(0) { $0 + $1.globalCount }
     }
 
+    private static func builder(trainsCodebook: Bool) -> ParameterBuilder {
+        ParameterBuilder(rules: ParameterRules(frozen: trainsCodebook ? [] : [codebookName]))
+    }
+
+    /// How many elements matrices and vectors take, gaps for alignment included, without making the model.
+    static func elementCounts(
+        _ configuration: AutoencoderConfiguration, trainsCodebook: Bool
+    ) -> ParameterStore.ElementCounts {
+        let builder = builder(trainsCodebook: trainsCodebook)
+        _ = Layers(configuration, in: builder)
+        return ParameterStore.place(builder)
+    }
+
     /// An autoencoder without values: initialise or load `parameters` before use.
     ///
     /// - Parameters:
@@ -79,7 +92,7 @@ public final class Autoencoder {
     ) rethrows {
         self.configuration = configuration
         self.recomputes = recomputes
-        let builder = ParameterBuilder(rules: ParameterRules(frozen: trainsCodebook ? [] : [Self.codebookName]))
+        let builder = Self.builder(trainsCodebook: trainsCodebook)
         layers = Layers(configuration, in: builder)
         parameters = try ParameterStore(
             builder, type: context.type, allocator: context.allocator, gradients: gradients)

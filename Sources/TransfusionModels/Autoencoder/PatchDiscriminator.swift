@@ -94,6 +94,13 @@ public final class PatchDiscriminator {
         return Dictionary(uniqueKeysWithValues: builder.groups.joined().map { ($0.name, $0.globalShape) })
     }
 
+    /// How many elements matrices and vectors take, gaps for alignment included.
+    static func elementCounts(_ configuration: Configuration) -> ParameterStore.ElementCounts {
+        let builder = ParameterBuilder()
+        _ = Layers(configuration, in: builder)
+        return ParameterStore.place(builder)
+    }
+
     /// What a survey has found of a whole global batch.
     public struct Survey {
         fileprivate let statistics: [BatchStatistics]

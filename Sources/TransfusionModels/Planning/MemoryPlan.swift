@@ -9,7 +9,7 @@ public struct MemoryPlan: Sendable, Equatable, Codable {
     public var gradients: Int
     /// What bf16 weights lack of the f32 master weights: their lower halves, shared by the data-parallel ranks.
     public var master: Int
-    /// AdamW's two moments, shared by the data-parallel ranks.
+    /// AdamW's two moments, and averages of weights where there are some, shared by the data-parallel ranks.
     public var moments: Int
     /// Forward and backward pass of one micro-batch.
     public var activations: Int
@@ -69,20 +69,24 @@ public struct MemoryPlan: Sendable, Equatable, Codable {
     private static let chunksAtOnce = 6
     private static let checkpointChunk = 8 << 20
 
+    /// - Parameter images: Of a micro-batch at most.
+    public init(_ model: ModelConfiguration, _ layout: Layout, _ pass: PassCost, images: Int, programBytes: Int) {
+        self.init(RankSizes(model, layout, images: images), layout, pass, programBytes: programBytes)
+    }
+
     /// - Parameters:
     ///   - pass: What forward and backward pass of a micro-batch take on a rank.
-    ///   - images: Of a micro-batch at most.
     ///   - programBytes: What the program itself takes: code, libraries and their scratch memory.
-    public init(_ model: ModelConfiguration, _ layout: Layout, _ pass: PassCost, images: Int, programBytes: Int) {
-        let elements = TransfusionModel.elementCounts(
-            model, tensorRank: layout.tensor - 1, tensorSize: layout.tensor, rules: layout.rules)
+    public init(_ sizes: RankSizes, _ layout: Layout, _ pass: PassCost, programBytes: Int) {
+        let elements = sizes.elements
         let owned = layout.ownedElements ?? (elements.trained + layout.data - 1) / layout.data
         // Of what is frozen, as much as of an equal share.
         let kept = (elements.frozen + layout.data - 1) / layout.data
-        weights = elements.byteCount(layout.type)
+        weights = elements.byteCount(layout.type) + sizes.otherBytes
         gradients = elements.trained * 4
         master = layout.type == .bf16 ? (owned + kept) * 2 : 0
-        moments = owned * 8
+        let averages = 4 * ((sizes.averagedElements + layout.data - 1) / layout.data)
+        moments = owned * 8 + averages
         activations = pass.residentBytes
         buffers = programBytes
         // A sum waits at each level of the tree below the last slot.
@@ -90,19 +94,19 @@ public struct MemoryPlan: Sendable, Equatable, Codable {
             buffers += gradients * (Int.bitWidth - 1 - max(1, layout.microBatches).leadingZeroBitCount)
         }
         // Pixels and noise of this micro-batch and of the next one, which is prepared meanwhile.
-        buffers += 2 * 2 * 4 * images * model.imageChannels * model.imageHeight * model.imageWidth
+        buffers += 2 * 2 * 4 * sizes.imageElements
         // What a rank of a tensor-parallel group gives the others to add up, in even and in odd rounds.
         if layout.tensor > 1 { buffers += 2 * ExchangeSizes.stagingBytes }
         // What a rank receives from the other hosts at a time.
         if layout.hosts > 1 { buffers += layout.hosts * ExchangeSizes.messageBytes(hosts: layout.hosts) }
         if layout.saving != .never {
             // Chunks of a checkpoint that are being packed and written, each beside its packed form.
-            let largest = 4 * model.width * max(model.vocabulary, model.feedForward) / layout.tensor
-            buffers += 2 * Self.chunksAtOnce * min(Self.checkpointChunk, largest)
+            buffers += 2 * Self.chunksAtOnce * min(Self.checkpointChunk, sizes.largestMatrixBytes)
         }
         // A copy of the rank's share of the checkpoint: master weights and moments, in f32.
         if layout.saving == .inBackground {
-            buffers += CheckpointPlan.bytesPerParameter * owned + CheckpointPlan.bytesPerFrozenParameter * kept
+            buffers +=
+                CheckpointPlan.bytesPerParameter * owned + CheckpointPlan.bytesPerFrozenParameter * kept + averages
         }
     }
 }

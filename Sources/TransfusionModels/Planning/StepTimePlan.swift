@@ -27,16 +27,23 @@ public struct StepTimePlan: Sendable, Equatable, Codable {
         _ model: ModelConfiguration, _ layout: MemoryPlan.Layout, _ pass: PassCost,
         machine: MachineRates, threads: Int, network: NetworkRates
     ) {
-        let tensor = Double(layout.tensor)
-        let elements = TransfusionModel.elementCounts(
-            model, tensorRank: layout.tensor - 1, tensorSize: layout.tensor, rules: layout.rules)
+        // Images do not count for the time.
+        self.init(
+            RankSizes(model, layout, images: 0), layout, pass, machine: machine, threads: threads, network: network)
+    }
+
+    public init(
+        _ sizes: RankSizes, _ layout: MemoryPlan.Layout, _ pass: PassCost, machine: MachineRates, threads: Int,
+        network: NetworkRates
+    ) {
+        let tensor = Double(layout.tensor), elements = sizes.elements
         let count = Double(elements.trained)
 
         let operations = pass.work.operations + pass.work.recomputed
-        var seconds = machine.seconds(operations: operations / tensor, width: model.width, threads: threads)
+        var seconds = machine.seconds(operations: operations / tensor, width: sizes.width, threads: threads)
         if layout.tensor > 1, !layout.sequenceParallel {
             // Norms and residuals are half of the passes over memory, and every rank does all of them.
-            let all = machine.memoryPassSeconds(operations: operations, width: model.width, threads: threads)
+            let all = machine.memoryPassSeconds(operations: operations, width: sizes.width, threads: threads)
             seconds += all / 2 * (1 - 1 / tensor)
         }
         let microBatches = Double(layout.microBatches)

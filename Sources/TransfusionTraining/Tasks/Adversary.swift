@@ -88,6 +88,11 @@ final class Adversary {
     private func begin(_ step: Int) {
         guard step != self.step else { return }
         self.step = step
+        forget()
+    }
+
+    /// Gives back the memory of a step that is done.
+    func forget() {
         reconstructions = [:]
         verdicts = [:]
         surveys = nil

@@ -22,6 +22,7 @@ struct AutoencoderTask: RunTask {
 
     let configuration: RunConfiguration
     let source: PictureStream
+    let resources: TrainingResources
     let model: Autoencoder
     let pictureLosses: PictureLosses
     /// nil without a codebook.
@@ -42,6 +43,7 @@ struct AutoencoderTask: RunTask {
         }
         self.configuration = configuration
         self.source = source
+        self.resources = resources
         model = try Autoencoder(
             try PictureStream.autoencoder(configuration, of: source.dataset), resources.context,
             recomputes: configuration.parallel.recompute == .full,
@@ -196,7 +198,10 @@ extension AutoencoderTask {
     }
 
     func conclude(player: Int, step: Int, optimizer: AdamW, group: any Collectives) throws -> [NamedSum] {
-        guard player == 0 else { return [] }
+        guard player == 0 else {
+            adversary?.forget()
+            return []
+        }
         return try codebookUpkeep?.conclude(step: step, optimizer: optimizer, group: group) ?? []
     }
 

@@ -23,31 +23,26 @@ final class PictureLosses {
     /// The digests of the networks' files, by the names of the terms.
     private(set) var digests: [String: String] = [:]
 
-    /// - Parameter loads: Whether the files are read; with false only memory is taken.
     /// - Throws: `CommandFailure` that names the key, the file and what is wrong with it.
     init(
-        _ configuration: RunConfiguration, _ image: DatasetManifest.ImageShape, _ context: Context, loads: Bool = true
+        _ configuration: RunConfiguration, _ image: DatasetManifest.ImageShape, _ context: Context
     ) throws {
         let objective = configuration.objective
         var terms: [Term] = []
         if let path = objective.perceptualNetwork, objective.perceptualWeight > 0 {
             let network = PerceptualNetwork(context)
             terms.append(Term(name: Self.perceptual, weight: objective.perceptualWeight, network: network))
-            if loads {
-                let file = try Self.open(path, "objective.perceptual_network")
-                let heads = try objective.perceptualHeads.map { try Self.open($0, "objective.perceptual_heads") }
-                try Self.naming("objective.perceptual_network") { try file.load(into: network, heads: heads) }
-                digests[Self.perceptual] = ([file.digest] + (heads.map { [$0.digest] } ?? [])).joined(separator: " ")
-            }
+            let file = try Self.open(path, "objective.perceptual_network")
+            let heads = try objective.perceptualHeads.map { try Self.open($0, "objective.perceptual_heads") }
+            try Self.naming("objective.perceptual_network") { try file.load(into: network, heads: heads) }
+            digests[Self.perceptual] = ([file.digest] + (heads.map { [$0.digest] } ?? [])).joined(separator: " ")
         }
         if let path = objective.identityNetwork, objective.identityWeight > 0 {
             let network = IdentityNetwork(context)
             terms.append(Term(name: Self.identity, weight: objective.identityWeight, network: network))
-            if loads {
-                let file = try Self.open(path, "objective.identity_network")
-                try Self.naming("objective.identity_network") { try file.load(into: network) }
-                digests[Self.identity] = file.digest
-            }
+            let file = try Self.open(path, "objective.identity_network")
+            try Self.naming("objective.identity_network") { try file.load(into: network) }
+            digests[Self.identity] = file.digest
         }
         self.terms = terms
         let side = min(image.height, image.width)
