@@ -1,6 +1,6 @@
 /// The ids of the short words of late, each in one line of the processor's cache: a look costs one fetch from memory.
 ///
-/// A word replaces another that has the same place.
+/// Two words share a place, and a new one takes that of the older.
 ///
 /// `@unchecked Sendable`: a cache is used by one thread at a time.
 final class FrequentWords: @unchecked Sendable {
@@ -38,7 +38,7 @@ final class FrequentWords: @unchecked Sendable {
         fileprivate var place: Int {
             let product = (low ^ UInt64(length) << 56).multipliedFullWidth(by: 0x9E37_79B9_7F4A_7C15)
             let other = (high &* 0xD6E8_FEB8_6659_FD93) >> 32
-            return Int(truncatingIfNeeded: product.high ^ product.low >> 32 ^ other) & (FrequentWords.count - 1)
+            return Int(truncatingIfNeeded: product.high ^ product.low >> 32 ^ other) & (FrequentWords.count - 2)
         }
     }
 
@@ -51,14 +51,19 @@ final class FrequentWords: @unchecked Sendable {
         var length: Int32 = 0
         var count: Int32 = 0
         var ids: (Int32, Int32, Int32, Int32, Int32, Int32, Int32, Int32, Int32, Int32) = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+        @inline(__always)
+        func holds(_ key: Key) -> Bool { low == key.low && high == key.high && Int(length) == key.length }
     }
 
-    fileprivate static let count = 1 << 13
+    fileprivate static let count = 1 << 15
     private let entries: UnsafeMutablePointer<Entry>
 
     init() {
-        entries = .allocate(capacity: Self.count)
-        entries.initialize(repeating: Entry(), count: Self.count)
+        // Two entries in two neighbouring lines.
+        let bytes = MemoryLayout<Entry>.stride * Self.count
+        entries = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 2 * MemoryLayout<Entry>.stride)
+            .initializeMemory(as: Entry.self, repeating: Entry(), count: Self.count)
     }
 
     deinit { entries.deallocate() }
@@ -67,9 +72,11 @@ final class FrequentWords: @unchecked Sendable {
     /// - Returns: false when they are not known.
     @inline(__always)
     func append(_ key: Key, to result: inout [Int32]) -> Bool {
-        let entry = entries + key.place
-        guard entry.pointee.low == key.low, entry.pointee.high == key.high, Int(entry.pointee.length) == key.length
-        else { return false }
+        var entry = entries + key.place
+        if !entry.pointee.holds(key) {
+            entry += 1
+            guard entry.pointee.holds(key) else { return false }
+        }
         withUnsafeBytes(of: &entry.pointee.ids) { ids in
             let ids = ids.assumingMemoryBound(to: Int32.self)
             for place in 0..<Int(entry.pointee.count) { result.append(ids[place]) }
@@ -80,6 +87,7 @@ final class FrequentWords: @unchecked Sendable {
     func set(_ key: Key, _ ids: ArraySlice<Int32>) {
         guard ids.count <= Entry.mostIDs, key.length > 0 else { return }
         let entry = entries + key.place
+        entry[1] = entry[0]
         entry.pointee = Entry(low: key.low, high: key.high, length: Int32(key.length), count: Int32(ids.count))
         withUnsafeMutableBytes(of: &entry.pointee.ids) { bytes in
             ids.withUnsafeBytes { bytes.copyMemory(from: $0) }

@@ -157,7 +157,6 @@ final class JSONTokenizer: TokenizerModel {
         _ text: UnsafeBufferPointer<UInt8>, _ pattern: WordPattern, _ ids: inout [Int32], _ cache: inout WordCache
     ) {
         var scanner = WordScanner(text, pattern)
-        // Made once: for each word anew it would count the references to all tables.
         let encode = encoder.encode
         var start = 0
         while start < text.count {

@@ -1,5 +1,7 @@
 /// The byte-pair encoding of a `tokenizer.json`, word by word.
-struct JSONWordEncoder: Sendable {
+///
+/// A class, as each call for a word would count the references to all tables of a struct.
+final class JSONWordEncoder: Sendable {
     private let merges: BytePairMerges
     /// For letters: the id of each character, -1 where there is none. For bytes: the id of each byte.
     private let symbols: [Int32]
