@@ -32,6 +32,14 @@ import TransfusionTelemetry
         #expect(comparison.differences.isEmpty)
     }
 
+    @Test func ofEqualNumbersThatOfTheFirstHostComesFirst() {
+        var other = report
+        other.openMPI = "Open MPI v3.1.3"
+        let comparison = HostComparison(["node1": report, "node2": other])
+        #expect(comparison.conflicts == ["Open MPI: Open MPI v4.1.4 on node1; Open MPI v3.1.3 on node2"])
+        #expect(HostComparison.mostCommon(["node1": report, "node2": other]) == report)
+    }
+
     @Test func otherKernelsAreNamed() {
         var other = report
         other.openBLAS = "Prescott"

@@ -20,7 +20,8 @@ struct HostComparison: Equatable {
         func compare(_ what: String, _ value: (HostReport) -> String) -> [String] {
             let groups = Dictionary(grouping: reports.keys.sorted()) { reports[$0].map(value) ?? "" }
             guard groups.count > 1 else { return [] }
-            let parts = groups.sorted { ($1.value.count, $0.key) < ($0.value.count, $1.key) }
+            // As in `mostCommon`.
+            let parts = groups.sorted { ($1.value.count, $0.value[0]) < ($0.value.count, $1.value[0]) }
             return [
                 "\(what): " + parts.map { "\($0.key) on \($0.value.joined(separator: ", "))" }.joined(separator: "; ")
             ]
