@@ -11,17 +11,18 @@ extension RunConfiguration {
     /// - Parameters:
     ///   - ranks: The processes that will train; nil when not known yet.
     ///   - imageChannels: Of the data set's images or latents; nil when not known yet, like `imageHeight` and `imageWidth`.
+    ///   - imageCodes: How many codes there are, in a data set of codes.
     ///   - decodesLatents: Whether the data set has latents and the autoencoder that made them.
     /// - Returns: One problem each, with the nearest possible values.
     public func problems(
-        ranks: Int? = nil, imageChannels: Int? = nil, decodesLatents: Bool = false, imageHeight: Int? = nil,
-        imageWidth: Int? = nil
+        ranks: Int? = nil, imageChannels: Int? = nil, imageCodes: Int? = nil, decodesLatents: Bool = false,
+        imageHeight: Int? = nil, imageWidth: Int? = nil
     ) -> [ConfigurationProblem] {
         var problems: [ConfigurationProblem] = []
         func require(_ holds: Bool, _ key: String, _ message: @autoclosure () -> String) {
             if !holds { problems.append(ConfigurationProblem(key, message())) }
         }
-        if task == .transfusion { problems += headProblems + unetProblems }
+        if task == .transfusion { problems += headProblems + unetProblems + patchProblems }
         let scaling = model.ropeScaling
         require(
             scaling.lowFrequencyFactor < scaling.highFrequencyFactor, "model.rope_scaling.high_frequency_factor",
@@ -54,6 +55,7 @@ extension RunConfiguration {
             task == .transfusion || parallel.recompute != .selective, "parallel.recompute",
             "selective is for transformers; use none or full")
         problems += exampleProblems(imageChannels, decodesLatents: decodesLatents)
+        if task == .transfusion, imageChannels != nil { problems += codeProblems(areCodes: imageCodes != nil) }
         problems += sourceProblems + codebookProblems + discriminatorProblems(imageHeight, imageWidth)
         if task == .transfusion, problems.isEmpty { problems += ruleProblems }
         if let ranks { problems += rankProblems(ranks) }
@@ -96,8 +98,8 @@ extension RunConfiguration {
             problems.append(
                 ConfigurationProblem(
                     "data.horizontal_flip",
-                    "the data set has latents of \(channels) channels, which are not those of the mirrored picture when they are "
-                        + "mirrored; turn it off"))
+                    "the data set has latents of \(channels) channels or their codes, which are not those of the mirrored "
+                        + "picture when they are mirrored; turn it off"))
         }
         return problems
     }
@@ -208,8 +210,8 @@ extension RunConfiguration {
             if !holds { problems.append(ConfigurationProblem(key, message())) }
         }
         require(
-            model.images != .none, "model.patch_coder",
-            "a model without images (model.images: none) has no U-Net; leave it out")
+            model.images == .diffusion, "model.patch_coder",
+            "a model without patches (model.images: \(model.images.rawValue)) has no U-Net; leave it out")
         let isPower = { (patch: Int) in patch & (patch - 1) == 0 }
         require(
             isPower(model.patch), "model.patch",
@@ -225,6 +227,33 @@ extension RunConfiguration {
             "\(channels) channels are no multiple of the 32 groups of the normalisations; "
                 + "use \(nearest(to: channels, in: 32...4096, where: fits))")
         return problems
+    }
+
+    /// Of options of patches beside images that are none.
+    private var patchProblems: [ConfigurationProblem] {
+        guard model.images == .tokens else { return [] }
+        let options = model.rowOptions
+        let given = [
+            ("timestep_after_projection", model.timestepAfterProjection),
+            ("shared_image_position", options.sharedImagePosition),
+            ("end_of_image_is_target", options.endOfImageIsTarget), ("causal_images", options.causalImages),
+        ]
+        return given.filter(\.1).map { key, _ in
+            ConfigurationProblem(
+                "model." + key,
+                "is for images of patches; with model.images: tokens they are rows like text; leave it out")
+        }
+    }
+
+    /// Of images that are not what the model takes them for.
+    private func codeProblems(areCodes: Bool) -> [ConfigurationProblem] {
+        guard model.images != .none, (model.images == .tokens) != areCodes else { return [] }
+        let problem =
+            areCodes
+            ? "the data set has codes of images, which have no noise to be found; set it to tokens"
+            : "the data set has no codes of images; make one of them with 'tf-data encode --codes' and an autoencoder of the "
+                + "kind vq"
+        return [ConfigurationProblem("model.images", problem)]
     }
 
     private func rankProblems(_ ranks: Int) -> [ConfigurationProblem] {
@@ -268,7 +297,8 @@ extension RunConfiguration {
 
     private func imageProblems(_ height: Int, _ width: Int) -> [ConfigurationProblem] {
         let patchDivides = { (patch: Int) in height % patch == 0 && width % patch == 0 }
-        guard patchDivides(model.patch) else {
+        let side = model.images == .tokens ? 1 : model.patch
+        guard patchDivides(side) else {
             let possible = nearest(to: model.patch, in: 1...max(1, min(height, width)), where: patchDivides)
             return [
                 ConfigurationProblem(
@@ -277,14 +307,16 @@ extension RunConfiguration {
                         + "use \(possible)")
             ]
         }
-        let rows = (height / model.patch) * (width / model.patch)
+        let rows = (height / side) * (width / side)
         // Besides its patches, a document has the markers of its beginning and end and of the image's.
         guard rows + 4 > batch.sequenceLength else { return [] }
         return [
             ConfigurationProblem(
                 "batch.sequence_length",
-                "\(batch.sequenceLength) rows do not hold an image of \(rows) patches with its markers; "
-                    + "use at least \(rows + 4), or a larger model.patch")
+                "\(batch.sequenceLength) rows do not hold an image of \(rows) "
+                    + (model.images == .tokens
+                        ? "tokens with its markers; use at least \(rows + 4)"
+                        : "patches with its markers; use at least \(rows + 4), or a larger model.patch"))
         ]
     }
 

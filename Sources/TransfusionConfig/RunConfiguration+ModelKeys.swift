@@ -29,11 +29,13 @@ extension ConfigurationKey {
             "Hidden width of SwiGLU."),
         ConfigurationKey(
             "model.images", \.model.images, .choice,
-            "What images are to the model: patches in which it finds the noise (diffusion), or none: a plain Llama, "
-                + "trained on the plain text of the data only."),
+            "What images are to the model: patches in which it finds the noise (diffusion); codes of a codebook, which are "
+                + "tokens after those of the text (tokens), as in Chameleon; or none: a plain Llama, trained on the plain text "
+                + "of the data only."),
         ConfigurationKey(
             "model.patch", \.model.patch, .integer(1...256),
-            "Side of the square of image points that makes one row; it divides the image's height and width."),
+            "Side of the square of image points that makes one row; it divides the image's height and width. With images as "
+                + "tokens, each is a row."),
         ConfigurationKey(
             "model.patch_coder", \.model.patchCoder, .choice,
             "What turns patches into rows and back: a linear map each way, or the halves of a U-Net with skips past the "

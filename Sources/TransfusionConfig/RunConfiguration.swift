@@ -316,9 +316,12 @@ public struct RunConfiguration: Sendable, Equatable {
 
 extension RunConfiguration {
     /// The model's configuration, once the data set has said its vocabulary, special tokens and image size.
+    /// - Parameters:
+    ///   - vocabulary: Of the text.
+    ///   - imageCodes: How many codes images may have, where they are tokens.
     public func modelConfiguration(
-        vocabulary: Int, imageChannels: Int, imageHeight: Int, imageWidth: Int, beginOfText: Int32, endOfText: Int32,
-        beginOfImage: Int32, endOfImage: Int32
+        vocabulary: Int, imageCodes: Int = 0, imageChannels: Int, imageHeight: Int, imageWidth: Int, beginOfText: Int32,
+        endOfText: Int32, beginOfImage: Int32, endOfImage: Int32
     ) -> ModelConfiguration {
         var result = ModelConfiguration(
             layers: model.layers, width: model.width, heads: model.heads, feedForward: model.feedForward,
@@ -338,6 +341,10 @@ extension RunConfiguration {
         result.queryKeyNorm = model.queryKeyNorm
         result.norm = model.norm
         result.rowOptions = model.rowOptions
-        return model.images == .none ? result.withoutImages : result
+        return switch model.images {
+        case .diffusion: result
+        case .tokens: result.withImageTokens(codes: imageCodes)
+        case .none: result.withoutImages
+        }
     }
 }

@@ -43,8 +43,11 @@ extension ForwardEvaluation {
                         + "and -1 marks a patch")
             }
             let starts = file["image_starts"] == nil ? [] : try integers("image_starts")
-            guard starts.isEmpty || configuration.images != .none else {
-                throw fail("has images, and the model has none (model.images: none)")
+            guard starts.isEmpty || configuration.images == .diffusion else {
+                throw fail(
+                    configuration.images == .none
+                        ? "has images, and the model has none (model.images: none)"
+                        : "has images of patches, and those of the model are tokens (model.images: tokens)")
             }
             let length = file["sequence_length"] == nil ? nil : try integers("sequence_length")
             if let length, length.count != 1 || length[0] < 1 {
@@ -52,10 +55,8 @@ extension ForwardEvaluation {
             }
             do {
                 layout = try RowLayout(
-                    tokens: tokens, documentStarts: try integers("document_starts"), imageStarts: starts,
-                    patchesPerImage: configuration.patchesPerImage, beginOfImage: configuration.beginOfImage,
-                    endOfImage: configuration.endOfImage, sequenceLength: length.map { Int($0[0]) },
-                    options: configuration.rowOptions)
+                    configuration, tokens: tokens, documentStarts: try integers("document_starts"), imageStarts: starts,
+                    sequenceLength: length.map { Int($0[0]) })
             } catch let error as RowLayoutError {
                 throw fail("is no batch: \(error)")
             }

@@ -32,7 +32,9 @@ extension Generator {
             for (text, logits) in zip(asked, try batch.lastLogits(rows)) where open.contains(text) {
                 try requireFinite(logits)
                 let token = samplers[text].choose(from: logits, at: batch.count(of: text), after: earlier[text]) {
-                    ![configuration.beginOfText, configuration.beginOfImage, configuration.endOfImage].contains($0)
+                    $0 < configuration.textVocabulary
+                        && ![configuration.beginOfText, configuration.beginOfImage, configuration.endOfImage].contains(
+                            $0)
                 }
                 if token == configuration.endOfText { continue }
                 earlier[text].insert(token)

@@ -6,7 +6,7 @@ public import TransfusionModels
 public enum SequencePart: Sendable, Equatable {
     /// Token ids without BOS, EOS, BOI and EOI.
     case text([Int32])
-    /// `[channels, height, width]`; pixels are in −1 … 1.
+    /// `[channels, height, width]`; pixels are in −1 … 1, of codes it is the numbers.
     case image([Float])
 }
 
@@ -46,6 +46,9 @@ public final class Generator {
         let seed: UInt64
         /// Which image of its sequence it is.
         let index: Int
+
+        /// Of an image that is tokens.
+        var random: Philox { Philox(seed: seed, purpose: .sampling, index: index) }
 
         public init(_ seed: UInt64, index: Int = 0) {
             self.seed = seed
@@ -200,7 +203,8 @@ public final class Generator {
             try requireFinite(logits)
             let token = sampler.choose(from: logits, at: batch.count(of: 0), after: earlier) {
                 // BOS begins and EOI ends what the model does not write itself.
-                $0 != configuration.beginOfText && $0 != configuration.endOfImage
+                $0 < configuration.textVocabulary && $0 != configuration.beginOfText
+                    && $0 != configuration.endOfImage
                     && (mayDraw || $0 != configuration.beginOfImage)
             }
             if token == configuration.endOfText { break }
@@ -282,7 +286,7 @@ public final class Generator {
         return try batch.append([(0, [configuration.endOfImage])])
     }
 
-    /// Denoises one image at the end of each sequence of the first branch; the images do not become part of the sequences.
+    /// Draws one image at the end of each sequence of the first branch; the images do not become part of the sequences.
     ///
     /// - Parameters:
     ///   - branches: The sequences of each branch of guidance, one for each image.
@@ -292,6 +296,10 @@ public final class Generator {
         in batch: SequenceBatch, at branches: [[Int]], scales: [Float], seeds: [ImageSeed],
         _ settings: ImageSettings, progress: (Int) -> Void
     ) throws -> [Float] {
+        guard configuration.images != .tokens else {
+            return try drawTokens(
+                in: batch, at: branches, scales: scales, seeds: seeds, settings, progress: progress)
+        }
         let size = configuration.patchesPerImage * configuration.patchWidth
         func fill(_ values: UnsafeMutableBufferPointer<Float>, drawing: Int) {
             for (image, seed) in seeds.enumerated() {
@@ -304,17 +312,24 @@ public final class Generator {
         let sampler = settings.sampler
         for (step, timestep) in sampler.timesteps.enumerated() {
             let found = try batch.predictedNoise(in: images, timestep: timestep, at: branches.flatMap(\.self))
-            let last = scales.count * images.count
-            var noise = Array(found[last...])
-            for (branch, scale) in scales.enumerated().reversed() {
-                let start = branch * images.count
-                for i in noise.indices { noise[i] += scale * (found[start + i] - found[start + images.count + i]) }
-            }
+            let noise = Self.guided(found, by: scales)
             try requireFinite(noise)
             sampler.advance(&images, predictedNoise: noise, step: step) { fill($0, drawing: step + 1) }
             progress(step + 1)
         }
         return images
+    }
+
+    /// What the branches of guidance have found, each but the last moved away from the next one.
+    /// - Parameter found: As many numbers of each branch, one branch after the other.
+    static func guided(_ found: [Float], by scales: [Float]) -> [Float] {
+        let count = found.count / (scales.count + 1)
+        var result = Array(found[(scales.count * count)...])
+        for (branch, scale) in scales.enumerated().reversed() {
+            let start = branch * count
+            for i in result.indices { result[i] += scale * (found[start + i] - found[start + count + i]) }
+        }
+        return result
     }
 
     /// Refuses to go on with what the model has computed when it is no number.
@@ -337,9 +352,9 @@ public final class Generator {
     /// An estimate of what one image needs while it is drawn: its keys and values, and the activations of its patches.
     private func bytes(rowsOfSequence rows: Int, branches: Int) -> Int {
         let keysAndValues = 2 * rows * configuration.layers * configuration.keyValueHeads * configuration.headWidth
+        let rowsAtOnce = configuration.images == .tokens ? 1 : configuration.patchesPerImage
         let activations =
-            configuration.unetElements + configuration.patchesPerImage
-            * (8 * configuration.width + 4 * configuration.feedForward)
+            configuration.unetElements + rowsAtOnce * (8 * configuration.width + 4 * configuration.feedForward)
         return (keysAndValues + activations) * context.type.byteCount * branches
     }
 }

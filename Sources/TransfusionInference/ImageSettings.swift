@@ -13,6 +13,13 @@ public struct ImageSettings: Sendable, Equatable {
     public var spacing = Sampler.Spacing.leading
     /// Clamps the image that each step predicts to [−1, 1]; for models of pixels.
     public var clipsImage = false
+    /// For images that are tokens: what the logits are divided by; 0 takes the likeliest token (greedy).
+    public var temperature = 0.7
+    /// For images that are tokens: the likeliest that together have this probability are considered; 1 considers all. Both as in
+    /// Chameleon's published code.
+    public var topP = 0.9
+    /// Whether a step draws a token, instead of taking away noise.
+    private(set) var drawsTokens = false
 
     public init() {}
 
@@ -29,13 +36,29 @@ public struct ImageSettings: Sendable, Equatable {
         if case .ddim(let eta) = method, !(eta >= 0 && eta <= 1) {
             return SettingError("eta", "must lie between 0 and 1, not \(eta)")
         }
+        if tokenSettings.problem != nil {
+            return !(temperature >= 0 && temperature <= 100)
+                ? SettingError("image-temperature", "must lie between 0 and 100, not \(temperature)")
+                : SettingError("image-top-p", "must be above 0 and at most 1, not \(topP)")
+        }
         return nil
     }
 
-    /// Latents have no range of pixels to be kept within.
+    /// Latents have no range of pixels to be kept within, and images of tokens as many steps as these.
     func settings(for coder: PictureCoder) -> ImageSettings {
         var settings = self
         if coder.hasLatents { settings.clipsImage = false }
+        if let tokens = coder.tokens { settings.draw(tokens: tokens) }
+        return settings
+    }
+
+    /// Takes a step for each token of an image.
+    mutating func draw(tokens: Int) { (steps, drawsTokens) = (tokens, true) }
+
+    /// How the tokens of images are chosen.
+    var tokenSettings: TextSettings {
+        var settings = TextSettings()
+        (settings.temperature, settings.topP) = (temperature, topP)
         return settings
     }
 

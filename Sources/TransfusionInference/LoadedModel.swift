@@ -99,10 +99,10 @@ public final class LoadedModel {
                     + "give the right tokenizer", .wrongUse)
         }
         let configuration = archive.configuration
-        guard tokenizer.vocabulary == configuration.vocabulary, tokenizer.beginOfImage == configuration.beginOfImage
+        guard tokenizer.vocabulary == configuration.textVocabulary, tokenizer.beginOfImage == configuration.beginOfImage
         else {
             throw CommandFailure(
-                "\(archive.path): has a vocabulary of \(configuration.vocabulary) tokens, the tokenizer has "
+                "\(archive.path): has a vocabulary of \(configuration.textVocabulary) tokens, the tokenizer has "
                     + "\(tokenizer.vocabulary); give the right tokenizer", .wrongUse)
         }
     }
@@ -122,12 +122,15 @@ public final class LoadedModel {
         let place = request.autoencoder ?? archive.autoencoderPath
         guard let path = place ?? copies.first(where: { FileManager.default.fileExists(atPath: $0) }) else {
             throw CommandFailure(
-                "\(archive.path): its images are latents of \(channels) channels, and no autoencoder is beside the model or its "
-                    + "data; give the autoencoder that made them", .wrongUse)
+                "\(archive.path): its images are "
+                    + (configuration.images == .tokens ? "codes" : "latents of \(channels) channels")
+                    + ", and no autoencoder is beside the model or its data; give the autoencoder that made them",
+                .wrongUse)
         }
         return try PictureCoder(
             AutoencoderWeights(path), shape: (channels, configuration.imageHeight, configuration.imageWidth),
-            of: archive.path, digest: archive.autoencoderDigest,
+            codes: configuration.images == .tokens ? configuration.imageCodes : nil, of: archive.path,
+            digest: archive.autoencoderDigest,
             Context(pool: ThreadPool(threads: request.threads), type: type))
     }
 }

@@ -62,10 +62,26 @@ final class SequenceBatch {
 
     /// Adds finished images to the end of sequences.
     ///
-    /// - Parameter images: `[sequences, channels, height, width]`.
+    /// - Parameter images: `[images, channels, height, width]`, an image for each sequence, or all of them several times.
     func append(images: [Float], to numbers: [Int]) throws {
+        let configuration = model.configuration
+        guard configuration.images != .tokens else {
+            let tokens = configuration.imageTokens(images), size = configuration.patchesPerImage
+            let count = tokens.count / size
+            try append(
+                numbers.enumerated().map { place, number in
+                    (number, Array(tokens[place % count * size..<(place % count + 1) * size]))
+                })
+            return
+        }
         // A finished image enters the context clean, at timestep 0 (decision D10).
         try pass(images, timestep: 0, at: numbers, finishes: true)
+    }
+
+    /// Forgets the last rows of a sequence, which are tokens.
+    func removeLast(_ rows: Int, of number: Int) {
+        sequences[number].count -= rows
+        sequences[number].position -= Int32(rows)
     }
 
     /// What noise the model finds in images at the end of sequences. The images do not become part of the sequences.

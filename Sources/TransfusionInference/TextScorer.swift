@@ -30,16 +30,13 @@ public final class TextScorer {
 
     /// Σ ln p of the scored tokens of each item, each given those before it. The items do not see each other.
     public func logLikelihoods(_ items: [Item]) throws -> [Double] {
-        let configuration = model.configuration
         var rows: [Int32] = [], starts: [Int32] = []
         for item in items {
             starts.append(Int32(rows.count))
             rows += item.tokens.dropLast()
         }
         guard !rows.isEmpty else { return items.map { _ in 0 } }
-        let layout = try RowLayout(
-            tokens: rows, documentStarts: starts, imageStarts: [], patchesPerImage: configuration.patchesPerImage,
-            beginOfImage: configuration.beginOfImage, endOfImage: configuration.endOfImage)
+        let layout = try RowLayout(model.configuration, tokens: rows, documentStarts: starts)
         let hidden = try model.hiddenStates(layout, images: nil, context)
         return try zip(items, starts).map { item, start in
             let first = item.rows - item.scored

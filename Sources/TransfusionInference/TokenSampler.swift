@@ -56,8 +56,12 @@ struct TokenSampler {
     private let random: Philox
 
     init(_ settings: TextSettings, seed: UInt64) {
+        self.init(settings, Philox(seed: seed, purpose: .textSampling))
+    }
+
+    init(_ settings: TextSettings, _ random: Philox) {
         self.settings = settings
-        random = Philox(seed: seed, purpose: .textSampling)
+        self.random = random
     }
 
     /// - Parameters:

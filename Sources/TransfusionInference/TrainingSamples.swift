@@ -51,6 +51,8 @@ public struct TrainingSamples {
         guard !prompts.isEmpty else { return [] }
         var settings = settings
         settings.clipsImage = latents == nil
+        let tokens = model.configuration.images == .tokens ? model.configuration.patchesPerImage : nil
+        if let tokens { settings.draw(tokens: tokens) }
         let images = try Generator(model, context, contextLength: contextLength)
             .images(of: prompts, seed: seed, settings)
         guard let run else { return [] }

@@ -20,6 +20,7 @@ struct InitialWeights {
             patchSize: model.patchSize, channels: model.imageChannels, height: model.imageHeight,
             width: model.imageWidth, timestepAfterProjection: model.timestepAfterProjection, seed: seed)
         images.images = model.images
+        images.codes = model.imageCodes
         images.patchCoder = model.patchCoder
         if model.patchCoder == .unet { images.unetChannels = model.unetChannels }
         do {
@@ -73,17 +74,18 @@ struct InitialWeights {
             compare("model.timestep_after_projection", \.timestepAfterProjection),
             compare("model.patch_coder", \.patchCoder.rawValue), compare("model.unet_channels", \.channelsOfUNet),
         ].compactMap(\.self).map { $0 + remedy }
-        guard theirs.vocabulary <= ours.vocabulary else {
+        guard theirs.textVocabulary <= ours.textVocabulary else {
             // BOI and EOI come after the vocabulary: they differ too, and need no line of their own.
-            let pieces = ours.vocabulary - 2
+            let pieces = ours.textVocabulary - 2
             return keys + [
-                "\(theirs.vocabulary - 2) rows of text embeddings, the run's tokenizer \(pieces) pieces; choose data made with "
+                "\(theirs.textVocabulary - 2) rows of text embeddings, the run's tokenizer \(pieces) pieces; choose data made with "
                     + "the model's own tokenizer, or, if the other rows are padding, cut them off: in transformers, "
                     + "model.resize_token_embeddings(\(pieces))"
             ]
         }
         let tokens = [
-            compare("a vocabulary of", \.vocabulary), compare("image channels", \.imageChannels),
+            compare("a vocabulary of", \.textVocabulary), compare("image channels", \.imageChannels),
+            compare("a number of image codes of", \.imageCodes),
             compare("the begin-of-text token", \.beginOfText), compare("the end-of-text token", \.endOfText),
             compare("the begin-of-image token", \.beginOfImage), compare("the end-of-image token", \.endOfImage),
         ].compactMap(\.self)

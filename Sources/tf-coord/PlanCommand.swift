@@ -69,6 +69,9 @@ struct PlanCommand: ParsableCommand {
     )
     var image: ImageShape?
 
+    @Option(help: "Codes that images as tokens may have, where the data set is not at hand.")
+    var imageCodes = AutoencoderPreset.paper.configuration(.vq).codes
+
     @Option(name: .customLong("set"), help: "Override a key of the configuration, as in --set batch.micro_sequences=2.")
     var overrides: [String] = []
 
@@ -91,6 +94,7 @@ struct PlanCommand: ParsableCommand {
                 "--checkpoint-rate: must lie between 1e-6 and 1e6 GB/s"
             ),
             (5...1 << 20 ~= vocabulary, "--vocabulary: must lie between 5 and \(1 << 20)"),
+            (2...1 << 16 ~= imageCodes, "--image-codes: must lie between 2 and \(1 << 16)"),
             (rows > 0, "--rows: must be positive"),
         ]
         if let (_, problem) = checks.first(where: { !$0.0 }) { throw ValidationError(problem) }
@@ -117,8 +121,9 @@ struct PlanCommand: ParsableCommand {
         let problems = configuration.problems(imageHeight: data.image.height, imageWidth: data.image.width)
         guard problems.isEmpty else { throw ConfigurationError(problems: problems) }
         let model = configuration.modelConfiguration(
-            vocabulary: data.vocabulary, imageChannels: data.image.channels, imageHeight: data.image.height,
-            imageWidth: data.image.width, beginOfText: 1, endOfText: 2, beginOfImage: Int32(data.vocabulary - 2),
+            vocabulary: data.vocabulary, imageCodes: data.codes, imageChannels: data.image.channels,
+            imageHeight: data.image.height, imageWidth: data.image.width, beginOfText: 1, endOfText: 2,
+            beginOfImage: Int32(data.vocabulary - 2),
             endOfImage: Int32(data.vocabulary - 1))
         // Time and memory go with the images that there are, not with those that were asked for.
         let batches = configuration.missingDatasets.isEmpty ? try configuration.batchSource() : nil
@@ -162,18 +167,21 @@ struct PlanCommand: ParsableCommand {
     /// What the model takes from the data set.
     private func dataset(
         _ configuration: RunConfiguration
-    ) throws -> (vocabulary: Int, image: ImageShape, source: String) {
+    ) throws -> (vocabulary: Int, image: ImageShape, codes: Int, source: String) {
         if let missing = configuration.missingDatasets.first {
             let shape = image ?? ImageShape(channels: 8, height: 32, width: 32)
+            let images =
+                configuration.model.images == .tokens
+                ? "\(shape.height) × \(shape.width) tokens of \(imageCodes) codes" : "\(shape)"
             return (
-                vocabulary, shape,
-                "data set \(missing) is not here: \(vocabulary) tokens and images of \(shape) are assumed"
+                vocabulary, shape, imageCodes,
+                "data set \(missing) is not here: \(vocabulary) tokens and images of \(images) are assumed"
             )
         }
         let data = try DataMixture(configuration.data)
         let shape = ImageShape(channels: data.image.channels, height: data.image.height, width: data.image.width)
         return (
-            data.tokens.vocabulary, shape,
+            data.tokens.vocabulary, shape, data.image.codes ?? 0,
             "data set \(data.path): \(data.tokens.vocabulary) tokens, images of \(shape)"
         )
     }

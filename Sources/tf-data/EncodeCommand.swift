@@ -7,14 +7,16 @@ import TransfusionInference
 extension DataCommand {
     struct Encode: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Makes a data set of latents out of a data set of pictures.",
+            abstract: "Makes a data set of latents or codes out of a data set of pictures.",
             discussion: """
                 Captions, texts and splits stay. The latents are the means that the
                 autoencoder gives, or the vectors of its codes, shifted and scaled as its
-                config.json says (shift_factor, scaling_factor).
+                config.json says (shift_factor, scaling_factor). With --codes the numbers of
+                the codes are stored, for a model whose images are tokens.
 
-                EXAMPLE
+                EXAMPLES
                   tf-data encode data/gallery --autoencoder sd-vae-ft-mse --out data/latents
+                  tf-data encode data/gallery --autoencoder runs/vq --codes --out data/codes
                 """)
 
         @Argument(help: "A data set with pictures.")
@@ -25,6 +27,9 @@ extension DataCommand {
 
         @Option(help: "The directory to make; it must not exist.")
         var out: String
+
+        @Flag(help: "Store the numbers of the codes of an autoencoder of the kind vq, for model.images: tokens.")
+        var codes = false
 
         @Option(help: "Pictures that are encoded at once, 1 … 1024; memory grows with it.")
         var batch = 8
@@ -49,16 +54,23 @@ extension DataCommand {
             encoding.batch = batch
             encoding.threads = threads.count
             encoding.type = precision.type()
+            encoding.storesCodes = codes
             let cleanup = InterruptionCleanup()
             defer { withExtendedLifetime(cleanup) {} }
             let progress = PhaseProgress()
             let report = try progress.during { try encoding.run(progress: progress.update) }
             if json { return try printJSON(report) }
+            if let codes = report.codes, let used = report.codesUsed {
+                return print(
+                    "\(report.path): data set \(report.digest.prefix(12)), \(report.images) pictures of "
+                        + "\(report.shape[1]) × \(report.shape[2]) codes; \(used) of \(codes) occur")
+            }
             print(
                 "\(report.path): data set \(report.digest.prefix(12)), \(report.images) latents of "
                     + report.shape.map(String.init).joined(separator: " × "))
-            print(String(format: "  mean %.3f, deviation %.3f", report.mean, report.deviation))
-            if !(0.5...2).contains(report.deviation) {
+            guard let mean = report.mean, let deviation = report.deviation else { return }
+            print(String(format: "  mean %.3f, deviation %.3f", mean, deviation))
+            if !(0.5...2).contains(deviation) {
                 print("  a diffusion model expects a deviation near 1: change scaling_factor of the autoencoder")
             }
         }

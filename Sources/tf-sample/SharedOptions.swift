@@ -52,7 +52,7 @@ struct DrawingOptions: ParsableArguments {
         case ddim, ddpm
     }
 
-    @Option(help: "Denoising steps, 1 to 1000.")
+    @Option(help: "Denoising steps, 1 to 1000. A model of image tokens takes one for each token.")
     var steps = ImageSettings().steps
 
     // A number below 0 looks like an option.
@@ -75,6 +75,14 @@ struct DrawingOptions: ParsableArguments {
         help: "Keep the picture that each step predicts within the range of pixels; latents have none.")
     var clip = true
 
+    @Option(help: "For a model of image tokens: 0 takes the likeliest token; higher is more varied.")
+    var imageTemperature = ImageSettings().temperature
+
+    @Option(
+        name: .customLong("image-top-p"),
+        help: "For a model of image tokens: consider the likeliest that together have this probability.")
+    var imageTopP = ImageSettings().topP
+
     func validate() throws {
         if sampler == .ddpm, eta != nil { throw ValidationError("--eta belongs to --sampler ddim; leave it out") }
     }
@@ -86,6 +94,8 @@ struct DrawingOptions: ParsableArguments {
         settings.method = sampler == .ddpm ? .ddpm : .ddim(eta: eta ?? 0)
         settings.spacing = spacing
         settings.clipsImage = clip
+        settings.temperature = imageTemperature
+        settings.topP = imageTopP
         return settings
     }
 }

@@ -27,6 +27,31 @@ struct ConfigurationChecksTests {
         #expect(found.count == 1 && found[0].contains(message), "\(found)")
     }
 
+    @Test(arguments: [
+        ("model.patch_coder=unet", "model.patch_coder: a model without patches (model.images: tokens) has no U-Net"),
+        ("model.causal_images=true", "model.causal_images: is for images of patches"),
+        ("model.shared_image_position=true", "model.shared_image_position: is for images of patches"),
+        ("model.end_of_image_is_target=true", "model.end_of_image_is_target: is for images of patches"),
+        ("model.timestep_after_projection=true", "model.timestep_after_projection: is for images of patches"),
+    ]) func tokensTakeNoOptionsOfPatches(_ override: String, _ message: String) {
+        #expect(problems(in: minimal, overrides: ["model.images=tokens"]).isEmpty)
+        let found = problems(in: minimal, overrides: ["model.images=tokens", override])
+        #expect(found.count == 1 && found[0].contains(message), "\(found)")
+    }
+
+    @Test func imagesAreWhatTheDataSetHas() throws {
+        func found(_ images: String, codes: Int?) throws -> [String] {
+            try configuration("model.images=\(images)").problems(
+                imageChannels: codes == nil ? 3 : 1, imageCodes: codes, decodesLatents: codes != nil, imageHeight: 32,
+                imageWidth: 32
+            ).map(\.description)
+        }
+        #expect(try found("tokens", codes: 40).isEmpty && found("diffusion", codes: nil).isEmpty)
+        #expect(try found("none", codes: 40).isEmpty && found("none", codes: nil).isEmpty)
+        #expect(try found("diffusion", codes: 40).contains { $0.contains("set it to tokens") })
+        #expect(try found("tokens", codes: nil).contains { $0.contains("has no codes of images") })
+    }
+
     @Test func tensorParallelRanksShareOutTheHeadsOfKeys() {
         func found(_ tensor: Int) -> [String] {
             problems(

@@ -54,6 +54,7 @@ struct SyntheticDataset {
             case .u8: return [value]
             case .bf16: return withUnsafeBytes(of: UInt16(Float(value).bitPattern >> 16).littleEndian) { Array($0) }
             case .f32: return withUnsafeBytes(of: Float(value).bitPattern.littleEndian) { Array($0) }
+            case .u16: return withUnsafeBytes(of: UInt16(value).littleEndian) { Array($0) }
             }
         }
         let image = try writer.add(image: bytes)

@@ -12,7 +12,8 @@ struct SmallModel {
 
     init(
         sharedImagePosition: Bool = false, causalImages: Bool = false,
-        patchCoder: ModelConfiguration.PatchCoder = .linear, memoryLimit: Int = 1 << 30, contextLength: Int = 200
+        patchCoder: ModelConfiguration.PatchCoder = .linear, codes: Int? = nil, memoryLimit: Int = 1 << 30,
+        contextLength: Int = 200
     ) {
         var configuration = ModelConfiguration(
             layers: 2, width: 32, heads: 2, feedForward: 48, vocabulary: 40, patchSize: 2, imageChannels: 3,
@@ -20,6 +21,7 @@ struct SmallModel {
         configuration.rowOptions.sharedImagePosition = sharedImagePosition
         configuration.rowOptions.causalImages = causalImages
         configuration.patchCoder = patchCoder
+        if let codes { configuration = configuration.withImageTokens(codes: codes) }
         self.configuration = configuration
         context = Context(pool: ThreadPool(threads: 2), type: .f32)
         model = TransfusionModel(configuration, context)

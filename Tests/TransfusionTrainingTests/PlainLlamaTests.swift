@@ -100,7 +100,7 @@ import _TestUtilities
                 return "\(error)"
             }
         }
-        #expect(refusal("model.images=tokens").contains("model.images: must be one of"))
+        #expect(refusal("model.images=words").contains("model.images: must be one of"))
         let samples = refusal("model.images=none", "samples.every_steps=1", "samples.prompts=[red]")
         #expect(samples.contains("samples.every_steps: a model without images"))
     }

@@ -41,7 +41,11 @@ struct LlamaDescription {
         configuration.timestepAfterProjection = images.timestepAfterProjection
         configuration.patchCoder = images.patchCoder
         if let unetChannels = images.unetChannels { configuration.unetChannels = unetChannels }
-        return images.images == .none ? configuration.withoutImages : configuration
+        return switch images.images {
+        case .diffusion: configuration
+        case .tokens: configuration.withImageTokens(codes: images.codes)
+        case .none: configuration.withoutImages
+        }
     }
 
     /// Refuses sizes that overflow when they are multiplied, and models that cannot be.

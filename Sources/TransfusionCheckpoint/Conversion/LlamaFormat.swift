@@ -7,6 +7,8 @@ internal import TransfusionSupport
 public struct ImageOptions: Sendable, Equatable {
     /// With none, the weights start a model without images.
     public var images = ModelConfiguration.Images.diffusion
+    /// How many codes images have, where they are tokens.
+    public var codes = 0
     public var patchSize: Int
     public var channels: Int
     public var height: Int
@@ -38,7 +40,7 @@ public struct ImageOptions: Sendable, Equatable {
 /// head, so that the Llama has just the vocabulary of its text tokenizer.
 enum LlamaFormat {
     static let sideFileName = "transfusion.safetensors"
-    private static let addedTokens = 2
+    private static let markers = 2
     private static let addedPrefix = "added_tokens."
     private static let embedding = "model.embed_tokens.weight", head = "lm_head.weight"
     private static let tables = [embedding, head]
@@ -51,13 +53,13 @@ enum LlamaFormat {
         let patchNames = Set(configuration.patchParameters.map(\.name))
         var llama = weights.tensors.filter { !patchNames.contains($0.key) }
         var rest = weights.tensors.filter { patchNames.contains($0.key) }
-        let text = configuration.vocabulary - addedTokens
+        let added = markers + configuration.imageCodes, text = configuration.vocabulary - added
         if Set([Int(configuration.beginOfImage), Int(configuration.endOfImage)]) == [text, text + 1] {
             configuration.vocabulary = text
             for name in tables {
                 guard let table = llama[name] else { continue }
                 llama[name] = table.rows(0..<text)
-                rest[addedPrefix + name] = table.rows(text..<text + addedTokens)
+                rest[addedPrefix + name] = table.rows(text..<text + added)
             }
         }
         return (configuration, llama, rest)
@@ -75,27 +77,31 @@ enum LlamaFormat {
             let llama = try withoutTiedHead(llama, side.configuration, directory)
             weights = ModelWeights(
                 side.configuration,
-                try extended(llama, at: directory, by: SafetensorsDirectory.tensors(of: file), sidePath))
+                try extended(
+                    llama, at: directory, by: SafetensorsDirectory.tensors(of: file),
+                    added: markers + side.configuration.imageCodes, sidePath))
             weights.contextLength = side.contextLength ?? description.contextLength
             weights.family = side.family
         } else {
             var configuration = description.configuration(images)
             let padding = configuration.takeMarkers(in: directory, rows: description.vocabulary)
-            var new = newTensors(configuration, seed: images.seed)
+            let added = (padding == nil ? markers : 0) + configuration.imageCodes
+            let new = newTensors(configuration, added: added, seed: images.seed)
             var llama = try withoutTiedHead(llama, configuration, directory)
             for name in tables where padding != nil {
-                new[addedPrefix + name] = nil
                 guard let table = llama[name], table.shape.first == description.vocabulary else { continue }
-                llama[name] = table.rows(0..<configuration.vocabulary)
+                llama[name] = table.rows(0..<configuration.textVocabulary)
             }
-            weights = ModelWeights(configuration, try extended(llama, at: directory, by: new, directory))
+            weights = ModelWeights(configuration, try extended(llama, at: directory, by: new, added: added, directory))
             if let padding, padding > 0 {
                 weights.passedOver = ["\(padding) rows of embeddings behind the tokenizer's vocabulary"]
             }
             weights.contextLength = description.contextLength
             weights.family = description.family
+            let rows = [padding == nil ? "BOI and EOI" : nil, configuration.imageCodes > 0 ? "image codes" : nil]
+                .compactMap(\.self).joined(separator: " and ")
             weights.drawn = new.keys.map {
-                $0.hasPrefix(addedPrefix) ? "the rows of BOI and EOI in \($0.dropFirst(addedPrefix.count))" : $0
+                $0.hasPrefix(addedPrefix) ? "the rows of \(rows) in \($0.dropFirst(addedPrefix.count))" : $0
             }.sorted()
         }
         return try weights.validated(from: directory)
@@ -118,7 +124,10 @@ enum LlamaFormat {
     }
 
     /// What a Llama lacks, as a side file would hold it.
-    private static func newTensors(_ configuration: ModelConfiguration, seed: UInt64) -> [String: SourceTensor] {
+    /// - Parameter added: Rows of embeddings behind those of the Llama.
+    private static func newTensors(
+        _ configuration: ModelConfiguration, added: Int, seed: UInt64
+    ) -> [String: SourceTensor] {
         var tensors: [String: SourceTensor] = [:]
         for parameter in configuration.patchParameters {
             tensors[parameter.name] = .initial(
@@ -126,21 +135,22 @@ enum LlamaFormat {
         }
         // As short as the rows of a trained Llama are, rather than those of a new model.
         let deviation = Parameter.Initialization.normal(standardDeviation: configuration.initialDeviation)
-        for name in tables where !(configuration.hasTiedEmbeddings && name == head) {
+        for name in tables where added > 0 && !(configuration.hasTiedEmbeddings && name == head) {
             tensors[addedPrefix + name] = .initial(
-                addedPrefix + name, [addedTokens, configuration.width], deviation, seed: seed)
+                addedPrefix + name, [added, configuration.width], deviation, seed: seed)
         }
         return tensors
     }
 
     private static func extended(
-        _ llama: [String: SourceTensor], at llamaPath: String, by rest: [String: SourceTensor], _ path: String
+        _ llama: [String: SourceTensor], at llamaPath: String, by rest: [String: SourceTensor], added count: Int,
+        _ path: String
     ) throws -> [String: SourceTensor] {
         var (tensors, rest) = (llama, rest)
         for name in tables {
             guard let added = rest.removeValue(forKey: addedPrefix + name) else { continue }
             guard let table = tensors[name] else { throw CheckpointError(llamaPath, missing(name)) }
-            guard table.shape.count == 2, added.shape == [addedTokens, table.shape[1]], table.type.isFloat,
+            guard table.shape.count == 2, added.shape == [count, table.shape[1]], table.type.isFloat,
                 added.type.isFloat
             else { throw CheckpointError(path, "tensor \(addedPrefix)\(name) does not fit to \(table.shape)") }
             // The wider of both types: no number is rounded here.

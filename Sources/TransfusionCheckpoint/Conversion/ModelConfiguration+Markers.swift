@@ -10,9 +10,9 @@ extension ModelConfiguration {
         guard let path = Tokenizer.path(in: directory), let tokenizer = try? Tokenizer(path: path),
             tokenizer.form == .json, tokenizer.vocabulary <= rows
         else { return nil }
-        vocabulary = tokenizer.vocabulary
+        vocabulary = tokenizer.vocabulary + imageCodes
         beginOfImage = tokenizer.beginOfImage
         endOfImage = tokenizer.endOfImage
-        return rows - vocabulary
+        return rows - textVocabulary
     }
 }

@@ -44,7 +44,7 @@ extension TrialResult {
         var sizes = MicroBatchSizes(
             sequences: batch.microSequences, sequenceLength: batch.sequenceLength, images: 0, targets: 0)
         let microBatches = Double(steps * batch.globalSequences) / Double(batch.microSequences)
-        sizes.images = Double(images) / microBatches
+        sizes.images = model.images == .diffusion ? Double(images) / microBatches : 0
         sizes.targets = Double(sizes.rows) - sizes.images * Double(model.patchesPerImage)
         guard let pass = try? TransfusionModel.cost(model, layout, sizes) else { return nil }
         return pass.work.operations * microBatches

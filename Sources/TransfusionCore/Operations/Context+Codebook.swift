@@ -58,6 +58,12 @@ extension Context {
         return Lookup(vectors: vectors, codes: codes, compared: z, errors: errors)
     }
 
+    /// The vectors of codes that are known by their numbers, `[numbers, width]`: those that `quantized` gives.
+    package func vectors(ofCodes numbers: [Int32], _ codebook: Parameter, hasUnitLength: Bool) -> Tensor {
+        guard hasUnitLength else { return gather(codebook.value, rows: numbers) }
+        return gather(converted(scaledToUnit(converted(codebook.value, to: .f32)), to: type), rows: numbers)
+    }
+
     /// For each row the number of the nearest code, i32.
     private func nearestCodes(_ z: Tensor, _ book: Tensor) -> Tensor {
         let width = z.width, codes = empty([z.rows], .i32)

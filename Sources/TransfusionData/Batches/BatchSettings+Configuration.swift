@@ -28,13 +28,13 @@ extension BatchSource {
         }
         let image = data.image, tokens = data.tokens
         let problems = configuration.problems(
-            ranks: ranks, imageChannels: image.channels, decodesLatents: data.latents != nil, imageHeight: image.height,
-            imageWidth: image.width)
+            ranks: ranks, imageChannels: image.channels, imageCodes: image.codes, decodesLatents: data.latents != nil,
+            imageHeight: image.height, imageWidth: image.width)
         guard problems.isEmpty else { throw ConfigurationError(problems: problems) }
         let model = configuration.modelConfiguration(
-            vocabulary: tokens.vocabulary, imageChannels: image.channels, imageHeight: image.height,
-            imageWidth: image.width, beginOfText: tokens.beginOfText, endOfText: tokens.endOfText,
-            beginOfImage: tokens.beginOfImage, endOfImage: tokens.endOfImage)
+            vocabulary: tokens.vocabulary, imageCodes: image.codes ?? 0, imageChannels: image.channels,
+            imageHeight: image.height, imageWidth: image.width, beginOfText: tokens.beginOfText,
+            endOfText: tokens.endOfText, beginOfImage: tokens.beginOfImage, endOfImage: tokens.endOfImage)
         try self.init(data: data, settings: BatchSettings(configuration), model: model)
     }
 }

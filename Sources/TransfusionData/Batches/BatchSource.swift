@@ -87,8 +87,10 @@ public final class BatchSource: Sendable {
         let text = phase(of: step).text
         var counts = Counts(leftOut: rows.lowerBound == 0 ? block.leftOut : 0, blockSteps: block.steps.count)
         for row in block.rows[rows] {
-            // BOS predicts the first token …, the last of the caption BOI, EOI what follows; BOI and patches nothing.
-            let ofImage = model.rowOptions.endOfImageIsTarget ? 2 : 1
+            // BOS predicts the first token …, the last of the caption BOI, EOI what follows; BOI and patches nothing, but
+            // tokens of an image the next one.
+            let ofImage =
+                model.images == .tokens ? model.originalRows : model.rowOptions.endOfImageIsTarget ? 2 : 1
             counts.targets += row.captions + row.pairs.count + (row.pairs.count + row.originals) * ofImage
             counts.images += row.pairs.count
             counts.originals += row.originals
@@ -204,9 +206,14 @@ public final class BatchSource: Sendable {
                 "model.image: \(model.imageChannels)×\(model.imageHeight)×\(model.imageWidth) is not the data set's"
                     + " \(image.channels)×\(image.height)×\(image.width) (\(data.path))")
         }
-        guard model.vocabulary == tokens.vocabulary else {
+        guard model.imageCodes == (model.images == .tokens ? image.codes : 0) else {
             throw DataError(
-                "model.vocab: \(model.vocabulary) is not the \(tokens.vocabulary) of the data set's tokenizer"
+                "model.images: \(model.imageCodes) codes are not the \(image.codes ?? 0) of the data set (\(data.path))"
+            )
+        }
+        guard model.textVocabulary == tokens.vocabulary else {
+            throw DataError(
+                "model.vocab: \(model.textVocabulary) is not the \(tokens.vocabulary) of the data set's tokenizer"
                     + " (\(data.path))")
         }
         let ids = [model.beginOfText, model.endOfText, model.beginOfImage, model.endOfImage]

@@ -5,7 +5,8 @@ public import TransfusionModels
 public struct MicroBatch: Sendable {
     /// The rows of all sequences, one after the other.
     public let layout: RowLayout
-    /// `[imageCount, channels, height, width]`, pixels in -1 … 1.
+    /// `[imageCount, channels, height, width]`, pixels in -1 … 1. Images that are tokens stand in the layout, and nothing is said
+    /// of them here.
     public let images: [Float]
     /// Each image's index within the global batch of the step: the address of its noise and timestep, the same whichever rank
     /// computes it. The two images of an edit have one index.

@@ -24,18 +24,24 @@ struct RowBuilder {
     mutating func add(_ element: PairStream.Element, index: Int, limit: Int) throws(DataError) {
         beginDocument()
         tokens.append(model.beginOfText)
-        if let original = element.original { appendImage(original, of: element, index: index, limit: 0) }
+        if let original = element.original { try appendImage(original, of: element, index: index, limit: 0) }
         if element.order == .captionFirst { try appendCaption(element) }
-        appendImage(element.record.image, of: element, index: index, limit: limit)
+        try appendImage(element.record.image, of: element, index: index, limit: limit)
         if element.order == .imageFirst { try appendCaption(element) }
         tokens.append(model.endOfText)
     }
 
-    private mutating func appendImage(_ image: Int, of element: PairStream.Element, index: Int, limit: Int) {
+    private mutating func appendImage(
+        _ image: Int, of element: PairStream.Element, index: Int, limit: Int
+    ) throws(DataError) {
         tokens.append(model.beginOfImage)
+        defer { tokens.append(model.endOfImage) }
+        guard model.images != .tokens else {
+            tokens += model.imageTokens(try data.datasets[element.source].image(image))
+            return
+        }
         imageStarts.append(Int32(tokens.count))
         tokens.append(contentsOf: repeatElement(-1, count: model.patchesPerImage))
-        tokens.append(model.endOfImage)
         images.append((element.source, image, element.isMirrored))
         imageIndices.append(index)
         timestepLimits.append(limit)
@@ -62,9 +68,8 @@ struct RowBuilder {
         let layout: RowLayout
         do throws(RowLayoutError) {
             layout = try RowLayout(
-                tokens: tokens, documentStarts: documentStarts, imageStarts: imageStarts,
-                patchesPerImage: model.patchesPerImage, beginOfImage: model.beginOfImage, endOfImage: model.endOfImage,
-                sequenceLength: sequenceLength, options: model.rowOptions)
+                model, tokens: tokens, documentStarts: documentStarts, imageStarts: imageStarts,
+                sequenceLength: sequenceLength)
         } catch {
             throw DataError("\(error)")
         }

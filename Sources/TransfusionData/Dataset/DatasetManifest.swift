@@ -8,7 +8,11 @@ public struct DatasetManifest: Codable, Equatable, Sendable {
     public static let currentVersion = 1
     /// Of one with edits, which programs that know of none would show as captions.
     static let versionWithEdits = 2
+    /// Of one with codes of pictures, which programs that know of none cannot read.
+    static let versionWithCodes = 3
     static let fileName = "manifest.json"
+    /// Of a codebook whose numbers are stored.
+    public static let mostCodes = 1 << 16
 
     /// How one image is stored: `channels · height · width` elements in that order, the width fastest.
     public struct ImageShape: Codable, Equatable, Sendable {
@@ -16,12 +20,20 @@ public struct DatasetManifest: Codable, Equatable, Sendable {
         public var height: Int
         public var width: Int
         public var element: PixelType
+        /// How many codes the autoencoder's codebook has, where the elements are their numbers; nil elsewhere.
+        public var codes: Int?
 
         public init(channels: Int, height: Int, width: Int, element: PixelType) {
             self.channels = channels
             self.height = height
             self.width = width
             self.element = element
+        }
+
+        /// Numbers of codes.
+        public init(codes: Int, height: Int, width: Int) {
+            self.init(channels: 1, height: height, width: width, element: .u16)
+            self.codes = codes
         }
 
         public var elements: Int { channels * height * width }
@@ -34,11 +46,13 @@ public struct DatasetManifest: Codable, Equatable, Sendable {
         /// Read as it is.
         case bf16
         case f32
+        /// The number of a code, read as it is.
+        case u16
 
         public var bytes: Int {
             switch self {
             case .u8: 1
-            case .bf16: 2
+            case .bf16, .u16: 2
             case .f32: 4
             }
         }
@@ -134,8 +148,10 @@ public struct DatasetManifest: Codable, Equatable, Sendable {
 
     var hasEdits: Bool { splits.contains { $0.edits != nil } }
 
-    /// The version that a manifest with these splits has.
-    var ownVersion: Int { hasEdits ? Self.versionWithEdits : Self.currentVersion }
+    /// The version that a manifest with these splits and images has.
+    var ownVersion: Int {
+        image.codes != nil ? Self.versionWithCodes : hasEdits ? Self.versionWithEdits : Self.currentVersion
+    }
 
     static let noDigest = String(repeating: "0", count: 64)
 
@@ -167,11 +183,11 @@ public struct DatasetManifest: Codable, Equatable, Sendable {
             guard header.format == formatName else {
                 throw DataError(path, "is no data-set manifest (format is \"\(header.format)\")")
             }
-            guard (currentVersion...versionWithEdits).contains(header.version) else {
+            guard (currentVersion...versionWithCodes).contains(header.version) else {
                 throw DataError(
                     path,
-                    "has format version \(header.version), this program reads versions \(currentVersion) and "
-                        + "\(versionWithEdits)")
+                    "has format version \(header.version), this program reads versions \(currentVersion) to "
+                        + "\(versionWithCodes)")
             }
             manifest = try JSONDecoder().decode(DatasetManifest.self, from: Data(bytes))
         } catch let error as DataError {

@@ -37,6 +37,7 @@ public final class ImageReplacement {
         switch manifest.image.element {
         case .f32: for value in values { try images.write(value.bitPattern) }
         case .bf16: for value in values { try images.write(BFloat16(value).bits) }
+        case .u16: for value in values { try images.write(UInt16(value)) }
         case .u8: preconditionFailure("numbers of latents are no pixels")
         }
         written += 1

@@ -209,7 +209,7 @@ public final class PackedDataset: Sendable {
         try appendTokens(of: text, range, to: &tokens)
     }
 
-    /// An image as `[channels, height, width]`; pixels of type u8 are scaled to -1 … 1.
+    /// An image as `[channels, height, width]`; pixels of type u8 are scaled to -1 … 1, codes are their numbers.
     public func image(_ index: Int) throws(DataError) -> [Float] {
         var values = [Float](repeating: 0, count: manifest.image.elements)
         try values.withUnsafeMutableBufferPointer { (buffer) throws(DataError) in try readImage(index, into: buffer) }
@@ -236,6 +236,16 @@ public final class PackedDataset: Sendable {
             for i in 0..<elements {
                 values[i] = Float(
                     bitPattern: UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4 * i, as: UInt32.self)))
+            }
+        case .u16:
+            let codes = manifest.image.codes ?? 0
+            for i in 0..<elements {
+                let code = Int(UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: 2 * i, as: UInt16.self)))
+                guard code < codes else {
+                    throw DataError(
+                        images.path, "image \(index) has the code \(code) of \(codes); run 'tf-data verify \(path)'")
+                }
+                values[i] = Float(code)
             }
         }
     }
@@ -282,6 +292,12 @@ public final class PackedDataset: Sendable {
         let image = manifest.image
         let sides = [image.channels, image.height, image.width]
         try require(sides.allSatisfy { (1...65536).contains($0) }, "an image of \(sides) is impossible")
+        let codes = image.codes
+        try require(
+            (image.element == .u16) == (codes != nil) && (codes == nil || image.channels == 1),
+            "what it says of its images does not agree on whether they are codes")
+        try require(
+            (2...DatasetManifest.mostCodes).contains(codes ?? 2), "a codebook of \(codes ?? 0) codes is impossible")
         try require([2, 4].contains(manifest.tokens.bytes), "a token of \(manifest.tokens.bytes) bytes is impossible")
         try require(
             (4...Int(Int32.max)).contains(manifest.tokens.vocabulary),

@@ -45,6 +45,9 @@ extension PackedDataset {
                     _ = try dataset.document(index)
                     progress("checking documents", index + 1, manifest.documents)
                 }
+                if manifest.image.element == .u16 {
+                    for index in 0..<manifest.images { _ = try dataset.image(index) }
+                }
                 _ = try dataset.keys()
             }
         }

@@ -144,5 +144,7 @@ public struct DataMixture: Sendable {
 }
 
 extension DatasetManifest.ImageShape: CustomStringConvertible {
-    public var description: String { "\(channels)×\(height)×\(width) \(element.rawValue)" }
+    public var description: String {
+        "\(channels)×\(height)×\(width) \(element.rawValue)" + (codes.map { " of \($0) codes" } ?? "")
+    }
 }

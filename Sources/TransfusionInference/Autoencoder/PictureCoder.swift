@@ -4,12 +4,15 @@ internal import TransfusionCore
 internal import TransfusionData
 internal import TransfusionModels
 
-/// Between the images of a model and pictures: pixels are pictures already, latents become pictures by their autoencoder.
+/// Between the images of a model and pictures: pixels are pictures already, latents and codes become pictures by their
+/// autoencoder.
 struct PictureCoder {
     /// Channels, height and width of an image.
     private let channels: Int
     private let height: Int
     private let width: Int
+    /// Whether the numbers of an image are those of codes.
+    private let hasCodes: Bool
     /// Nil for pixels.
     private let autoencoder: Autoencoder?
     private let context: Context?
@@ -17,20 +20,21 @@ struct PictureCoder {
     /// - Parameter configuration: Of a model of RGB pixels.
     init(pixelsOf configuration: ModelConfiguration) {
         (channels, height, width) = (3, configuration.imageHeight, configuration.imageWidth)
-        (autoencoder, context) = (nil, nil)
+        (hasCodes, autoencoder, context) = (false, nil, nil)
     }
 
     /// - Parameters:
     ///   - shape: Channels, height and width of a latent.
+    ///   - codes: How many codes there are, where an image is their numbers; nil for latents.
     ///   - owner: Whose latents they are, for errors.
     ///   - digest: Of the autoencoder that made them, when that is known.
     ///   - context: What it computes with.
     /// - Throws: `CommandFailure` when the autoencoder is another one, `CheckpointError` when it cannot be read.
     init(
-        _ weights: AutoencoderWeights, shape: (channels: Int, height: Int, width: Int), of owner: String,
-        digest: String?, _ context: Context
+        _ weights: AutoencoderWeights, shape: (channels: Int, height: Int, width: Int), codes: Int? = nil,
+        of owner: String, digest: String?, _ context: Context
     ) throws {
-        try Self.check(weights, channels: shape.channels, of: owner)
+        try Self.check(weights, channels: shape.channels, codes: codes, of: owner)
         if let digest {
             let other = try weights.digest()
             guard other == digest else {
@@ -40,15 +44,22 @@ struct PictureCoder {
             }
         }
         (channels, height, width) = shape
+        hasCodes = codes != nil
         let model = Autoencoder(weights.configuration, context)
         try weights.load(into: model.parameters)
         (autoencoder, self.context) = (model, context)
     }
 
-    /// Refuses an autoencoder of RGB pictures whose latents cannot be those of a model, and one of other pictures.
-    static func check(_ weights: AutoencoderWeights, channels: Int, of owner: String) throws {
+    /// Refuses an autoencoder of RGB pictures whose latents or codes cannot be those of a model, and one of other pictures.
+    static func check(_ weights: AutoencoderWeights, channels: Int, codes: Int?, of owner: String) throws {
         let configuration = weights.configuration
-        guard configuration.latentChannels == channels else {
+        let own = configuration.kind == .vq ? configuration.codes : nil
+        if let codes, codes != own {
+            throw CommandFailure(
+                "\(owner): has images of \(codes) codes, and the autoencoder \(weights.path) has "
+                    + "\(own.map { "\($0)" } ?? "none"); give the right autoencoder", .wrongUse)
+        }
+        guard codes != nil || configuration.latentChannels == channels else {
             throw CommandFailure(
                 "\(owner): has images of \(channels) channels, and the autoencoder \(weights.path) makes latents of "
                     + "\(configuration.latentChannels); give the right autoencoder", .wrongUse)
@@ -61,6 +72,8 @@ struct PictureCoder {
     }
 
     var hasLatents: Bool { autoencoder != nil }
+    /// Tokens of an image; nil where its numbers are no codes.
+    var tokens: Int? { hasCodes ? height * width : nil }
 
     /// Pixels along the side of a number of an image.
     private var side: Int { autoencoder?.configuration.downsampling ?? 1 }
@@ -70,25 +83,28 @@ struct PictureCoder {
     ///   - height: Of pictures.
     ///   - width: Of pictures.
     func latents(height: Int, width: Int) -> PictureCoder {
-        PictureCoder(
-            channels: channels, height: height / side, width: width / side, autoencoder: autoencoder, context: context)
+        PictureCoder(self, height: height / side, width: width / side)
     }
 
-    private init(channels: Int, height: Int, width: Int, autoencoder: Autoencoder?, context: Context?) {
-        self.channels = channels
+    private init(_ other: PictureCoder, height: Int, width: Int) {
+        channels = other.channels
         self.height = height
         self.width = width
-        self.autoencoder = autoencoder
-        self.context = context
+        hasCodes = other.hasCodes
+        (autoencoder, context) = (other.autoencoder, other.context)
     }
 
     /// The picture of an image `[channels, height, width]`.
     func picture(of image: [Float]) -> Picture {
         guard let autoencoder, let context else { return Picture(width: width, height: height, planes: image) }
         let configuration = autoencoder.configuration
-        let latents = image.map { $0 / Float(configuration.latentScale) + Float(configuration.latentShift) }
-        let pixels = autoencoder.pictures(
-            of: context.pictures(latents, [1, channels, height, width]), context)
+        let latents =
+            hasCodes
+            ? autoencoder.latents(ofCodes: image.map { Int32($0) }, [1, height, width], context)
+            : context.pictures(
+                image.map { $0 / Float(configuration.latentScale) + Float(configuration.latentShift) },
+                [1, channels, height, width])
+        let pixels = autoencoder.pictures(of: latents, context)
         return Picture(width: width * side, height: height * side, planes: context.channelsFirst(pixels))
     }
 
@@ -100,6 +116,7 @@ struct PictureCoder {
         guard let autoencoder, let context else { return pixels }
         let configuration = autoencoder.configuration
         let pictures = context.pictures(pixels, [1, 3, height * side, width * side])
+        if hasCodes { return autoencoder.codes(of: pictures, context).map { Float($0) } }
         return context.channelsFirst(autoencoder.latents(of: pictures, context)).map {
             ($0 - Float(configuration.latentShift)) * Float(configuration.latentScale)
         }
@@ -128,8 +145,8 @@ extension PictureCoder {
         }
         let image = dataset.manifest.image
         try self.init(
-            Self.weights(of: dataset, at: path), shape: (image.channels, image.height, image.width), of: dataset.path,
-            digest: made.digest, context)
+            Self.weights(of: dataset, at: path), shape: (image.channels, image.height, image.width), codes: image.codes,
+            of: dataset.path, digest: made.digest, context)
     }
 
     /// Refuses a data set whose copy of the autoencoder is not what it says, as far as that is seen without reading it.
@@ -140,7 +157,8 @@ extension PictureCoder {
 
     private static func weights(of dataset: PackedDataset, at path: String) throws -> AutoencoderWeights {
         let weights = try AutoencoderWeights(path), side = weights.configuration.downsampling
-        try check(weights, channels: dataset.manifest.image.channels, of: dataset.path)
+        let image = dataset.manifest.image
+        try check(weights, channels: image.channels, codes: image.codes, of: dataset.path)
         guard side == dataset.manifest.autoencoder?.downsampling else {
             throw CommandFailure(
                 "\(dataset.path): has latents of \(dataset.manifest.autoencoder?.downsampling ?? 0) pixels a side, and the "

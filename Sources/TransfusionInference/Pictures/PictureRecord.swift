@@ -42,29 +42,42 @@ struct PictureMetadata {
                 "Steps: \(settings.steps)", "Sampler: \(samplerName.uppercased())",
                 "CFG scale: \(settings.guidanceScale)",
                 "Seed: \(record.seed)", "Size: \(picture.width)x\(picture.height)", "Model: \(model)",
-                "Spacing: \(settings.spacing.rawValue)", "Eta: \(eta)",
-            ] + (record.source == nil ? [] : ["Image CFG scale: \(settings.originalGuidanceScale)"])
+            ]
+            + (settings.drawsTokens
+                ? ["Temperature: \(settings.temperature)", "Top p: \(settings.topP)"]
+                : ["Spacing: \(settings.spacing.rawValue)", "Eta: \(eta)"])
+            + (record.source == nil ? [] : ["Image CFG scale: \(settings.originalGuidanceScale)"])
         return "\(record.prompt)\n\(fields.joined(separator: ", "))"
     }
 
     private func json(_ record: PictureRecord) -> String {
         struct Fields: Encodable {
-            let prompt, model, sampler, spacing: String
+            let prompt, model, sampler: String
             let seed: UInt64
             let steps: Int
-            let cfg_scale, eta: Double
+            let cfg_scale: Double
             let image_cfg_scale: Double?
-            let clip: Bool
+            // Of patches.
+            var spacing: String?
+            var eta: Double?
+            var clip: Bool?
+            // Of tokens.
+            var temperature: Double?
+            var top_p: Double?
         }
-        return JSONText.line(
-            Fields(
-                prompt: record.prompt, model: model, sampler: samplerName, spacing: settings.spacing.rawValue,
-                seed: record.seed, steps: settings.steps, cfg_scale: settings.guidanceScale, eta: eta,
-                image_cfg_scale: record.source == nil ? nil : settings.originalGuidanceScale,
-                clip: settings.clipsImage))
+        var fields = Fields(
+            prompt: record.prompt, model: model, sampler: samplerName, seed: record.seed, steps: settings.steps,
+            cfg_scale: settings.guidanceScale,
+            image_cfg_scale: record.source == nil ? nil : settings.originalGuidanceScale)
+        if settings.drawsTokens {
+            (fields.temperature, fields.top_p) = (settings.temperature, settings.topP)
+        } else {
+            (fields.spacing, fields.eta, fields.clip) = (settings.spacing.rawValue, eta, settings.clipsImage)
+        }
+        return JSONText.line(fields)
     }
 
-    private var samplerName: String { settings.method == .ddpm ? "ddpm" : "ddim" }
+    private var samplerName: String { settings.drawsTokens ? "tokens" : settings.method == .ddpm ? "ddpm" : "ddim" }
 
     private var eta: Double {
         if case .ddim(let eta) = settings.method { eta } else { 1 }

@@ -48,11 +48,17 @@ struct DatasetPrompts {
     static func check(_ dataset: PackedDataset, for model: LoadedModel) throws {
         let shape = dataset.manifest.image, configuration = model.archive.configuration
         guard shape.channels == configuration.imageChannels, shape.width == configuration.imageWidth,
-            shape.height == configuration.imageHeight
+            shape.height == configuration.imageHeight, shape.codes ?? 0 == configuration.imageCodes
         else {
+            func form(_ width: Int, _ height: Int, _ channels: Int, _ codes: Int) -> String {
+                "\(width) × \(height) × \(channels)" + (codes == 0 ? "" : " of \(codes) codes")
+            }
+            let theirs = form(shape.width, shape.height, shape.channels, shape.codes ?? 0)
+            let ours = form(
+                configuration.imageWidth, configuration.imageHeight, configuration.imageChannels,
+                configuration.imageCodes)
             throw CommandFailure(
-                "\(dataset.path): its images are \(shape.width) × \(shape.height) × \(shape.channels), the model's "
-                    + "\(configuration.imageWidth) × \(configuration.imageHeight) × \(configuration.imageChannels); "
+                "\(dataset.path): its images are \(theirs), the model's \(ours); "
                     + "give the data set that the model was trained on", .wrongUse)
         }
     }

@@ -87,7 +87,7 @@ public struct TextRequest: Sendable {
         settings.maximumImages = maximumImages
         settings.beginsWithImage = beginsWithImage
 
-        let work = text.maximumTokens + maximumImages * image.steps
+        let work = text.maximumTokens + maximumImages * settings.image.steps
         var line = ProgressLine("writing", total: prompts.count * work)
         var done = Work()
         let start = ContinuousClock.now
@@ -124,7 +124,7 @@ public struct TextRequest: Sendable {
         line.clear()
         done.seconds = (ContinuousClock.now - start) / .seconds(1)
         report(done)
-        try directory?.write(pictures, PictureMetadata(model: model.name, settings: image))
+        try directory?.write(pictures, PictureMetadata(model: model.name, settings: settings.image))
         return continuations
     }
 

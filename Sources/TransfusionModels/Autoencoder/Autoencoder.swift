@@ -127,6 +127,27 @@ public final class Autoencoder {
             commitment: AutoencoderConfiguration.commitment, scale: scale)
     }
 
+    /// The numbers of the codes of pictures, `images · height · width` of them. Only with a codebook.
+    public func codes(of pictures: Tensor, _ context: Context) -> [Int32] {
+        let features = features(of: pictures, context)
+        let codes = lookup(features, requiredCodebook, images: pictures.shape[0], context).codes
+        return withExtendedLifetime(codes) { Array(codes.i32) }
+    }
+
+    /// The latents `[images, height, width, latent channels]` of the numbers of codes, of which `shape` says images, height and
+    /// width. Only with a codebook.
+    public func latents(ofCodes codes: [Int32], _ shape: [Int], _ context: Context) -> Tensor {
+        context.vectors(ofCodes: codes, requiredCodebook, hasUnitLength: configuration.codeNorm == .l2)
+            .reshaped(shape + [configuration.latentChannels])
+    }
+
+    private var requiredCodebook: Parameter {
+        guard let codebook = layers.codebook else {
+            preconditionFailure("an autoencoder without a codebook has no codes")
+        }
+        return codebook
+    }
+
     /// Pictures of latents `[images, height, width, latent channels]`.
     public func pictures(of latents: Tensor, _ context: Context) -> Tensor {
         layers.decoder.output(lastFeatures(of: latents, context), context)

@@ -6,7 +6,7 @@ public struct MicroBatchSizes: Sendable, Equatable {
     public var sequences: Int
     /// Tokens and patches of a sequence.
     public var sequenceLength: Int
-    /// Images of all sequences; not whole for an average.
+    /// Images of all sequences that are patches; not whole for an average.
     public var images: Double
     /// Rows with a text target.
     public var targets: Double
@@ -30,8 +30,8 @@ public struct MicroBatchSizes: Sendable, Equatable {
         self.sequenceLength = sequenceLength
         let rows = Double(sequences * sequenceLength), patches = Double(model.patchesPerImage)
         images =
-            model.images == .none
-            ? 0 : min(rows / (1 + textToImageRatio) / patches, (rows / patches).rounded(.down))
+            model.images == .diffusion
+            ? min(rows / (1 + textToImageRatio) / patches, (rows / patches).rounded(.down)) : 0
         // The first token of a document and the markers of images have no target; they are few.
         targets = rows - images * patches
     }

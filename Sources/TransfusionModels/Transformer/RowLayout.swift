@@ -59,10 +59,12 @@ public struct RowLayout: Sendable, Equatable {
     ///   - sequenceLength: With `attendAcrossDocuments`, documents of one sequence see each other; sequences never do.
     ///     Elsewhere it is not used.
     ///   - imageStarts: The first patch row of each image, ascending.
+    ///   - beginOfImage: What stands before the patches of an image; nil, like `endOfImage`, where images are tokens like
+    ///     others.
     /// - Throws: `RowLayoutError`, which names the row and what is wrong with it.
     public init(
         tokens: [Int32], documentStarts: [Int32], imageStarts: [Int32], patchesPerImage: Int,
-        beginOfImage: Int32, endOfImage: Int32, sequenceLength: Int? = nil, options: Options = Options()
+        beginOfImage: Int32?, endOfImage: Int32?, sequenceLength: Int? = nil, options: Options = Options()
     ) throws(RowLayoutError) {
         let count = tokens.count
         guard count <= Int(Int32.max) else { throw .tooManyRows(count) }
@@ -113,6 +115,18 @@ public struct RowLayout: Sendable, Equatable {
         self.init(
             tokens: tokens, targets: targets, positions: positions, visibleStart: visibleStart, visibleEnd: visibleEnd,
             imageStarts: imageStarts, patchesPerImage: patchesPerImage)
+    }
+
+    /// The rows of a batch for a model.
+    public init(
+        _ model: ModelConfiguration, tokens: [Int32], documentStarts: [Int32], imageStarts: [Int32] = [],
+        sequenceLength: Int? = nil
+    ) throws(RowLayoutError) {
+        let hasPatches = model.images != .tokens
+        try self.init(
+            tokens: tokens, documentStarts: documentStarts, imageStarts: imageStarts,
+            patchesPerImage: model.patchesPerImage, beginOfImage: hasPatches ? model.beginOfImage : nil,
+            endOfImage: hasPatches ? model.endOfImage : nil, sequenceLength: sequenceLength, options: model.rowOptions)
     }
 
     /// Rows whose story is known already.

@@ -17,6 +17,8 @@ public struct ModelConfiguration: Sendable, Equatable {
     public var vocabulary: Int
     /// What images are to the model. Without any, their sizes mean nothing.
     public private(set) var images = Images.diffusion
+    /// How many ids at the end of the vocabulary are codes of images, where these are tokens; 0 elsewhere.
+    public private(set) var imageCodes = 0
     public var patchSize: Int
     public var imageChannels: Int
     public var imageHeight: Int
@@ -93,6 +95,9 @@ public struct ModelConfiguration: Sendable, Equatable {
     public enum Images: String, Sendable, CaseIterable, Codable {
         /// Patches in which it finds the noise.
         case diffusion
+        /// Codes of a codebook, which are tokens like those of text: each is predicted from what stands before it, as in
+        /// Chameleon.
+        case tokens
         /// It knows none: a plain Llama, whose vocabulary has the markers of images all the same.
         case none
     }
@@ -109,10 +114,34 @@ public struct ModelConfiguration: Sendable, Equatable {
     public var withoutImages: ModelConfiguration {
         var plain = self
         plain.images = .none
-        (plain.patchSize, plain.imageChannels, plain.imageHeight, plain.imageWidth) = (1, 1, 1, 1)
-        plain.timestepAfterProjection = false
-        (plain.patchCoder, plain.ownUNetChannels) = (.linear, nil)
+        (plain.imageHeight, plain.imageWidth) = (1, 1)
+        plain.dropPatches()
         return plain
+    }
+
+    /// The same model with its images as tokens: the numbers of a codebook's codes, a channel of them, whose ids follow on the
+    /// vocabulary that there is.
+    public func withImageTokens(codes: Int) -> ModelConfiguration {
+        var model = self
+        model.images = .tokens
+        model.imageCodes = codes
+        model.vocabulary += codes
+        model.dropPatches()
+        return model
+    }
+
+    private mutating func dropPatches() {
+        (patchSize, imageChannels) = (1, 1)
+        timestepAfterProjection = false
+        (patchCoder, ownUNetChannels) = (.linear, nil)
+    }
+
+    /// The ids that are no codes of images: those of the tokenizer.
+    public var textVocabulary: Int { vocabulary - imageCodes }
+
+    /// The tokens of an image whose numbers are those of its codes.
+    public func imageTokens(_ codes: some Sequence<Float>) -> [Int32] {
+        codes.map { Int32(textVocabulary) + Int32($0) }
     }
 
     /// Heads of keys and values, which heads of queries share: as many as those unless set.
@@ -148,27 +177,6 @@ public struct ModelConfiguration: Sendable, Equatable {
     }
 }
 
-/// The sizes of the paper's Table 2, and one for a laptop.
-public enum ModelPreset: String, Sendable, CaseIterable {
-    case tiny
-    case size0_16B = "0.16b"
-    case size0_37B = "0.37b"
-    case size0_76B = "0.76b"
-    case size1_4B = "1.4b"
-    case size7B = "7b"
-
-    public var sizes: (layers: Int, width: Int, heads: Int, feedForward: Int) {
-        switch self {
-        case .tiny: (4, 256, 4, 688)
-        case .size0_16B: (16, 768, 12, 2048)
-        case .size0_37B: (24, 1024, 16, 2816)
-        case .size0_76B: (24, 1536, 24, 4096)
-        case .size1_4B: (24, 2048, 16, 5632)
-        case .size7B: (32, 4096, 32, 11008)
-        }
-    }
-}
-
 /// Why a model configuration is impossible.
 public struct ModelConfigurationProblem: Error, Equatable, CustomStringConvertible {
     /// The configuration key, as in `model.heads`.
@@ -183,6 +191,10 @@ extension ModelConfiguration {
         var problems: [ModelConfigurationProblem] = []
         func require(_ holds: Bool, _ key: String, _ message: @autoclosure () -> String) {
             if !holds { problems.append(ModelConfigurationProblem(key: "model." + key, message: message())) }
+        }
+        guard images == .tokens ? (1..<vocabulary).contains(imageCodes) : imageCodes == 0 else {
+            require(false, "images", "\(imageCodes) of \(vocabulary) tokens cannot be codes of images")
+            return problems
         }
         let positive = [
             ("layers", layers), ("width", width), ("heads", heads), ("ffn", feedForward), ("vocab", vocabulary),
@@ -208,8 +220,8 @@ extension ModelConfiguration {
             ("bos", beginOfText), ("eos", endOfText), ("boi", beginOfImage), ("eoi", endOfImage),
         ] {
             require(
-                token >= 0 && Int(token) < vocabulary, key,
-                "token \(token) lies outside the vocabulary of \(vocabulary)")
+                token >= 0 && Int(token) < textVocabulary, key,
+                "token \(token) lies outside the vocabulary of \(textVocabulary)")
         }
         require(
             rmsNormEpsilon > 0 && rmsNormEpsilon <= 1, "norm_epsilon",
@@ -267,6 +279,7 @@ extension ModelConfiguration: Codable {
         case feedForward = "intermediate_size"
         case vocabulary = "vocab_size"
         case images
+        case imageCodes = "image_codes"
         case patchSize = "patch_size"
         case imageChannels = "image_channels"
         case imageHeight = "image_height"
@@ -293,14 +306,16 @@ extension ModelConfiguration: Codable {
         func token(_ key: CodingKeys) throws -> Int32 { try values.decode(Int32.self, forKey: key) }
         let images = try values.decodeIfPresent(Images.self, forKey: .images) ?? .diffusion
         func image(_ key: CodingKeys) throws -> Int { images == .none ? 1 : try number(key) }
+        func patch(_ key: CodingKeys) throws -> Int { images == .diffusion ? try number(key) : 1 }
         self.init(
             layers: try number(.layers), width: try number(.width), heads: try number(.heads),
             feedForward: try number(.feedForward), vocabulary: try number(.vocabulary),
-            patchSize: try image(.patchSize), imageChannels: try image(.imageChannels),
+            patchSize: try patch(.patchSize), imageChannels: try patch(.imageChannels),
             imageHeight: try image(.imageHeight), imageWidth: try image(.imageWidth),
             beginOfText: try token(.beginOfText), endOfText: try token(.endOfText),
             beginOfImage: try token(.beginOfImage), endOfImage: try token(.endOfImage))
         self.images = images
+        imageCodes = images == .tokens ? try number(.imageCodes) : 0
         ownKeyValueHeads = try values.decodeIfPresent(Int.self, forKey: .keyValueHeads).flatMap {
             $0 == heads ? nil : $0
         }
@@ -335,11 +350,16 @@ extension ModelConfiguration: Codable {
         try values.encode(heads, forKey: .heads)
         try values.encode(feedForward, forKey: .feedForward)
         try values.encode(vocabulary, forKey: .vocabulary)
-        if images == .none {
-            try values.encode(images, forKey: .images)
-        } else {
+        switch images {
+        case .diffusion:
             try values.encode(patchSize, forKey: .patchSize)
             try values.encode(imageChannels, forKey: .imageChannels)
+        case .tokens:
+            try values.encode(images, forKey: .images)
+            try values.encode(imageCodes, forKey: .imageCodes)
+        case .none: try values.encode(images, forKey: .images)
+        }
+        if images != .none {
             try values.encode(imageHeight, forKey: .imageHeight)
             try values.encode(imageWidth, forKey: .imageWidth)
         }

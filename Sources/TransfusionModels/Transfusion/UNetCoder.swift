@@ -1,15 +1,15 @@
 internal import TransfusionCore
 
 extension ModelConfiguration {
-    /// Nil in a model without images.
+    /// Nil in a model without patches.
     func patchEncoder(in builder: ParameterBuilder) -> (any PatchEncoding)? {
-        guard images != .none else { return nil }
+        guard images == .diffusion else { return nil }
         return patchCoder == .unet ? UNetEncoder(self, in: builder) : PatchEncoder(self, in: builder)
     }
 
-    /// Nil in a model without images.
+    /// Nil in a model without patches.
     func patchDecoder(in builder: ParameterBuilder) -> (any PatchDecoding)? {
-        guard images != .none else { return nil }
+        guard images == .diffusion else { return nil }
         return patchCoder == .unet ? UNetDecoder(self, in: builder) : PatchDecoder(self, in: builder)
     }
 

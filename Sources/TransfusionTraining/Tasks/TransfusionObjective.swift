@@ -21,7 +21,9 @@ package struct TransfusionObjective {
     private typealias PartName = TransfusionModel.PartName
 
     package static func counts(targets: Int, images: Int, of model: ModelConfiguration) -> BatchCounts {
-        guard model.images != .none else { return BatchCounts(denominators: [PartName.text: targets]) }
+        guard model.images == .diffusion else {
+            return BatchCounts(denominators: [PartName.text: targets], images: images)
+        }
         return BatchCounts(denominators: [PartName.text: targets, PartName.image: images], images: images)
     }
 

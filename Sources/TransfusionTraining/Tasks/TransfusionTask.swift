@@ -124,11 +124,14 @@ struct TransfusionTask: RunTask {
 
     var description: [String] {
         let configuration = source.model
+        let size = "\(configuration.imageHeight) × \(configuration.imageWidth)"
         let images =
-            configuration.images == .none
-            ? "no images"
-            : "images \(configuration.imageHeight) × \(configuration.imageWidth) × "
-                + "\(configuration.imageChannels) in \(configuration.patchesPerImage) patches"
+            switch configuration.images {
+            case .diffusion:
+                "images \(size) × \(configuration.imageChannels) in \(configuration.patchesPerImage) patches"
+            case .tokens: "images of \(size) tokens, each of \(configuration.imageCodes)"
+            case .none: "no images"
+            }
         let frozen = model.parameters.parameters.filter(\.isFrozen).reduce(0) { $0 + $1.globalCount }
         return [
             "model: \(configuration.layers) layers, width \(configuration.width), \(configuration.heads) heads, "

@@ -33,6 +33,27 @@ import _TestUtilities
         #expect(try JSONDecoder().decode(ModelConfiguration.self, from: data) == configuration)
     }
 
+    @Test func imageTokensFollowOnTheText() throws {
+        var plain = ModelConfiguration(
+            layers: 1, width: 32, heads: 2, feedForward: 48, vocabulary: 40, patchSize: 2, imageChannels: 8,
+            imageHeight: 6, imageWidth: 4, beginOfText: 1, endOfText: 2, beginOfImage: 38, endOfImage: 39)
+        let model = plain.withImageTokens(codes: 9)
+        #expect(model.problems().isEmpty && model.vocabulary == 49 && model.textVocabulary == 40)
+        #expect(model.patchesPerImage == 24 && model.imageTokens([0, 8]) == [40, 48])
+        let json = try JSONEncoder().encode(model)
+        #expect(try JSONDecoder().decode(ModelConfiguration.self, from: json) == model)
+        #expect(!String(decoding: json, as: UTF8.self).contains("patch_size"))
+        // A plain Llama of that vocabulary, nothing more.
+        plain.vocabulary = 49
+        let names = TransfusionModel.parameters(plain.withoutImages).map { "\($0.name) \($0.globalShape)" }
+        #expect(TransfusionModel.parameters(model).map { "\($0.name) \($0.globalShape)" } == names)
+        #expect(plain.withImageTokens(codes: 0).problems().map(\.key) == ["model.images"])
+        plain.endOfImage = 49
+        #expect(plain.withImageTokens(codes: 9).problems().map(\.key) == ["model.eoi"])
+        let sizes = MicroBatchSizes(model, sequences: 2, sequenceLength: 64, textToImageRatio: 1)
+        #expect(sizes.images == 0 && sizes.targets == 128)
+    }
+
     @Test func jsonHasTheFieldNamesOfHuggingFaceLlama() throws {
         let data = try JSONEncoder().encode(small)
         let object = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
