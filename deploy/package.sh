@@ -142,10 +142,9 @@ pack() { # What is packed is in the order of names, of root, and of the time of 
 }
 echo 2.0 >"$stage/debian-binary"
 tar -C "$root/DEBIAN" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -cf - . | xz >"$stage/control.tar.xz"
-pack -C "$root" ./usr ./lib >"$stage/data.tar.xz"
-rm -f "$deb"
-(cd "$stage" && ar -rcD package.deb debian-binary control.tar.xz data.tar.xz)
-mv "$stage/package.deb" "$deb"
+# Beside the tarball, as each takes minutes of one processor.
+pack -C "$root" ./usr ./lib >"$stage/data.tar.xz" &
+packing=$!
 
 echo "== Tarball"
 name=transfusion-$version-linux-$architecture
@@ -185,6 +184,10 @@ sed "s|@MACHINE@|$(uname -m)|; s|@GLIBC@|$glibc|" deploy/package/check.in >"$tre
 chmod 755 "$tree/check"
 tarball=$out/$name.tar.xz
 pack -C "$stage" "$name" >"$tarball"
+wait "$packing"
+rm -f "$deb"
+(cd "$stage" && ar -rcD package.deb debian-binary control.tar.xz data.tar.xz)
+mv "$stage/package.deb" "$deb"
 
 echo "== Checking"
 status=0
