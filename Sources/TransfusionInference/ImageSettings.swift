@@ -45,8 +45,22 @@ public struct ImageSettings: Sendable, Equatable {
     }
 
     /// Latents have no range of pixels to be kept within, and images of tokens as many steps as these.
-    func settings(for coder: PictureCoder) -> ImageSettings {
+    ///
+    /// - Throws: When a setting was changed that such images do not have.
+    func settings(for coder: PictureCoder) throws(SettingError) -> ImageSettings {
+        let usual = ImageSettings()
         var settings = self
+        let foreign =
+            coder.tokens == nil
+            ? [("image-temperature", temperature != usual.temperature), ("image-top-p", topP != usual.topP)]
+            : [
+                ("steps", steps != usual.steps), ("sampler", method == .ddpm), ("eta", method != usual.method),
+                ("spacing", spacing != usual.spacing),
+            ]
+        if let (name, _) = foreign.first(where: \.1) {
+            let others = coder.tokens == nil ? "are drawn from tokens" : "are made from noise"
+            throw SettingError(name, "is for models whose images \(others), which this one's are not; leave it out")
+        }
         if coder.hasLatents { settings.clipsImage = false }
         if let tokens = coder.tokens { settings.draw(tokens: tokens) }
         return settings

@@ -51,6 +51,16 @@ struct ImageRequestTests {
         #expect(fields["clip"] as? Bool == true)
     }
 
+    @Test func whatIsForImageTokensIsRefused() throws {
+        for (name, change) in [
+            ("image-temperature", { $0.temperature = 1 }), ("image-top-p", { $0.topP = 1 }),
+        ] as [(String, (inout ImageSettings) -> Void)] {
+            var request = request(.one("red circle"), "circle.png")
+            change(&request.settings)
+            #expect { try request.run() } throws: { ($0 as? SettingError)?.setting == name }
+        }
+    }
+
     @Test func capitalsMakeAFileToo() throws {
         #expect(try request(.one("red"), "RED.PNG").run().pictures.map(\.file) == ["RED.PNG"])
         #expect(PNG.isPNG(try png(directory.file("RED.PNG"))))

@@ -83,6 +83,15 @@ import _TestUtilities
         #expect { try draw("three.png", autoencoder: Fixtures.path("autoencoder/kl")) } throws: {
             "\($0)".contains("has images of 40 codes, and the autoencoder") && "\($0)".contains("has none")
         }
+        for (name, change) in [
+            ("steps", { $0.steps = 10 }), ("sampler", { $0.method = .ddpm }), ("eta", { $0.method = .ddim(eta: 1) }),
+            ("spacing", { $0.spacing = .trailing }),
+        ] as [(String, (inout ImageSettings) -> Void)] {
+            var image = ImageRequest(
+                model: request("run"), prompts: .one("red circle 1"), output: run.directory.file("four.png"))
+            change(&image.settings)
+            #expect { try image.run() } throws: { ($0 as? SettingError)?.setting == name }
+        }
         var caption = CaptionRequest(model: request("run"), pictures: [run.directory.file("one.png")])
         caption.text.maximumTokens = 3
         #expect(try caption.run().count == 1)

@@ -12,7 +12,7 @@ public struct PromptDrawing {
         if let problem = settings.problem { throw problem }
         self.model = model
         coder = try model.pictureCoder()
-        self.settings = settings.settings(for: coder)
+        self.settings = try settings.settings(for: coder)
     }
 
     /// Prompt i is number `first + i` of all: its picture is called by that number, and uses the seed `seed + first + i`.

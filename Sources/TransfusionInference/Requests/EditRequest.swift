@@ -53,7 +53,7 @@ public struct EditRequest: Sendable {
         let dataset: PackedDataset? = if case .dataset(let path, _, _) = edits { try PackedDataset(path) } else { nil }
         let model = try LoadedModel(model, tokenizer: dataset?.tokenizer, warn: warn)
         let coder = try model.pictureCoder()
-        let settings = settings.settings(for: coder)
+        let settings = try settings.settings(for: coder)
         let cases = try dataset.map { try self.cases(of: $0, model, coder) } ?? read(listed, model, coder)
         let directory = isOneFile ? nil : try PictureDirectory(output)
 

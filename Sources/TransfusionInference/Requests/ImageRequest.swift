@@ -82,7 +82,7 @@ public struct ImageRequest: Sendable {
             if case .dataset(let path, _) = prompts { try PackedDataset(path) } else { nil }
         let model = try LoadedModel(model, tokenizer: dataset?.tokenizer, warn: warn)
         let coder = try model.pictureCoder()
-        let settings = settings.settings(for: coder)
+        let settings = try settings.settings(for: coder)
         let captions = try dataset.map { try DatasetPrompts($0, model, coder, prompts) }
         let wanted = try captions?.prompts ?? readPrompts(model.tokenizer)
         let directory = isOneFile ? nil : try PictureDirectory(output)

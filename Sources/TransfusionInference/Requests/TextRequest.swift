@@ -83,7 +83,7 @@ public struct TextRequest: Sendable {
         }
         var settings = Generator.Continuation()
         settings.text = text
-        settings.image = coder.map { image.settings(for: $0) } ?? image
+        settings.image = try coder.map { try image.settings(for: $0) } ?? image
         settings.maximumImages = maximumImages
         settings.beginsWithImage = beginsWithImage
 
