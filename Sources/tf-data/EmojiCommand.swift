@@ -21,9 +21,6 @@ extension DataCommand {
                   tf-data emoji --subset all --size 64 --pieces 4096 --out data/emoji
                 """)
 
-        @Option(help: "The directory to make; it must not exist.")
-        var out: String
-
         @Option(help: "shapes (a colour and a shape), faces, or all.")
         var subset = EmojiDataset.Subset.shapes
 
@@ -36,45 +33,25 @@ extension DataCommand {
         @Flag(help: "Also edits: shapes in other colours ('make it blue'), or people in other skin tones.")
         var edits = false
 
-        @Option(help: "Pieces of the tokenizer to train (default: 1024 for shapes, else 4096).")
-        var pieces: Int?
-
-        @Option(help: "A SentencePiece .model or a tokenizer.json to use instead of training one.")
-        var tokenizer: String?
-
         @Option(help: "The font file with colour bitmaps.")
         var font: String?
 
         @Option(help: "Unicode's emoji-test.txt.")
         var names: String?
 
-        @Option(help: "The directory with WordNet's data files.")
-        var wordnet: String?
-
-        @Flag(help: "Print the report as JSON.")
-        var json = false
-
-        func validate() throws {
-            if pieces != nil, tokenizer != nil {
-                throw ValidationError("--pieces: a given --tokenizer is not trained; leave one of the two away")
-            }
-        }
+        @OptionGroup var example: ExampleOptions
 
         func run() throws {
             var settings = EmojiDataset(subset: subset)
             settings.size = size
             if !holdOut.isEmpty { settings.heldOut = holdOut == ["none"] ? [] : holdOut }
             settings.hasEdits = edits
-            if let pieces { settings.pieces = pieces }
-            settings.tokenizerPath = tokenizer
+            if let pieces = example.pieces { settings.pieces = pieces }
+            settings.tokenizerPath = example.tokenizer
             if let font { settings.fontPath = font }
             if let names { settings.namesPath = names }
-            if let wordnet { settings.wordNetDirectory = wordnet }
-            let cleanup = InterruptionCleanup()
-            defer { withExtendedLifetime(cleanup) {} }
-            let progress = PhaseProgress()
-            let report = try progress.during { try settings.build(at: out, progress: progress.update) }
-            if json { try printJSON(report) } else { print(report) }
+            if let wordnet = example.wordnet { settings.wordNetDirectory = wordnet }
+            try example.build(show: print) { try settings.build(at: $0, progress: $1.update) }
         }
 
         private func print(_ report: EmojiDataset.Report) {

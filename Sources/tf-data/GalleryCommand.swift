@@ -20,17 +20,8 @@ extension DataCommand {
                   tf-data gallery --size 128 --pieces 8192 --out data/gallery128
                 """)
 
-        @Option(help: "The directory to make; it must not exist.")
-        var out: String
-
         @Option(help: "Pixels on a side, 8 … 256.")
         var size = 64
-
-        @Option(help: "Pieces of the tokenizer to train (default: 4096).")
-        var pieces: Int?
-
-        @Option(help: "A tokenizer model to use instead of training one.")
-        var tokenizer: String?
 
         @Option(help: "Tux Paint's directory of stamps.")
         var stamps: String?
@@ -38,35 +29,21 @@ extension DataCommand {
         @Option(help: "The directory with the clip art's folders png and svg.")
         var clipart: String?
 
-        @Option(help: "The directory with WordNet's data files.")
-        var wordnet: String?
-
         @Option(help: "The directory with the files of fortunes.")
         var fortunes: String?
 
-        @Flag(help: "Print the report as JSON.")
-        var json = false
-
-        func validate() throws {
-            if pieces != nil, tokenizer != nil {
-                throw ValidationError("--pieces: a given --tokenizer is not trained; leave one of the two away")
-            }
-        }
+        @OptionGroup var example: ExampleOptions
 
         func run() throws {
             var settings = GalleryDataset()
             settings.size = size
-            if let pieces { settings.pieces = pieces }
-            settings.tokenizerPath = tokenizer
+            if let pieces = example.pieces { settings.pieces = pieces }
+            settings.tokenizerPath = example.tokenizer
             if let stamps { settings.stampsDirectory = stamps }
             if let clipart { settings.clipArtDirectory = clipart }
-            if let wordnet { settings.wordNetDirectory = wordnet }
+            if let wordnet = example.wordnet { settings.wordNetDirectory = wordnet }
             if let fortunes { settings.fortunesDirectory = fortunes }
-            let cleanup = InterruptionCleanup()
-            defer { withExtendedLifetime(cleanup) {} }
-            let progress = PhaseProgress()
-            let report = try progress.during { try settings.build(at: out, progress: progress.update) }
-            if json { try printJSON(report) } else { print(report) }
+            try example.build(show: print) { try settings.build(at: $0, progress: $1.update) }
         }
 
         private func print(_ report: GalleryDataset.Report) {

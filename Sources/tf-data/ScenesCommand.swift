@@ -18,45 +18,22 @@ extension DataCommand {
                   tf-data scenes --scenes 20000 --size 64 --out data/scenes64
                 """)
 
-        @Option(help: "The directory to make; it must not exist.")
-        var out: String
-
         @Option(help: "Scenes to train on.")
         var scenes = SceneDataset().scenes
 
         @Option(help: "Pixels on a side, 32 … 256.")
         var size = SceneDataset().size
 
-        @Option(help: "Pieces of the tokenizer to train (default: 1024).")
-        var pieces: Int?
-
-        @Option(help: "A SentencePiece .model or a tokenizer.json to use instead of training one.")
-        var tokenizer: String?
-
-        @Option(help: "The directory with WordNet's data files.")
-        var wordnet: String?
-
-        @Flag(help: "Print the report as JSON.")
-        var json = false
-
-        func validate() throws {
-            if pieces != nil, tokenizer != nil {
-                throw ValidationError("--pieces: a given --tokenizer is not trained; leave one of the two away")
-            }
-        }
+        @OptionGroup var example: ExampleOptions
 
         func run() throws {
             var settings = SceneDataset()
             settings.scenes = scenes
             settings.size = size
-            if let pieces { settings.pieces = pieces }
-            settings.tokenizerPath = tokenizer
-            if let wordnet { settings.wordNetDirectory = wordnet }
-            let cleanup = InterruptionCleanup()
-            defer { withExtendedLifetime(cleanup) {} }
-            let progress = PhaseProgress()
-            let report = try progress.during { try settings.build(at: out, progress: progress.update) }
-            if json { try printJSON(report) } else { print(report) }
+            if let pieces = example.pieces { settings.pieces = pieces }
+            settings.tokenizerPath = example.tokenizer
+            if let wordnet = example.wordnet { settings.wordNetDirectory = wordnet }
+            try example.build(show: print) { try settings.build(at: $0, progress: $1.update) }
         }
 
         private func print(_ report: SceneDataset.Report) {

@@ -14,11 +14,11 @@ import _TestUtilities
         try """
         model: {layers: 2, width: 32, heads: 2, ffn: 48, patch: 2}
         data: {path: \(dataset.path)}
-        schedule: {steps: 3000, learning_rate: 3e-3, minimum_learning_rate: 1e-4, warmup_steps: 3}
+        schedule: {steps: 1200, learning_rate: 3e-3, minimum_learning_rate: 1e-4, warmup_steps: 3}
         batch: {sequence_length: 64, global_sequences: 4}
         parallel: {threads: 1, reduction: elastic}
         precision: f32
-        evaluation: {every_steps: 3000, sequences: 4}
+        evaluation: {every_steps: 1200, sequences: 4}
         telemetry: {tensorboard: false}
         """.write(toFile: directory.file("base.yaml"), atomically: true, encoding: .utf8)
         try "a white circle is the quality of being red\n".write(
@@ -84,6 +84,6 @@ import _TestUtilities
                 && result.errors.contains("a patch of 3 does not divide"))
         #expect(!FileManager.default.fileExists(atPath: out))
         let listed = try Command("tf-coord").run("experiment", directory.file("masks.yaml"), "--check")
-        #expect(listed.status == 0 && listed.output == "causal-seed-0: 3000 steps\nboth-seed-0: 3000 steps\n")
+        #expect(listed.status == 0 && listed.output == "causal-seed-0: 1200 steps\nboth-seed-0: 1200 steps\n")
     }
 }

@@ -38,7 +38,7 @@ import _TestUtilities
         // Memory that was refused is noticed when some is needed: for the first checkpoint, which comes late here.
         let needsMemory = [.workerWithoutMemory, .workerThatTakesTooMuch].contains(fault)
         try run.start(needsMemory ? ["--set", "checkpoint.every_steps=\(SupervisedRun.steps * 2 / 3)"] : [])
-        let moment = Int.random(in: 5...SupervisedRun.steps * (needsMemory ? 1 : 2) / 3)
+        let moment = Int.random(in: 5...SupervisedRun.steps / (needsMemory ? 3 : 2))
         let before = try run.wait("step \(moment)") {
             $0.step >= moment && $0.state != .starting && $0.ranks.count == 2
         }

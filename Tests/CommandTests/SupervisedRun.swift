@@ -10,7 +10,7 @@ final class SupervisedRun {
     private let output: String
     private(set) var process: RunningCommand?
 
-    static let steps = 4000
+    static let steps = 2500
 
     /// - Parameter name: Of the run; runs of the same data set and configuration end with the same bits.
     /// - Parameter more: Further keys of the configuration.
