@@ -26,7 +26,8 @@ func command(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .testTarget(
         name: name + "Tests", dependencies: dependencies + [.target(name: name), "_TestUtilities"],
-        swiftSettings: swiftSettings)
+        // What the tests themselves compute is little, and compiling them for speed takes minutes.
+        swiftSettings: swiftSettings + [.unsafeFlags(["-Onone"], .when(configuration: .release))])
 }
 
 func system(_ name: String, pkgConfig: String?, _ packages: String...) -> Target {

@@ -141,7 +141,7 @@ import _TestUtilities
         model: {layers: 1024, width: 65536, heads: 1024, ffn: 262144, patch: 256}
         data: {path: \(directory.file("nowhere"))}
         schedule: {steps: 1000000000}
-        batch: {sequence_length: 1048576, global_sequences: 1048576, micro_sequences: 16}
+        batch: {sequence_length: 1048576, global_sequences: 1048576, micro_sequences: 1}
         parallel: {reduction: elastic}
         """.write(toFile: directory.file("huge.yaml"), atomically: true, encoding: .utf8)
         let arguments = options + ["--hosts", "2", "--cores", "2", "--rates", directory.file("rates.json")]
