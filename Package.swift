@@ -10,6 +10,9 @@ let swiftSettings: [SwiftSetting] = [
     .treatWarning("DeprecatedDeclaration", as: .warning),
 ]
 
+/// What tests compute themselves is little, and to compile them for speed would take minutes.
+let testSettings = swiftSettings + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
+
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
@@ -26,8 +29,7 @@ func command(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .testTarget(
         name: name + "Tests", dependencies: dependencies + [.target(name: name), "_TestUtilities"],
-        // What the tests themselves compute is little, and compiling them for speed takes minutes.
-        swiftSettings: swiftSettings + [.unsafeFlags(["-Onone"], .when(configuration: .release))])
+        swiftSettings: testSettings)
 }
 
 func system(_ name: String, pkgConfig: String?, _ packages: String...) -> Target {
@@ -240,7 +242,7 @@ let package = Package(
                 "TransfusionCoordinator", "_TestUtilities", "Yams", "tf-worker", "tf-coord", "tf-data", "tf-sample",
                 "tf-eval", "tf-ckpt", "tf-bench",
             ],
-            swiftSettings: swiftSettings),
+            swiftSettings: testSettings),
     ],
     swiftLanguageModes: [.v6]
 )
