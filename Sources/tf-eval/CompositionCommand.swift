@@ -60,8 +60,10 @@ struct CompositionCommand: ParsableCommand {
         guard (pictures == nil) == (checkpoint != nil) else {
             throw ValidationError("--checkpoint says what draws --data or --prompts, and does not go with a folder")
         }
-        if pictures != nil, out != nil || limit != nil || samples != 1 {
-            throw ValidationError("--out, --limit and --samples are of pictures that are drawn; leave them out")
+        if pictures != nil, out != nil || limit != nil || samples != 1 || !drawing.isUsual {
+            throw ValidationError(
+                "--out, --limit, --samples, --steps, --guidance, --seed and --autoencoder say how pictures are drawn, which those "
+                    + "of a folder are already; leave them out")
         }
         if data == nil, split != nil { throw ValidationError("--split goes with --data") }
         if let limit, limit < 1 { throw ValidationError("--limit must be above 0, not \(limit)") }

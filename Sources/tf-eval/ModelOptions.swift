@@ -59,6 +59,12 @@ struct DrawingOptions: ParsableArguments {
         help: "For a model of latents, the autoencoder that made them; by default the copy of its run or data set.")
     var autoencoder: String?
 
+    /// Whether nothing was asked for.
+    var isUsual: Bool {
+        let usual = ImageSettings()
+        return steps == usual.steps && cfgScale == usual.guidanceScale && seed == 0 && autoencoder == nil
+    }
+
     /// Those of `tf-sample image`, which keeps what each step predicts within the range of pixels.
     var settings: ImageSettings {
         var settings = ImageSettings()

@@ -57,6 +57,7 @@ import _TestUtilities
         for (arguments, code, hint) in [
             ([], 2, "--data"), (["x", "--data", "y"], 2, "--data"), (["--data", "x"], 2, "--checkpoint"),
             (["x", "--checkpoint", model.path], 2, "--checkpoint"), (["x", "--out", "y"], 2, "--out"),
+            (["x", "--steps", "10"], 2, "--steps"),
             (["--prompts", "x", "--split", "y", "--checkpoint", model.path], 2, "--split"),
             (["--data", "x", "--samples", "0", "--checkpoint", model.path], 2, "--samples"),
             (["--data", "/no/such/set", "--checkpoint", model.path], 1, "/no/such/set"), (["/no/such"], 1, "/no/such"),
