@@ -30,6 +30,9 @@ extension Collectives {
 }
 
 extension Range<Int> {
+    /// Pictures that pass through a network together: so many whatever the number of ranks, for the same bits.
+    var groupsOfPictures: [Range<Int>] { parts(of: 8) }
+
     /// Parts of a length, and what is left.
     func parts(of length: Int) -> [Range<Int>] {
         stride(from: lowerBound, to: upperBound, by: length).map { $0..<Swift.min($0 + length, upperBound) }

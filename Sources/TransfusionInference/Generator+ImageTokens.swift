@@ -30,8 +30,9 @@ extension Generator {
             try requireFinite(guided)
             for image in 0..<images {
                 let own = Array(guided[image * codes..<(image + 1) * codes])
-                drawn[image * size + place] = Float(samplers[image].choose(from: own, at: place) { _ in true })
-                next[image] = configuration.imageTokens([drawn[image * size + place]])[0]
+                let code = samplers[image].choose(from: own, at: place) { _ in true }
+                drawn[image * size + place] = Float(code)
+                next[image] = Int32(configuration.textVocabulary) + code
             }
             progress(place + 1)
         }

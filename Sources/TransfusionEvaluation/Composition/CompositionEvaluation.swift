@@ -51,9 +51,6 @@ public struct CompositionEvaluation: Sendable {
         public let all: Share?
     }
 
-    /// Pictures that are drawn together: so many whatever the number of ranks, for the same bits.
-    private static let picturesAtOnce = 8
-
     /// All ranks of the group call it, and share the pictures.
     /// - Throws: `SharedFailure` with one line that names the file or option.
     public func run(
@@ -97,7 +94,7 @@ public struct CompositionEvaluation: Sendable {
         pictures: (Range<Int>) throws -> [Picture]
     ) throws -> Report {
         let found = try group.shared(
-            numbers.indices.parts(of: Self.picturesAtOnce), title: "composition", work: "judging pictures",
+            numbers.indices.groupsOfPictures, title: "composition", work: "judging pictures",
             site: "aspects of pictures"
         ) { range in
             zip(numbers[range], try pictures(range)).map { number, picture in

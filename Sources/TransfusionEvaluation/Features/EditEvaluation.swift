@@ -48,8 +48,6 @@ public struct EditEvaluation: Sendable {
 
     /// A pixel is left as it is when no channel of source and target differs by more, of 255.
     private static let tolerance = 8
-    /// Pictures that pass through the network together: so many whatever the number of ranks, for the same bits.
-    private static let picturesAtOnce = 8
 
     /// All ranks of the group call it, and share the pictures.
     /// - Throws: `SharedFailure` with one line that names the file.
@@ -158,7 +156,7 @@ public struct EditEvaluation: Sendable {
         _ edits: [Edit], _ network: InceptionFeatures, _ group: any Collectives
     ) throws -> Double {
         let distances = try group.shared(
-            edits.indices.parts(of: Self.picturesAtOnce), title: "feature distance", work: "finding features",
+            edits.indices.groupsOfPictures, title: "feature distance", work: "finding features",
             site: "feature distances"
         ) { range in
             let made = try network.features(of: edits[range].map(\.picture))

@@ -21,8 +21,6 @@ public struct InceptionFeatures {
     private let network: InceptionNetwork
     private let context: Context
 
-    /// Pictures that pass through the network together: so many whatever the number of ranks, for the same bits.
-    private static let picturesAtOnce = 8
     private static let norms = ["weight", "bias", "running_mean", "running_var"]
 
     /// - Parameter weights: As pytorch-fid distributes them, `.pth` or `.safetensors`; nil draws weights that are always the same.
@@ -73,9 +71,7 @@ public struct InceptionFeatures {
     /// The features of all pictures of a folder. All ranks share the work; only rank 0 gets them.
     func features(of list: PictureList, _ group: any Collectives) throws -> FeatureSet? {
         let count = list.files.count
-        let groups = stride(from: 0, to: count, by: Self.picturesAtOnce).map {
-            $0..<min($0 + Self.picturesAtOnce, count)
-        }
+        let groups = list.files.indices.groupsOfPictures
         var own: [Float] = []
         var line = ProgressLine("features of \(list.folder)", total: group.rank == 0 ? count : 0)
         try group.agree("finding features") {

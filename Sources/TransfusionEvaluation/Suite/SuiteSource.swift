@@ -103,7 +103,7 @@ struct SuiteSource {
         } else if images.isEmpty {
             noPictures = "the data set has no captions in its split '\(suite.split)'"
         }
-        if noPictures == nil { parts += [.pictures, .captions, .cider] } else { leave("CIDEr", noPictures ?? "") }
+        if let noPictures { leave("CIDEr", noPictures) } else { parts += [.pictures, .captions, .cider] }
         if let reason = noPictures ?? (suite.features == nil ? "no weights of Inception v3 are given" : nil)
             ?? (images.count < 2 ? "one picture is too few" : nil)
         {

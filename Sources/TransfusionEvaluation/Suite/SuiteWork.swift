@@ -14,9 +14,6 @@ struct SuiteWork {
     let group: any Collectives
     let ranksOnHost: Int
 
-    /// Pictures that are drawn together: so many whatever the number of ranks, for the same bits.
-    private static let picturesAtOnce = 8
-
     /// - Parameters:
     ///   - digest: Of what the part is computed from; rank 0 has it.
     ///   - model: Loads the model when it is asked for first.
@@ -70,7 +67,7 @@ struct SuiteWork {
         }
         let images = source.images
         _ = try group.shared(
-            images.indices.parts(of: Self.picturesAtOnce), title: "drawing", work: "drawing pictures",
+            images.indices.groupsOfPictures, title: "drawing", work: "drawing pictures",
             site: "drawn pictures"
         ) { range in
             let names = range.map { PromptDrawing.name($0) }

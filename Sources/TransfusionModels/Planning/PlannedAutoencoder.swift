@@ -42,7 +42,7 @@ public struct PlannedAutoencoder: PlannedModel {
             width: channels)
         if averagesWeights { sizes.averagedElements = sizes.elements.trained }
         if let discriminator { sizes.elements += PatchDiscriminator.elementCounts(discriminator) }
-        let context = Self.context(layout)
+        let context = Self.context(layout, PlannedRank(rank: 0, of: 1))
         sizes.otherBytes = networks(context).reduce(0) { $0 + $1.parameters.byteCount }
         if model.kind == .vq {
             // Their use, and of averages the sums and those of a batch.
@@ -51,10 +51,10 @@ public struct PlannedAutoencoder: PlannedModel {
         return sizes
     }
 
-    private static func context(_ layout: MemoryPlan.Layout) -> Context {
+    private static func context(_ layout: MemoryPlan.Layout, _ rank: PlannedRank) -> Context {
         Context(
             pool: ThreadPool(threads: 1), type: layout.type, allocator: CachingAllocator(isSizesOnly: true),
-            tensorParallel: PlannedRank(rank: 0, of: 1))
+            tensorParallel: rank)
     }
 
     private func networks(_ context: Context) -> [any FeatureNetwork] {
@@ -85,10 +85,7 @@ public struct PlannedAutoencoder: PlannedModel {
 
     /// The passes of a rank's step with sizes only, those of a discriminator that is heard included.
     private func step(_ layout: MemoryPlan.Layout, pictures: Int, microBatches: Int) throws -> PassCost {
-        let rank = PlannedRank(rank: 0, of: 1)
-        let context = Context(
-            pool: ThreadPool(threads: 1), type: layout.type, allocator: CachingAllocator(isSizesOnly: true),
-            tensorParallel: rank)
+        let rank = PlannedRank(rank: 0, of: 1), context = Self.context(layout, rank)
         func gradients(_ count: Int) -> Tensor { Tensor([count], .f32, allocator: context.allocator) }
         let pass = TrainingPass(
             self,
