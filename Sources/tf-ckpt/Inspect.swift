@@ -1,5 +1,6 @@
 import ArgumentParser
 import TransfusionCheckpoint
+import TransfusionConfig
 
 struct Inspect: ParsableCommand {
     static let configuration = CommandConfiguration(

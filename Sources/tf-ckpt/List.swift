@@ -1,5 +1,6 @@
 import ArgumentParser
 import TransfusionCheckpoint
+import TransfusionConfig
 
 struct List: ParsableCommand {
     static let configuration = CommandConfiguration(

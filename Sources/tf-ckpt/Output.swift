@@ -1,11 +1,5 @@
 import Foundation
 
-func printJSON(_ value: some Encodable) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    print(String(decoding: try encoder.encode(value), as: UTF8.self))
-}
-
 /// A size as people read it, as in `1.86 GB`.
 func bytes(_ count: Int) -> String {
     var value = Double(count)

@@ -1,5 +1,6 @@
 import ArgumentParser
 import TransfusionCheckpoint
+import TransfusionConfig
 
 struct Prune: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,4 +1,5 @@
 import ArgumentParser
+import TransfusionConfig
 
 /// What every command takes that makes a data set of examples.
 struct ExampleOptions: ParsableArguments {

@@ -3,12 +3,6 @@ import Foundation
 import TransfusionConfig
 import TransfusionData
 
-func printJSON(_ value: some Encodable) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    print(String(decoding: try encoder.encode(value), as: UTF8.self))
-}
-
 /// The progress lines of work that has several phases, one after the other.
 final class PhaseProgress {
     private var phase = ""

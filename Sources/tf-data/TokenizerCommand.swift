@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import TransfusionConfig
 import TransfusionData
 
 extension DataCommand {

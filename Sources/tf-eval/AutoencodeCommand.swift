@@ -1,8 +1,8 @@
 import ArgumentParser
-import Foundation
 import TransfusionConfig
 import TransfusionCore
 import TransfusionEvaluation
+import TransfusionSupport
 
 struct AutoencodeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -51,9 +51,7 @@ struct AutoencodeCommand: ParsableCommand {
         evaluation.type = precision.type()
         let report = try evaluation.run()
         if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            print(String(decoding: try encoder.encode(report), as: UTF8.self))
+            print(try JSONText.line(report))
         } else {
             let latents =
                 report.lossDivergence.map { "loss_kl \($0)" } ?? report.lossCodebook.map { "loss_codebook \($0)" } ?? ""

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import TransfusionConfig
 import TransfusionEvaluation
 
 struct CiderCommand: ParsableCommand {

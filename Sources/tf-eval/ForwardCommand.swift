@@ -1,8 +1,8 @@
 import ArgumentParser
-import Foundation
 import TransfusionConfig
 import TransfusionCore
 import TransfusionEvaluation
+import TransfusionSupport
 
 struct ForwardCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -59,9 +59,7 @@ struct ForwardCommand: ParsableCommand {
         evaluation.type = precision.type()
         let report = try evaluation.run { StandardStream.error.write("warning: \($0)\n") }
         if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            print(String(decoding: try encoder.encode(report), as: UTF8.self))
+            print(try JSONText.line(report))
         } else {
             print(report.namedLosses.map { "\($0.name) \($0.value)" }.joined(separator: " "))
         }

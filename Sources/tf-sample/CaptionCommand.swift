@@ -1,6 +1,7 @@
 import ArgumentParser
 import TransfusionCore
 import TransfusionInference
+import TransfusionSupport
 
 struct CaptionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -28,7 +29,7 @@ struct CaptionCommand: ParsableCommand {
         request.seed = model.seed
         for caption in try request.run(warn: warn) {
             print(
-                json
+                try json
                     ? JSONText.line(caption)
                     : pictures.count == 1 ? caption.caption : "\(caption.file): \(caption.caption)")
         }

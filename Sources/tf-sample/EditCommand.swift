@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import TransfusionCore
 import TransfusionInference
+import TransfusionSupport
 
 struct EditCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -72,7 +73,7 @@ struct EditCommand: ParsableCommand {
         request.settings.originalGuidanceScale = imageGuidance
         request.seed = model.seed
         let report = try request.run(warn: warn)
-        if json { return print(JSONText.line(report)) }
+        if json { return print(try JSONText.line(report)) }
         let count = report.pictures.count
         print(
             "changed \(count) \(count == 1 ? "picture" : "pictures") with \(report.model) into \(report.output) in "

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import TransfusionCore
 import TransfusionInference
+import TransfusionSupport
 
 struct ImageCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -58,7 +59,7 @@ struct ImageCommand: ParsableCommand {
         request.seed = model.seed
         request.makesGrid = grid
         let report = try request.run(warn: warn)
-        print(json ? JSONText.line(report) : report.summary)
+        print(try json ? JSONText.line(report) : report.summary)
     }
 }
 

@@ -3,6 +3,7 @@ import Foundation
 import TransfusionConfig
 import TransfusionCore
 import TransfusionInference
+import TransfusionSupport
 
 struct ReconstructCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -48,7 +49,7 @@ struct ReconstructCommand: ParsableCommand {
         for result in try request.run() {
             let quality = result.psnr.map { String(format: "%.2f dB", $0) } ?? "no difference"
             print(
-                json
+                try json
                     ? JSONText.line(result)
                     : "\(result.output): \(result.file), latent \(result.latent.map(String.init).joined(separator: " × ")), \(quality)"
             )

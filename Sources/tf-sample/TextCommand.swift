@@ -3,6 +3,7 @@ import Foundation
 import TransfusionConfig
 import TransfusionCore
 import TransfusionInference
+import TransfusionSupport
 
 struct TextCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -54,7 +55,7 @@ struct TextCommand: ParsableCommand {
         request.seed = model.seed
         request.output = out
         guard !json else {
-            for text in try request.run(warn: warn) { print(JSONText.line(text)) }
+            for text in try request.run(warn: warn) { print(try JSONText.line(text)) }
             return
         }
         let streams = images == 0 && isatty(STDOUT_FILENO) == 1

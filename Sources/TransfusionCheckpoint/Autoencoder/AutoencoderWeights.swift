@@ -169,13 +169,13 @@ extension AutoencoderWeights {
     public func writeCopy(to path: String) throws {
         try SafetensorsWriter().write(
             SafetensorsDirectory.sorted(tensors.mapValues { $0.converted(to: .f32) }),
-            metadata: ["format": "pt", Self.configurationKey: try compactConfiguration()], to: path)
+            metadata: ["format": "pt", Self.configurationKey: try JSONText.line(configuration)], to: path)
     }
 
     /// SHA-256 of what the autoencoder computes with: its configuration, and names, shapes and values of its tensors as f32. It does
     /// not depend on the files that hold them.
     public func digest() throws -> String {
-        var text = try compactConfiguration() + "\n"
+        var text = try JSONText.line(configuration) + "\n"
         for (name, tensor) in tensors.sorted(by: { $0.key < $1.key }) {
             let wide = tensor.converted(to: .f32)
             let values = UnsafeMutableRawBufferPointer.allocate(byteCount: wide.byteCount, alignment: 64)
@@ -184,12 +184,6 @@ extension AutoencoderWeights {
             text += "\(name) \(tensor.shape) \(SHA256.hexDigest(UnsafeRawBufferPointer(values)))\n"
         }
         return SHA256.hexDigest(Array(text.utf8))
-    }
-
-    private func compactConfiguration() throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(configuration), as: UTF8.self)
     }
 
     /// Writes the autoencoder as diffusers saves one.

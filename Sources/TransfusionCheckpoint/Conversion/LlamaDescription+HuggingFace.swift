@@ -1,6 +1,7 @@
 internal import FoundationEssentials
 internal import TransfusionCore
 internal import TransfusionModels
+internal import TransfusionSupport
 
 /// What transformers 4 or 5 writes into the `config.json` of a model of the Llama family, as far as it matters here.
 private struct HuggingFaceConfiguration: Decodable {

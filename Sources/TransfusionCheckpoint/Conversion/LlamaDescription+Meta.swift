@@ -1,5 +1,6 @@
 internal import TransfusionCore
 internal import TransfusionModels
+internal import TransfusionSupport
 
 /// Meta's `params.json`.
 private struct MetaParameters: Codable {

@@ -173,9 +173,7 @@ enum LlamaFormat {
     static func writeSideFile(
         _ rest: [String: SourceTensor], of weights: ModelWeights, to directory: String
     ) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        let config = String(decoding: try encoder.encode(weights.description), as: UTF8.self)
+        let config = try JSONText.line(weights.description)
         try SafetensorsWriter().write(
             SafetensorsDirectory.sorted(rest), metadata: ["config": config], to: Paths.join(directory, sideFileName))
     }

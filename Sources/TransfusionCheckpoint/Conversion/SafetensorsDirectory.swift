@@ -185,12 +185,3 @@ struct SafetensorsDirectory {
         }
     }
 }
-
-/// JSON for people: keys in order, one to a line.
-enum JSONText {
-    static func pretty(_ value: some Encodable) throws -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted]
-        return Array(try encoder.encode(value)) + [UInt8(ascii: "\n")]
-    }
-}

@@ -75,13 +75,10 @@ public struct CaptionEvaluation: Sendable {
             let image_id: ImageName
             let words: [String]
         }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        var bytes: [UInt8] = []
-        for caption in captions {
-            bytes += try encoder.encode(Line(image_id: caption.image, words: caption.words)) + [0x0A]
+        let lines = try captions.map {
+            try JSONText.line(Line(image_id: $0.image, words: $0.words)) + "\n"
         }
-        try AtomicFile.write(bytes, to: path)
+        try AtomicFile.write(lines.joined().utf8, to: path)
     }
 }
 

@@ -76,7 +76,7 @@ public struct CompositionDrawing: Sendable {
             let directory = Paths.join(output, CompositionPicture.number(number))
             try Directories.make(Paths.join(directory, "samples"))
             try AtomicFile.write(
-                (JSONText.line(prompt.metadata) + "\n").utf8, to: Paths.join(directory, "metadata.jsonl"),
+                (try JSONText.line(prompt.metadata) + "\n").utf8, to: Paths.join(directory, "metadata.jsonl"),
                 durable: false)
         }
     }

@@ -40,7 +40,7 @@ struct SuiteDirectory {
         try Directories.make(Paths.join(path, "parts"))
         guard source.suite.texts.isEmpty, !source.documents.isEmpty else { return }
         try Directories.make(Paths.join(path, "texts"))
-        let lines = source.documents.map { JSONText.line(["text": $0]) + "\n" }
+        let lines = try source.documents.map { try JSONText.line(["text": $0]) + "\n" }
         try AtomicFile.write(lines.joined().utf8, to: documents(source.suite.split), durable: false)
     }
 
@@ -61,7 +61,7 @@ struct SuiteDirectory {
     /// - Returns: The report, as it will be read.
     func keep(_ report: any Encodable, of part: SuitePart, _ digest: String) throws -> JSONValue {
         let value = try JSONDecoder().decode(JSONValue.self, from: JSONEncoder().encode(report))
-        try AtomicFile.write(JSONText.line(Kept(digest: digest, report: value)).utf8, to: file(part))
+        try AtomicFile.write(try JSONText.line(Kept(digest: digest, report: value)).utf8, to: file(part))
         return value
     }
 
@@ -79,9 +79,7 @@ struct SuiteDirectory {
     }
 
     func write(_ report: SuiteReport, _ source: SuiteSource) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        try AtomicFile.write(try encoder.encode(report) + [0x0A], to: Paths.join(path, "report.json"))
+        try AtomicFile.write(try JSONText.pretty(report), to: Paths.join(path, "report.json"))
         var hasSheet = false
         if Files.exists(Paths.join(pictures, "prompts.jsonl")), report.pictures != nil {
             let sheet = try sheet(source)

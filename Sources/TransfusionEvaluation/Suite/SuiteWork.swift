@@ -86,8 +86,8 @@ struct SuiteWork {
         }
         try group.agree("listing the pictures") {
             guard group.rank == 0 else { return }
-            let lines = images.enumerated().map { number, image in
-                JSONText.line(["file": PromptDrawing.name(number), "prompt": image.captions[0]]) + "\n"
+            let lines = try images.enumerated().map { number, image in
+                try JSONText.line(["file": PromptDrawing.name(number), "prompt": image.captions[0]]) + "\n"
             }
             try AtomicFile.write(lines.joined().utf8, to: Paths.join(directory.pictures, "prompts.jsonl"))
         }
@@ -122,8 +122,8 @@ struct SuiteWork {
             let known = images.enumerated().flatMap { number, image in
                 image.captions.map { Caption(image_id: number, caption: $0) }
             }
-            try AtomicFile.write(JSONText.line(said).utf8, to: directory.captions)
-            try AtomicFile.write(JSONText.line(known).utf8, to: directory.references)
+            try AtomicFile.write(try JSONText.line(said).utf8, to: directory.captions)
+            try AtomicFile.write(try JSONText.line(known).utf8, to: directory.references)
         }
         return Count(pictures: images.count)
     }

@@ -78,9 +78,9 @@ struct PictureDirectory {
     /// Writes each picture under its record's name, then the records.
     func write(_ pictures: [(record: PictureRecord, picture: Picture)], _ metadata: PictureMetadata) throws {
         for (record, picture) in pictures {
-            try Self.write(picture, text: metadata.chunks(record, of: picture), to: path + "/" + record.file)
+            try Self.write(picture, text: try metadata.chunks(record, of: picture), to: path + "/" + record.file)
         }
-        let lines = pictures.map { JSONText.line($0.record) + "\n" }
+        let lines = try pictures.map { try JSONText.line($0.record) + "\n" }
         try AtomicFile.write(lines.joined().utf8, to: path + "/prompts.jsonl", durable: false)
     }
 

@@ -2,6 +2,7 @@ internal import Foundation
 internal import TransfusionCore
 internal import TransfusionData
 internal import TransfusionModels
+internal import TransfusionSupport
 
 /// How a picture was made: what its PNG and `prompts.jsonl` say of it.
 public struct PictureRecord: Codable, Sendable, Equatable {
@@ -32,8 +33,8 @@ struct PictureMetadata {
     let settings: ImageSettings
 
     /// - Returns: `parameters` as stable-diffusion web interfaces read it, and `transfusion`, the same as JSON.
-    func chunks(_ record: PictureRecord, of picture: Picture) -> [(keyword: String, text: String)] {
-        [("parameters", parameters(record, of: picture)), ("transfusion", json(record))]
+    func chunks(_ record: PictureRecord, of picture: Picture) throws -> [(keyword: String, text: String)] {
+        [("parameters", parameters(record, of: picture)), ("transfusion", try json(record))]
     }
 
     private func parameters(_ record: PictureRecord, of picture: Picture) -> String {
@@ -50,7 +51,7 @@ struct PictureMetadata {
         return "\(record.prompt)\n\(fields.joined(separator: ", "))"
     }
 
-    private func json(_ record: PictureRecord) -> String {
+    private func json(_ record: PictureRecord) throws -> String {
         struct Fields: Encodable {
             let prompt, model, sampler: String
             let seed: UInt64
@@ -74,24 +75,12 @@ struct PictureMetadata {
         } else {
             (fields.spacing, fields.eta, fields.clip) = (settings.spacing.rawValue, eta, settings.clipsImage)
         }
-        return JSONText.line(fields)
+        return try JSONText.line(fields)
     }
 
     private var samplerName: String { settings.drawsTokens ? "tokens" : settings.method == .ddpm ? "ddpm" : "ddim" }
 
     private var eta: Double {
         if case .ddim(let eta) = settings.method { eta } else { 1 }
-    }
-}
-
-/// JSON on one line with its keys in order.
-public enum JSONText {
-    public static func line(_ value: some Encodable) -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        encoder.nonConformingFloatEncodingStrategy = .convertToString(
-            positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
-        // Values of this module's own types always encode.
-        return (try? encoder.encode(value)).map { String(decoding: $0, as: UTF8.self) } ?? "null"
     }
 }

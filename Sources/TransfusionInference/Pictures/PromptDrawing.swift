@@ -37,7 +37,7 @@ public struct PromptDrawing {
     /// As a PNG that says how it was made.
     public func write(_ drawn: (record: PictureRecord, picture: Picture), to path: String) throws {
         let metadata = PictureMetadata(model: model.name, settings: settings)
-        try PictureDirectory.write(drawn.picture, text: metadata.chunks(drawn.record, of: drawn.picture), to: path)
+        try PictureDirectory.write(drawn.picture, text: try metadata.chunks(drawn.record, of: drawn.picture), to: path)
     }
 
     /// Refuses a place for new files where there is something already, or where nothing can be written.

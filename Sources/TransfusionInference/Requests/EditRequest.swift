@@ -68,7 +68,7 @@ public struct EditRequest: Sendable {
             drawn[0].record.file = Paths.name(of: output)
             if case .one(let image, _) = edits { drawn[0].record.source = image }
             try PictureDirectory.write(
-                drawn[0].picture, text: metadata.chunks(drawn[0].record, of: drawn[0].picture), to: output)
+                drawn[0].picture, text: try metadata.chunks(drawn[0].record, of: drawn[0].picture), to: output)
         }
         return Report(
             model: model.name, output: output, pictures: drawn.map(\.record), sheet: sheet, seconds: seconds)

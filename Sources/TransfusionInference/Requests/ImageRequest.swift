@@ -98,7 +98,7 @@ public struct ImageRequest: Sendable {
         } else {
             drawn[0].record.file = Paths.name(of: output)
             try PictureDirectory.write(
-                drawn[0].picture, text: metadata.chunks(drawn[0].record, of: drawn[0].picture), to: output)
+                drawn[0].picture, text: try metadata.chunks(drawn[0].record, of: drawn[0].picture), to: output)
         }
         let records = drawn.map(\.record)
         return Report(

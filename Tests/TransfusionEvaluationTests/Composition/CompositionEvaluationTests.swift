@@ -5,6 +5,7 @@ import TransfusionCore
 import TransfusionData
 import TransfusionInference
 import TransfusionParallel
+import TransfusionSupport
 import _TestUtilities
 
 @testable import TransfusionEvaluation
@@ -70,7 +71,7 @@ import _TestUtilities
             drawing.output = directory.file(name)
             let evaluation = CompositionEvaluation(.drawn(drawing))
             let reports = try ThreadGroup.run(ranks: ranks) { try evaluation.run($0, ranksOnHost: ranks) }
-            #expect(Set(reports.map { JSONText.line($0) }).count == 1)
+            #expect(Set(try reports.map { try JSONText.line($0) }).count == 1)
             return reports[0]
         }
         let alone = try report(ranks: 1, "one"), shared = try report(ranks: 2, "two")
