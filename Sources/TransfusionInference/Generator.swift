@@ -334,7 +334,10 @@ public final class Generator {
 
     /// Refuses to go on with what the model has computed when it is no number.
     func requireFinite(_ values: [Float]) throws {
-        guard let value = values.first(where: { !$0.isFinite }) else { return }
+        // A token has tens of thousands of logits: the largest exponent is found many at a time.
+        let special = Float.infinity.bitPattern
+        let highest = values.reduce(0) { max($0, $1.bitPattern & special) }
+        guard highest == special, let value = values.first(where: { !$0.isFinite }) else { return }
         let broken = model.parameters.parameters.first { $0.value?.floats().allSatisfy(\.isFinite) == false }
         throw CommandFailure(
             "\(name): the model computes \(value) where a number belongs"
