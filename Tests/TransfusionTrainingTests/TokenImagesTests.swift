@@ -40,7 +40,20 @@ import _TestUtilities
         let tensors = try run.tensors("whole", step: 20)
         #expect(try run.tensors("parts", step: 20) == tensors)
         let records = try run.records("whole")
-        #expect(records.allSatisfy { $0.losses.keys.sorted() == ["text", "z"] && $0.images > 0 })
+        #expect(
+            records.allSatisfy { record in
+                record.losses.keys.sorted() == ["image_tokens", "text", "tokens", "z"] && record.images > 0
+            })
+        // What is trained is the mean over tokens of both kinds, of which an image has 16.
+        for record in records {
+            let losses = record.losses, images = Double(16 * record.images)
+            let (tokens, text, image) = try (
+                #require(losses["tokens"]), #require(losses["text"]), #require(losses["image_tokens"])
+            )
+            let texts = images * (image - tokens) / (tokens - text)
+            #expect(texts > 0 && abs(texts - texts.rounded()) < 1e-3, "\(texts)")
+            #expect(abs(record.loss - tokens - 1e-3 * (losses["z"] ?? 0)) < 1e-9)
+        }
         #expect(records[19].loss < records[0].loss)
         #expect(records[9].validation?.losses["text"] != nil)
         let names = tensors.keys.filter { !$0.hasPrefix("optimizer.") }

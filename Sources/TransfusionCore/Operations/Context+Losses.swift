@@ -15,18 +15,21 @@ extension Context {
     ///   - scale: What the sums are multiplied by in the total loss.
     ///   - zWeight: Of the squared logarithms of the normalisers in the total loss, which keep them near 1: the "z-loss" of
     ///     Chowdhery et al. 2022, "PaLM", section 5, and of Chameleon.
+    ///   - apart: Tokens whose loss is told apart too.
     ///   - completesWeight: Whether nothing that comes later in the backward pass adds to the weight's gradient, as an
     ///     embedding does that is the weight too.
-    /// - Returns: Σ −log softmax(x · weightᵀ)[target] and Σ (log Σ exp(x · weightᵀ))², unscaled.
+    /// - Returns: Σ −log softmax(x · weightᵀ)[target], over all rows and over those whose target is told apart, and
+    ///   Σ (log Σ exp(x · weightᵀ))², unscaled.
     package func linearCrossEntropy(
-        _ x: Tensor, weight: Parameter, targets: [Int32], scale: Float, zWeight: Float = 0, completesWeight: Bool = true
-    ) throws -> (loss: Double, squaredLogSums: Double) {
+        _ x: Tensor, weight: Parameter, targets: [Int32], scale: Float, zWeight: Float = 0,
+        apart: Range<Int32> = 0..<0, completesWeight: Bool = true
+    ) throws -> (loss: Double, lossApart: Double, squaredLogSums: Double) {
         let vocabulary = weight.value.rows
         let isSplit = weight.shard != .replicated
         precondition(x.rows == targets.count, "\(targets.count) targets for \(x.rows) rows")
         guard x.rows > 0 else {
             if isRecording, completesWeight { recordRoot { [self] _ in parameterIsReady?(weight) } }
-            return (0, 0)
+            return (0, 0, 0)
         }
         let dx = isRecording ? empty(x.shape) : nil
         let ids = integers(localTokens(targets, in: weight))
@@ -67,9 +70,11 @@ extension Context {
                 if completesWeight { parameterIsReady?(weight) }
             }
         }
-        if isSizesOnly { return (0, 0) }
+        if isSizesOnly { return (0, 0, 0) }
         return (
-            losses.f32.reduce(0.0) { $0 + Double($1) }, logSums.f32.reduce(0.0) { $0 + Double($1) * Double($1) }
+            losses.f32.reduce(0.0) { $0 + Double($1) },
+            zip(losses.f32, targets).reduce(0.0) { apart.contains($1.1) ? $0 + Double($1.0) : $0 },
+            logSums.f32.reduce(0.0) { $0 + Double($1) * Double($1) }
         )
     }
 

@@ -199,6 +199,8 @@ public final class TransfusionModel {
     public struct Losses: Sendable, Equatable {
         /// Σ −log p over the rows with a target.
         public var text = 0.0
+        /// The part of `text` whose targets are codes of images.
+        public var imageTokens = 0.0
         /// Σ over images of the mean squared error of the predicted noise.
         public var image = 0.0
         /// Σ (log Z)² over the rows with a target, where Z is what the softmax divides by.
@@ -217,13 +219,19 @@ public final class TransfusionModel {
         public let image: Double
         public let zLoss: Double
         private let targets: Int
+        private let imageTargets: Int?
         private let images: Int?
         private let imageLossWeight: Double
 
         /// Normalises by the counts of the whole global batch (decisions D3 and D4).
-        /// - Parameter images: Nil for a loss without an image part.
-        public init(targets: Int, images: Int?, imageLossWeight: Double, zLossWeight: Double = 0) {
+        /// - Parameters:
+        ///   - imageTargets: How many of the targets are codes of images; nil for a model that has none.
+        ///   - images: Nil for a loss without an image part.
+        public init(
+            targets: Int, imageTargets: Int? = nil, images: Int?, imageLossWeight: Double, zLossWeight: Double = 0
+        ) {
             self.targets = targets
+            self.imageTargets = imageTargets
             self.images = images
             self.imageLossWeight = imageLossWeight
             zLoss = zLossWeight
@@ -233,7 +241,19 @@ public final class TransfusionModel {
 
         /// The parts that the total is made of.
         public func parts(of losses: Losses) -> [NamedSum] {
-            var parts = [NamedSum(name: PartName.text, sum: losses.text, count: targets, weight: 1)]
+            var parts: [NamedSum] = []
+            if let imageTargets {
+                // Trained as one, and told apart to be compared with what other models make of text.
+                parts = [
+                    NamedSum(name: PartName.tokens, sum: losses.text, count: targets, weight: 1),
+                    NamedSum(
+                        name: PartName.text, sum: losses.text - losses.imageTokens, count: targets - imageTargets,
+                        weight: 0),
+                    NamedSum(name: PartName.imageTokens, sum: losses.imageTokens, count: imageTargets, weight: 0),
+                ]
+            } else {
+                parts = [NamedSum(name: PartName.text, sum: losses.text, count: targets, weight: 1)]
+            }
             if let images {
                 parts.append(
                     NamedSum(name: PartName.image, sum: losses.image, count: images, weight: imageLossWeight))
@@ -248,6 +268,9 @@ public final class TransfusionModel {
     /// What the parts of the loss are called.
     public enum PartName {
         public static let text = "text"
+        /// Of text and of images that are tokens.
+        public static let tokens = "tokens"
+        public static let imageTokens = "image_tokens"
         public static let image = "image"
         /// Keeps training in bounds and says nothing of quality.
         public static let z = "z"
@@ -284,10 +307,11 @@ public final class TransfusionModel {
             losses.image = sums.reduce(0) { $0 + $1 / Double(elements) }
         }
         let due = layout.targets.indices.filter { layout.targets[$0] >= 0 }
-        (losses.text, losses.squaredLogZ) = try context.linearCrossEntropy(
+        (losses.text, losses.imageTokens, losses.squaredLogZ) = try context.linearCrossEntropy(
             context.gather(hidden.rows, rows: due.map { Int32($0) }), weight: layers.head,
-            targets: due.map { layout.targets[$0] }, scale: Float(weights.text),
-            zWeight: Float(weights.zLoss), completesWeight: !configuration.hasTiedEmbeddings)
+            targets: due.map { layout.targets[$0] }, scale: Float(weights.text), zWeight: Float(weights.zLoss),
+            apart: Int32(configuration.textVocabulary)..<Int32(configuration.vocabulary),
+            completesWeight: !configuration.hasTiedEmbeddings)
         return losses
     }
 

@@ -5,8 +5,8 @@ package struct BatchCounts: Sendable, Equatable {
     /// What the parts of the loss are divided by, by their names.
     var denominators: [String: Int] = [:]
     /// Tokens trained on, patches included and padding not.
-    var tokens = 0
-    var images = 0
+    package var tokens = 0
+    package var images = 0
     /// Of the tokens, those that stand for parts of images.
     var patches = 0
     /// Places for tokens, padding included.

@@ -20,15 +20,25 @@ package struct TransfusionObjective {
 
     private typealias PartName = TransfusionModel.PartName
 
-    package static func counts(targets: Int, images: Int, of model: ModelConfiguration) -> BatchCounts {
-        guard model.images == .diffusion else {
-            return BatchCounts(denominators: [PartName.text: targets], images: images)
+    package static func counts(
+        targets: Int, images: Int, originals: Int = 0, of model: ModelConfiguration
+    ) -> BatchCounts {
+        var counts = BatchCounts(images: images)
+        switch model.images {
+        case .none: counts.denominators = [PartName.text: targets]
+        case .diffusion: counts.denominators = [PartName.text: targets, PartName.image: images]
+        case .tokens:
+            let ofImages = (images + originals) * model.patchesPerImage
+            counts.denominators = [
+                PartName.tokens: targets, PartName.text: targets - ofImages, PartName.imageTokens: ofImages,
+            ]
         }
-        return BatchCounts(denominators: [PartName.text: targets, PartName.image: images], images: images)
+        return counts
     }
 
     static func counts(_ found: BatchSource.Counts, of source: BatchSource) -> BatchCounts {
-        var counts = counts(targets: found.targets, images: found.images, of: source.model)
+        var counts = counts(
+            targets: found.targets, images: found.images, originals: found.originals, of: source.model)
         counts.tokens = found.tokens
         counts.patches = (found.images + found.originals) * source.model.patchesPerImage
         counts.rows = source.settings.globalSequences * source.settings.sequenceLength
@@ -43,7 +53,8 @@ package struct TransfusionObjective {
                 latents: batch.latents, noise: batch.noise, timesteps: batch.timesteps, isClean: batch.isClean,
                 schedule: schedule, configuration: model.configuration, context)
         let weights = TransfusionModel.LossWeights(
-            targets: counts.denominators[PartName.text] ?? 0, images: counts.denominators[PartName.image],
+            targets: counts.denominators[PartName.tokens] ?? counts.denominators[PartName.text] ?? 0,
+            imageTargets: counts.denominators[PartName.imageTokens], images: counts.denominators[PartName.image],
             imageLossWeight: imageLossWeight, zLossWeight: zLossWeight)
         return weights.parts(of: try model.losses(batch.layout, images: images, weights: weights, context))
     }
