@@ -65,6 +65,38 @@ import _TestUtilities
         #expect(try reopened.tokens().isEmpty)
     }
 
+    /// Written through another library, with a table of its own.
+    @Test func aStoreOfVersion02IsRead() throws {
+        let request = try record("old").request
+        do {
+            let database = try SQLiteDatabase(path)
+            for statement in [
+                "PRAGMA journal_mode = WAL",
+                "CREATE TABLE grdb_migrations (identifier TEXT NOT NULL PRIMARY KEY)",
+                #"CREATE TABLE "run" ("name" TEXT PRIMARY KEY NOT NULL, "place" INTEGER NOT NULL UNIQUE, "state" TEXT NOT NULL, "request" BLOB NOT NULL, "exit" TEXT)"#,
+                #"CREATE TABLE "viewer_token" ("digest" BLOB PRIMARY KEY NOT NULL, "name" TEXT NOT NULL, "expires" DOUBLE)"#,
+                "INSERT INTO viewer_token VALUES (x'0102', 'dashboard', 4000000000.5)",
+            ] { try database.run(statement) }
+            try database.run(
+                "INSERT INTO run VALUES ('old', 7, 'ended', ?, ?)",
+                [.blob(Array(request)), .text(#"{"code":1,"reason":"ended at once"}"#)])
+        }
+        let store = try RunStore(path)
+        let old = try #require(store.runs().first)
+        #expect(old.name == "old" && old.place == 7 && old.state == .ended)
+        #expect(old.exit == RunStatus.Exit(code: 1, reason: "ended at once"))
+        #expect(try old.decodedRequest() == .example("old"))
+        #expect(try store.enqueue(record("new")).place == 8)
+        #expect(
+            try store.tokens()
+                == [AccessTokens.Entry(digest: [1, 2], access: .viewer, name: "dashboard", expires: 4_000_000_000.5)])
+        var ended = try #require(store.runs().last)
+        ended.state = .ended
+        ended.exit = RunStatus.Exit(code: 85, reason: "stopped; \"quoted\"")
+        try store.update(ended)
+        #expect(try store.runs().last?.exit == ended.exit)
+    }
+
     @Test func whatIsNoStoreIsRefusedByName() throws {
         try "this is no database, but it is long enough to be taken for one".write(
             toFile: path, atomically: true, encoding: .utf8)

@@ -19,7 +19,7 @@ import Testing
         (["COpenBLAS", "COneDNN"], ["TransfusionCore"]),
         (["CZstd"], ["TransfusionCheckpoint", "TransfusionData"]),
         (["CZlib"], ["TransfusionData", "TransfusionEvaluation"]),
-        (["GRDB", "Subprocess", "Hummingbird", "AsyncHTTPClient"], ["TransfusionCoordinator"]),
+        (["CSQLite", "Subprocess", "Hummingbird", "AsyncHTTPClient"], ["TransfusionCoordinator"]),
         (["HummingbirdCore", "HummingbirdTLS"], ["TransfusionCoordinator", "TransfusionHTTP"]),
         (["Yams"], ["TransfusionConfig"]),
     ]
