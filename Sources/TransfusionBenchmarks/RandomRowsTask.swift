@@ -38,9 +38,11 @@ struct RandomRowsTask: TrainingTask {
     var makeBatch: @Sendable (BatchAddress) throws -> PreparedBatch { { [batch] _ in batch } }
 
     func counts(step: Int) -> BatchCounts {
-        TransfusionObjective.counts(
+        var counts = TransfusionObjective.counts(
             targets: batch.layout.targetCount * sequences, images: batch.layout.imageCount * sequences,
             of: model.configuration)
+        counts.tokens = batch.layout.tokens.count * sequences
+        return counts
     }
 
     func losses(_ batch: PreparedBatch, _ counts: BatchCounts, player: Int, _ context: Context) throws -> [NamedSum] {

@@ -86,8 +86,8 @@ public struct RatesBenchmark {
         step.threads = settings.threads
         step.microBatches = 1
         let benchmark = try StepBenchmark(step, group: SingleRank())
-        let model = benchmark.task.model.configuration
-        let plan = try TransfusionModel.cost(model, step.memoryLayout(data: 1), step.microBatch)
+        let plan = try TransfusionModel.cost(
+            step.model, step.memoryLayout(data: 1), step.microBatch)
         let result = try benchmark.run(steps: 8, warmup: 1)
         let pass = result.leastParts[Phase.compute.rawValue] ?? result.secondsPerStep
         let update = result.leastParts[Phase.communication.rawValue] ?? result.secondsPerStep

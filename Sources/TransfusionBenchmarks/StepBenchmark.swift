@@ -1,11 +1,12 @@
 internal import Foundation
+public import TransfusionConfig
 public import TransfusionCore
 public import TransfusionModels
 public import TransfusionParallel
 internal import TransfusionTelemetry
 internal import TransfusionTraining
 
-/// Measures training steps on made-up data: rows of random tokens with images in between, as many as asked for.
+/// Measures training steps: on made-up data, rows of random tokens with images in between, or as a run's configuration has them.
 public final class StepBenchmark {
     /// What is measured.
     public struct Settings: Sendable {
@@ -53,6 +54,7 @@ public final class StepBenchmark {
         /// Of each rank.
         public var threads: Int
         public var tokensPerStep: Int
+        public var imagesPerStep: Int
         /// Median over the steps.
         public var secondsPerStep: Double
         public var tokensPerSecond: Double
@@ -80,15 +82,16 @@ public final class StepBenchmark {
         public var peakResidentBytes: Int
         /// Those of them in memory that ranks share, as far as they count as other ranks'.
         public var sharedBytesOfOthers: Int
+
+        public var imagesPerSecond: Double { Double(imagesPerStep) / secondsPerStep }
     }
 
-    private let settings: Settings
+    private let name: String
     private let mesh: ProcessMesh
-    let context: Context
-    let task: RandomRowsTask
-    let state: TrainingState
-    private let steps: StepTrainer<RandomRowsTask>
-    private let timer = PhaseTimer()
+    private let context: Context
+    private let state: TrainingState
+    private let steps: any TrainingSteps
+    private let timer: PhaseTimer
     /// What weights and optimizer state take of the allocator.
     private let stateBytes: Int
     private let use: JobProcessorUse
@@ -96,32 +99,58 @@ public final class StepBenchmark {
     /// - Parameter group: All ranks; each makes one.
     /// - Throws: `RowLayoutError` when the images do not fit into the sequence, `MeshError` when the ranks cannot be
     ///   arranged as asked.
-    public init(_ settings: Settings, group: any Communicator) throws {
-        self.settings = settings
-        mesh = try ProcessMesh(group, tensor: settings.tensor)
-        let ranksOnHost = group.hosts.count { $0 == group.hosts[group.rank] }
-        context = Context(
+    public convenience init(_ settings: Settings, group: any Communicator) throws {
+        let mesh = try ProcessMesh(group, tensor: settings.tensor), ranksOnHost = Self.ranksOnHost(group)
+        let context = Context(
             pool: ThreadPool(threads: settings.threads ?? max(1, CPUReport().cpuCount / ranksOnHost)),
             type: settings.type, tensorParallel: mesh.tensor, sequenceParallel: settings.sequenceParallel)
-        use = try JobProcessorUse(group)
         let resources = TrainingResources(mesh: mesh, context: context, ranksOnHost: ranksOnHost)
-        task = try RandomRowsTask(settings, resources)
-        state = TrainingState(task.players, resources, order: settings.order)
-        stateBytes = context.allocator.liveBytes
-        steps = StepTrainer(
+        let task = try RandomRowsTask(settings, resources), timer = PhaseTimer()
+        let state = TrainingState(task.players, resources, order: settings.order)
+        let steps = StepTrainer(
             task, resources, state,
             batch: .init(globalSequences: settings.microBatches * mesh.shape.data, microSequences: 1), timer: timer)
+        try self.init(settings.name, resources, state, steps, timer)
+    }
+
+    /// Measures what a run would do, on its own data.
+    ///
+    /// - Parameters:
+    ///   - name: What the run is called in the result.
+    ///   - group: All ranks; each makes one.
+    /// - Throws: `SharedFailure` with one line for each problem of the configuration.
+    public convenience init(_ configuration: RunConfiguration, name: String, group: any Communicator) throws {
+        let timer = PhaseTimer()
+        let run = try RunSteps(configuration, group: group, ranksOnHost: Self.ranksOnHost(group), timer: timer)
+        try self.init(name, run.resources, run.state, run.steps, timer)
+    }
+
+    private init(
+        _ name: String, _ resources: TrainingResources, _ state: TrainingState, _ steps: any TrainingSteps,
+        _ timer: PhaseTimer
+    ) throws {
+        self.name = name
+        mesh = resources.mesh
+        context = resources.context
+        self.state = state
+        self.steps = steps
+        self.timer = timer
+        stateBytes = context.allocator.liveBytes
+        use = try JobProcessorUse(mesh.world)
+    }
+
+    private static func ranksOnHost(_ group: any Communicator) -> Int {
+        group.hosts.count { $0 == group.hosts[group.rank] }
     }
 
     /// Runs steps until `steps` of them are measured after `warmup` that are not. All ranks call it.
     ///
     /// - Parameter between: Called before each measured step, for a baseline that is measured in turn.
     public func run(steps: Int, warmup: Int, between: () throws -> Void = {}) throws -> Result {
-        for _ in 0..<warmup { try step() }
+        for _ in 0..<warmup { _ = try step() }
         context.allocator.resetPeak()
         var measured: [MeasuredStep] = []
         _ = try use.take()
-        var operations = 0.0
         for _ in 0..<steps {
             try between()
             // In each round, because machines that others use too are not always as fast.
@@ -129,40 +158,42 @@ public final class StepBenchmark {
             let peakRate = try mesh.world.sum([context.measuredPeakRate()], site: "peak rate")[0]
             try mesh.world.barrier(site: "begin of step")
             _ = timer.takeSeconds()
-            let before = context.kernelSeconds, workBefore = context.work
+            let before = context.kernelSeconds
             let start = ContinuousClock.now
-            try step()
+            let summary = try step()
             try mesh.world.barrier(site: "end of step")
             let seconds = (.now - start) / .seconds(1), after = context.kernelSeconds
-            operations = (context.work.operations - workBefore.operations) * Double(mesh.shape.data)
             measured.append(
                 MeasuredStep(
-                    seconds: seconds, peakRate: peakRate, parts: timer.takeSeconds(),
+                    summary: summary, seconds: seconds, peakRate: peakRate, parts: timer.takeSeconds(),
                     products: after.products - before.products, attention: after.attention - before.attention))
         }
-        return result(measured, operations: operations, othersShare: try use.take().othersShare)
+        return result(measured, othersShare: try use.take().othersShare)
     }
 
     private struct MeasuredStep {
+        let summary: StepSummary
         let seconds: Double
         let peakRate: Double
         let parts: [Phase: Double]
         let products: Double
         let attention: Double
+
+        var operationsPerSecond: Double { summary.operations / seconds }
     }
 
-    private func result(_ measured: [MeasuredStep], operations: Double, othersShare: Double?) -> Result {
+    private func result(_ measured: [MeasuredStep], othersShare: Double?) -> Result {
         func median(_ value: (MeasuredStep) -> Double) -> Double { measured.map(value).sorted()[measured.count / 2] }
         let typical = measured.sorted { $0.seconds < $1.seconds }[measured.count / 2]
-        let sequences = settings.microBatches * mesh.shape.data
-        let tokens = settings.sequenceLength * sequences
+        let tokens = typical.summary.counts.tokens
         // The gradients are not the allocator's.
         return Result(
-            model: settings.name, parameters: task.model.parameters.globalCount, type: settings.type.rawValue,
+            model: name, parameters: state.parameterCount, type: context.type.rawValue,
             layout: "\(mesh.shape)", threads: context.pool.threadCount, tokensPerStep: tokens,
+            imagesPerStep: typical.summary.counts.images,
             secondsPerStep: typical.seconds, tokensPerSecond: Double(tokens) / typical.seconds,
-            operationsPerSecond: operations / typical.seconds, peakOperationsPerSecond: median(\.peakRate),
-            utilization: median { operations / $0.seconds / $0.peakRate }, othersShare: othersShare,
+            operationsPerSecond: typical.operationsPerSecond, peakOperationsPerSecond: median(\.peakRate),
+            utilization: median { $0.operationsPerSecond / $0.peakRate }, othersShare: othersShare,
             parts: Dictionary(uniqueKeysWithValues: typical.parts.map { ($0.key.rawValue, $0.value) }),
             leastParts: measured.reduce(into: [:]) { least, step in
                 for (phase, seconds) in step.parts {
@@ -175,8 +206,8 @@ public final class StepBenchmark {
             peakResidentBytes: ProcessMemory.peakBytes, sharedBytesOfOthers: ProcessMemory.sharedBytesOfOthers)
     }
 
-    private func step() throws {
+    private func step() throws -> StepSummary {
         timer.begin(step: state.step)
-        _ = try steps.train()
+        return try steps.train()
     }
 }

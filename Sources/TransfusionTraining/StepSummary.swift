@@ -5,7 +5,7 @@ package struct StepSummary: Sendable {
     /// From 0.
     let step: Int
     /// What its global batch held.
-    let counts: BatchCounts
+    package let counts: BatchCounts
     /// Of all players that were trained, over the whole global batch.
     private(set) var losses: [NamedSum] = []
     /// Of all of them together, before clipping.
@@ -13,7 +13,7 @@ package struct StepSummary: Sendable {
     /// Of the first of them.
     private(set) var learningRate = 0.0
     /// Floating-point operations of the models, over all ranks.
-    private(set) var operations = 0.0
+    package private(set) var operations = 0.0
 
     init(step: Int, counts: BatchCounts) {
         self.step = step

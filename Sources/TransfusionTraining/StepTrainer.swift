@@ -4,8 +4,14 @@ internal import TransfusionModels
 internal import TransfusionParallel
 package import TransfusionTelemetry
 
+/// Steps, of whatever task.
+package protocol TrainingSteps: AnyObject {
+    /// All ranks call it alike.
+    func train() throws -> StepSummary
+}
+
 /// Does the steps of a task: from the batch to the update of the weights. All ranks have one and call it alike.
-package final class StepTrainer<Task: TrainingTask> {
+package final class StepTrainer<Task: TrainingTask>: TrainingSteps {
     private let task: Task
     private let resources: TrainingResources
     private let state: TrainingState
@@ -23,6 +29,10 @@ package final class StepTrainer<Task: TrainingTask> {
         package init(globalSequences: Int, microSequences: Int) {
             self.globalSequences = globalSequences
             self.microSequences = microSequences
+        }
+
+        init(_ batch: RunConfiguration.Batch) {
+            self.init(globalSequences: batch.globalSequences, microSequences: batch.microSequences)
         }
     }
 

@@ -43,10 +43,8 @@ final class TrainingLoop<Task: RunTask> {
         self.timer = timer
         self.heartbeats = heartbeats
         directory = claim.directory
-        let batch = configuration.batch
         steps = StepTrainer(
-            setup.task, setup.resources, setup.state,
-            batch: .init(globalSequences: batch.globalSequences, microSequences: batch.microSequences), timer: timer)
+            setup.task, setup.resources, setup.state, batch: .init(configuration.batch), timer: timer)
         let reporter = StepReporter(
             configuration, directory: directory, rank: setup.resources.group.rank, timer: timer, print: log)
         self.reporter = reporter

@@ -48,6 +48,10 @@ package final class TrainingState {
     package var weightBytes: Int {
         players.reduce(0) { $0 + $1.parameters.byteCount }
     }
+    /// Of the whole models.
+    package var parameterCount: Int {
+        players.reduce(0) { $0 + $1.parameters.globalCount }
+    }
     package var gradientBytes: Int { players.reduce(0) { $0 + ($1.parameters.gradients?.byteCount ?? 0) } }
     package var optimizerBytes: Int { players.reduce(0) { $0 + $1.optimizer.byteCount } }
     /// Elements whose optimizer state this rank keeps.

@@ -31,7 +31,7 @@ extension StepCommand {
         let data = output.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
         guard process.terminationStatus == 0,
-            let result = try? JSONDecoder().decode(StepCommand.Output.self, from: data)
+            let result = try? JSONDecoder().decode(StepMeasurement.Output.self, from: data)
         else {
             throw CommandFailure("\(point.label): the measurement ended with \(process.terminationStatus)", .wrongUse)
         }

@@ -108,29 +108,7 @@ struct StepCommand: ParsableCommand {
         let machine = try rates.map { try MachineRates.read($0) }
         if let layouts { return try run(StepSweep(layouts: layouts.layouts, settings, machine: machine)) }
         if let sweep { return try run(StepSweep(sweep, settings, machine: machine)) }
-        CPUReport.reexecuteIfSlowKernels()
-        let job: MPIEnvironment
-        let benchmark: StepBenchmark
-        do {
-            job = try MPIEnvironment.start()
-            benchmark = try StepBenchmark(settings, group: job.world)
-        } catch let error where error is LaunchError || error is MeshError {
-            throw CommandFailure("\(error)", .wrongUse)
-        }
-        let speaks = job.world.rank == 0
-        var progress = ProgressLine("measuring steps", total: steps)
-        var baselines: [StepComparison.Baseline] = [], started = 0
-        let result = try benchmark.run(steps: steps, warmup: 1) {
-            if speaks, let against { baselines.append(try runBaseline(against, printing: "tokens_per_s")) }
-            if speaks { progress.update(started) }
-            started += 1
-        }
-        progress.clear()
-        if speaks {
-            let comparison = StepComparison(result, baselines)
-            json ? try printJSON(Output(step: result, against: comparison)) : printTable(result, comparison)
-        }
-        job.finish()
+        try StepMeasurement(steps: steps, against: against, json: json).run { try StepBenchmark(settings, group: $0) }
     }
 
     private var settings: StepBenchmark.Settings {
@@ -150,46 +128,6 @@ struct StepCommand: ParsableCommand {
         settings.recomputation = recompute
         return settings
     }
-
-    struct Output: Codable {
-        let step: StepBenchmark.Result
-        let against: StepComparison?
-    }
-
-    private func printTable(_ result: StepBenchmark.Result, _ comparison: StepComparison?) {
-        func number(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }
-        func mebibytes(_ bytes: Int) -> String { number(Double(bytes) / 1_048_576, 0) + " MiB" }
-        print(
-            "\(result.model), \(result.parameters) parameters, \(result.type), \(result.layout), threads \(result.threads)"
-        )
-        print(
-            "step          \(number(result.secondsPerStep, 3)) s for \(result.tokensPerStep) tokens: "
-                + "\(number(result.tokensPerSecond, 1)) tokens/s")
-        print(
-            "utilisation   \(number(result.utilization * 100, 1)) % of \(number(result.peakOperationsPerSecond / 1e9, 0)) "
-                + "GFLOP/s, the rate of large products measured before each step" + busyMark(result.othersShare))
-        let rest = result.secondsPerStep - result.productSeconds - result.attentionSeconds
-        for (name, seconds) in [
-            ("products", result.productSeconds), ("attention", result.attentionSeconds), ("all other", rest),
-        ] {
-            print(
-                "  \(name.padding(toLength: 12, withPad: " ", startingAt: 0))\(number(seconds, 3)) s  "
-                    + "\(number(100 * seconds / result.secondsPerStep, 1)) %")
-        }
-        print(
-            "memory        weights \(mebibytes(result.weightBytes)), gradients \(mebibytes(result.gradientBytes)), "
-                + "optimizer \(mebibytes(result.optimizerBytes)), activations \(mebibytes(result.activationBytes)); "
-                + "peak resident \(mebibytes(result.peakResidentBytes))")
-        if let comparison {
-            print(
-                "against       \(number(comparison.tokensPerSecond, 1)) tokens/s; "
-                    + "ratio \(number(comparison.speedRatio, 2)) (median of \(comparison.runs))"
-                    + busyMark(result.othersShare))
-            if let memoryRatio = comparison.memoryRatio {
-                print("              memory ratio \(number(memoryRatio, 2))")
-            }
-        }
-    }
 }
 
 extension ModelPreset: ExpressibleByArgument {}
@@ -197,9 +135,3 @@ extension StepSweep.Axis: ExpressibleByArgument {}
 extension ReductionOrder: ExpressibleByArgument {}
 extension TransfusionModel.Recomputation: ExpressibleByArgument {}
 extension ModelConfiguration.PatchCoder: ExpressibleByArgument {}
-
-func printJSON(_ value: some Encodable) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    print(String(decoding: try encoder.encode(value), as: UTF8.self))
-}

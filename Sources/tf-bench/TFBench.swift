@@ -11,6 +11,7 @@ struct TFBench: TransfusionCommand {
             EXAMPLES
               tf-bench step --model 0.16b
               tf-bench step --against 'python baseline.py --dtype bf16'
+              tf-bench run configs/train/quickstart.yaml
               tf-bench sample --model 0.16b
               tf-bench kernels --model 0.16b
               mpirun -n 2 --bind-to none tf-bench collectives
@@ -21,7 +22,7 @@ struct TFBench: TransfusionCommand {
             """,
         version: ProductVersion.number,
         subcommands: [
-            StepCommand.self, SampleCommand.self, KernelsCommand.self, CollectivesCommand.self, CheckpointCommand.self,
-            RatesCommand.self, ImportCommand.self, HostCommand.self,
+            StepCommand.self, RunCommand.self, SampleCommand.self, KernelsCommand.self, CollectivesCommand.self,
+            CheckpointCommand.self, RatesCommand.self, ImportCommand.self, HostCommand.self,
         ])
 }

@@ -28,6 +28,41 @@ import _TestUtilities
         #expect(try #require(step["peakOperationsPerSecond"] as? Double) > 1e8)
     }
 
+    /// An autoencoder, beside a program that counts pictures; and a data set that is not there, on two ranks.
+    @Test func aRunIsMeasuredOnItsData() throws {
+        let directory = try TemporaryDirectory(), dataset = try SmallDataset()
+        let configuration = directory.file("run.yaml")
+        try """
+        task: autoencoder
+        autoencoder: {preset: small, kind: kl}
+        data: {path: \(dataset.path)}
+        schedule: {steps: 10, learning_rate: 1e-3, warmup_steps: 2}
+        optimizer: {weight_decay: 0}
+        batch: {global_sequences: 4, micro_sequences: 2}
+        precision: f32
+        """.write(toFile: configuration, atomically: true, encoding: .utf8)
+        let result = try bench.run([
+            "run", configuration, "--json", "--steps", "2", "--against", #"echo '{"images_per_s": 0.5}'"#,
+        ])
+        #expect(result.status == 0, "\(result.errors)")
+        let all = try numbers(result.output)
+        let step = try #require(all["step"] as? [String: Any]), against = try #require(all["against"] as? [String: Any])
+        #expect(step["imagesPerStep"] as? Int == 4 && step["model"] as? String == "run.yaml")
+        let seconds = try #require(step["secondsPerStep"] as? Double)
+        #expect(try #require(step["productSeconds"] as? Double) < seconds)
+        #expect(abs((against["speedRatio"] as? Double ?? 0) / (4 / seconds / 0.5) - 1) < 1e-9)
+        #expect(against["tokensPerSecond"] == nil && against["runs"] as? Int == 2)
+
+        let missing = try Command.onPath("mpirun").run(
+            ["-n", "2", "--oversubscribe", bench.path, "run", configuration, "--set", "data.path=nowhere"],
+            environment: Self.environment)
+        let said = missing.errors.components(separatedBy: "error: ").count - 1
+        #expect(missing.status != 0 && said == 1, "\(missing.errors)")
+        #expect(missing.errors.contains("nowhere"))
+        let silent = try bench.run(["run", configuration, "--against", "echo '{}'"])
+        #expect(silent.status == 2 && silent.errors.contains("no JSON line with tokens_per_s or images_per_s"))
+    }
+
     @Test func picturesAreMeasuredByTheirFormat() throws {
         let result = try bench.run([
             "import", "--json", "--size", "8", "--seconds", "0", "--threads", "2", Fixtures.path("pictures"),

@@ -31,7 +31,7 @@ import _TestUtilities
                 "tokenizer encode", "tokenizer decode",
             ]
         ),
-        ("tf-bench", ["step", "sample", "kernels", "collectives", "checkpoint", "rates", "import", "host"]),
+        ("tf-bench", ["step", "run", "sample", "kernels", "collectives", "checkpoint", "rates", "import", "host"]),
     ]
 
     /// The lines of the discussion, as they were written.
