@@ -59,10 +59,12 @@ version=$number
 [ -z "$commit" ] || version="$number+git$(date --utc --date="@$SOURCE_DATE_EPOCH" +%Y%m%d%H%M).$commit"
 
 echo "== Building transfusion $version"
+# Each module is compiled once, its interface included: a third less work where processors are few.
+options=(-c release --static-swift-stdlib -Xswiftc -no-emit-module-separately-wmo --scratch-path "$build")
 for program in "${programs[@]}"; do
-    swift build -c release --static-swift-stdlib --scratch-path "$build" --product "$program"
+    swift build "${options[@]}" --product "$program"
 done
-bin=$(swift build -c release --static-swift-stdlib --scratch-path "$build" --show-bin-path)
+bin=$(swift build "${options[@]}" --show-bin-path)
 
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT

@@ -305,7 +305,7 @@ final class RunningDaemon {
         let deadline = Date(timeIntervalSinceNow: seconds)
         while Date() < deadline {
             if let status = try status(run), holds(status) { return status }
-            usleep(50_000)
+            usleep(150_000)
         }
         throw Problem("\(what): not within \(seconds) s: \(String(describing: try status(run))); \(log.suffix(2000))")
     }

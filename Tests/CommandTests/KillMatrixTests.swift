@@ -38,7 +38,8 @@ import _TestUtilities
         // Memory that was refused is noticed when some is needed: for the first checkpoint, which comes late here.
         let needsMemory = [.workerWithoutMemory, .workerThatTakesTooMuch].contains(fault)
         try run.start(needsMemory ? ["--set", "checkpoint.every_steps=\(SupervisedRun.steps * 2 / 3)"] : [])
-        let moment = Int.random(in: 5...SupervisedRun.steps / (needsMemory ? 3 : 2))
+        // Most of the run is left, as fast machines take many steps before a debugger has begun.
+        let moment = Int.random(in: 5...SupervisedRun.steps / 5)
         let before = try run.wait("step \(moment)") {
             $0.step >= moment && $0.state != .starting && $0.ranks.count == 2
         }
@@ -96,7 +97,7 @@ import _TestUtilities
     private func debug(_ pid: Int32, _ command: String) throws {
         let gdb = try Command.onPath("gdb").path
         // Neither the process nor the debugger, which may crash when the process goes, shall leave a dump behind.
-        for arguments in [["--pid", "\(pid)"], [gdb, "-p", "\(pid)", "-batch", "-nx", "-ex", command]] {
+        for arguments in [["--pid", "\(pid)"], [gdb, "-p", "\(pid)", "-batch", "-nx", "-readnever", "-ex", command]] {
             _ = try Command.onPath("prlimit").run(["--core=0"] + arguments)
         }
     }
