@@ -32,7 +32,7 @@ package final class Connections: Sendable {
         }
 
         /// That make room for others.
-        private static let strangersPerSecond = 64
+        private static let strangersPerSecond = 256
     }
 
     private struct Connection {
