@@ -90,7 +90,7 @@ public final class StepBenchmark {
     private let mesh: ProcessMesh
     private let context: Context
     private let state: TrainingState
-    private let steps: any TrainingSteps
+    private let train: () throws -> StepSummary
     private let timer: PhaseTimer
     /// What weights and optimizer state take of the allocator.
     private let stateBytes: Int
@@ -100,7 +100,7 @@ public final class StepBenchmark {
     /// - Throws: `RowLayoutError` when the images do not fit into the sequence, `MeshError` when the ranks cannot be
     ///   arranged as asked.
     public convenience init(_ settings: Settings, group: any Communicator) throws {
-        let mesh = try ProcessMesh(group, tensor: settings.tensor), ranksOnHost = Self.ranksOnHost(group)
+        let mesh = try ProcessMesh(group, tensor: settings.tensor), ranksOnHost = group.ranksOnOwnHost
         let context = Context(
             pool: ThreadPool(threads: settings.threads ?? max(1, CPUReport().cpuCount / ranksOnHost)),
             type: settings.type, tensorParallel: mesh.tensor, sequenceParallel: settings.sequenceParallel)
@@ -110,7 +110,7 @@ public final class StepBenchmark {
         let steps = StepTrainer(
             task, resources, state,
             batch: .init(globalSequences: settings.microBatches * mesh.shape.data, microSequences: 1), timer: timer)
-        try self.init(settings.name, resources, state, steps, timer)
+        try self.init(settings.name, resources, state, steps.train, timer)
     }
 
     /// Measures what a run would do, on its own data.
@@ -121,26 +121,22 @@ public final class StepBenchmark {
     /// - Throws: `SharedFailure` with one line for each problem of the configuration.
     public convenience init(_ configuration: RunConfiguration, name: String, group: any Communicator) throws {
         let timer = PhaseTimer()
-        let run = try RunSteps(configuration, group: group, ranksOnHost: Self.ranksOnHost(group), timer: timer)
-        try self.init(name, run.resources, run.state, run.steps, timer)
+        let run = try RunSteps(configuration, group: group, ranksOnHost: group.ranksOnOwnHost, timer: timer)
+        try self.init(name, run.resources, run.state, run.train, timer)
     }
 
     private init(
-        _ name: String, _ resources: TrainingResources, _ state: TrainingState, _ steps: any TrainingSteps,
-        _ timer: PhaseTimer
+        _ name: String, _ resources: TrainingResources, _ state: TrainingState,
+        _ train: @escaping () throws -> StepSummary, _ timer: PhaseTimer
     ) throws {
         self.name = name
         mesh = resources.mesh
         context = resources.context
         self.state = state
-        self.steps = steps
+        self.train = train
         self.timer = timer
         stateBytes = context.allocator.liveBytes
         use = try JobProcessorUse(mesh.world)
-    }
-
-    private static func ranksOnHost(_ group: any Communicator) -> Int {
-        group.hosts.count { $0 == group.hosts[group.rank] }
     }
 
     /// Runs steps until `steps` of them are measured after `warmup` that are not. All ranks call it.
@@ -208,6 +204,6 @@ public final class StepBenchmark {
 
     private func step() throws -> StepSummary {
         timer.begin(step: state.step)
-        return try steps.train()
+        return try train()
     }
 }

@@ -7,7 +7,8 @@ package import TransfusionTelemetry
 package struct RunSteps {
     package let resources: TrainingResources
     package let state: TrainingState
-    package let steps: any TrainingSteps
+    /// Does a step; all ranks call it alike.
+    package let train: () throws -> StepSummary
 
     /// All ranks call it.
     /// - Throws: `SharedFailure` with one line for each problem of the configuration.
@@ -29,7 +30,7 @@ package struct RunSteps {
     private init<Task>(_ configuration: RunConfiguration, _ setup: TrainingSetup<Task>, _ timer: PhaseTimer) throws {
         resources = setup.resources
         state = setup.state
-        steps = StepTrainer(setup.task, resources, state, batch: .init(configuration.batch), timer: timer)
+        train = StepTrainer(setup.task, resources, state, batch: .init(configuration.batch), timer: timer).train
         // How long a step takes does not depend on the weights.
         _ = try setup.task.begin(from: nil, options: CheckpointOptions())
     }

@@ -4,14 +4,8 @@ internal import TransfusionModels
 internal import TransfusionParallel
 package import TransfusionTelemetry
 
-/// Steps, of whatever task.
-package protocol TrainingSteps: AnyObject {
-    /// All ranks call it alike.
-    func train() throws -> StepSummary
-}
-
 /// Does the steps of a task: from the batch to the update of the weights. All ranks have one and call it alike.
-package final class StepTrainer<Task: TrainingTask>: TrainingSteps {
+package final class StepTrainer<Task: TrainingTask> {
     private let task: Task
     private let resources: TrainingResources
     private let state: TrainingState

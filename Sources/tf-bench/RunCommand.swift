@@ -1,5 +1,4 @@
 import ArgumentParser
-import Foundation
 import TransfusionBenchmarks
 import TransfusionCheckpoint
 import TransfusionConfig
@@ -29,22 +28,11 @@ struct RunCommand: ParsableCommand {
     @Option(name: .customLong("set"), help: "Override a key of the configuration, as in --set batch.micro_sequences=2.")
     var overrides: [String] = []
 
-    @Option(help: "Measured steps.")
-    var steps = 5
-
-    @Option(help: "A program to measure in turn with each step.")
-    var against: String?
-
-    @Flag(help: "Print one JSON object.")
-    var json = false
-
-    func validate() throws {
-        if steps < 1 { throw ValidationError("--steps: must be positive") }
-    }
+    @OptionGroup var measurement: StepMeasurement
 
     func run() throws {
         let configuration = try RunConfiguration.loadWithInitialWeights(config, overrides: overrides)
-        try StepMeasurement(steps: steps, against: against, json: json).run {
+        try measurement.run {
             try StepBenchmark(configuration, name: Paths.name(of: config), group: $0)
         }
     }

@@ -15,7 +15,7 @@ extension StepCommand {
             try measure($0)
         }
         progress.clear()
-        if json { return try printJSON(rows) }
+        if measurement.json { return try printJSON(rows) }
         printTable(rows)
     }
 
@@ -24,7 +24,7 @@ extension StepCommand {
         process.executableURL = URL(filePath: "/usr/bin/env")
         process.arguments =
             ["mpirun", "-n", "\(point.ranks)", "--oversubscribe", "--bind-to", "none"]
-            + [ProcessInfo.processInfo.arguments[0], "step", "--steps", "\(steps)", "--json"]
+            + [ProcessInfo.processInfo.arguments[0], "step", "--steps", "\(measurement.steps)", "--json"]
             + point.settings.arguments
         process.standardOutput = output
         try process.run()

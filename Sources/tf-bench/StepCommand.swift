@@ -71,14 +71,7 @@ struct StepCommand: ParsableCommand {
     @Option(help: "none, selective or full.")
     var recompute = TransfusionModel.Recomputation.none
 
-    @Option(help: "Measured steps.")
-    var steps = 5
-
-    @Option(help: "A program to measure in turn with each step.")
-    var against: String?
-
-    @Flag(help: "Print one JSON object.")
-    var json = false
+    @OptionGroup var measurement: StepMeasurement
 
     func validate() throws {
         let side = Int(Double(patches).squareRoot().rounded())
@@ -94,11 +87,16 @@ struct StepCommand: ParsableCommand {
                 "--images: \(images) × \(patches) patches do not fit into \(sequence) tokens"
             ),
             ((1...1 << 20).contains(microBatches), "--micro-batches: must lie between 1 and \(1 << 20)"),
-            (steps > 0, "--steps: must be positive"),
             (threads.map { (1...1024).contains($0) } ?? true, "--threads: must lie between 1 and 1024"),
             ((1...4096).contains(tensor), "--tensor: must lie between 1 and 4096"),
-            (layouts == nil || (tensor == 1 && against == nil), "--layouts: goes without --tensor and --against"),
-            (sweep == nil || (layouts == nil && against == nil), "--sweep: goes without --layouts and --against"),
+            (
+                layouts == nil || (tensor == 1 && measurement.against == nil),
+                "--layouts: goes without --tensor and --against"
+            ),
+            (
+                sweep == nil || (layouts == nil && measurement.against == nil),
+                "--sweep: goes without --layouts and --against"
+            ),
             (rates == nil || layouts != nil || sweep != nil, "--rates: goes with --layouts or --sweep"),
         ]
         if let (_, problem) = checks.first(where: { !$0.0 }) { throw ValidationError(problem) }
@@ -108,7 +106,7 @@ struct StepCommand: ParsableCommand {
         let machine = try rates.map { try MachineRates.read($0) }
         if let layouts { return try run(StepSweep(layouts: layouts.layouts, settings, machine: machine)) }
         if let sweep { return try run(StepSweep(sweep, settings, machine: machine)) }
-        try StepMeasurement(steps: steps, against: against, json: json).run { try StepBenchmark(settings, group: $0) }
+        try measurement.run { try StepBenchmark(settings, group: $0) }
     }
 
     private var settings: StepBenchmark.Settings {

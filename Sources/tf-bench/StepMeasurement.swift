@@ -1,3 +1,4 @@
+import ArgumentParser
 import Foundation
 import TransfusionBenchmarks
 import TransfusionConfig
@@ -5,12 +6,19 @@ import TransfusionCore
 import TransfusionParallel
 
 /// Measures training steps in turn with another program, and prints what it finds.
-struct StepMeasurement {
-    /// Measured steps.
-    let steps: Int
-    /// A command that prints its own rate; nil to measure alone.
-    let against: String?
-    let json: Bool
+struct StepMeasurement: ParsableArguments {
+    @Option(help: "Measured steps.")
+    var steps = 5
+
+    @Option(help: "A program to measure in turn with each step.")
+    var against: String?
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    func validate() throws {
+        if steps < 1 { throw ValidationError("--steps: must be positive") }
+    }
 
     struct Output: Codable {
         let step: StepBenchmark.Result

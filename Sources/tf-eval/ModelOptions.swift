@@ -82,8 +82,7 @@ func measureOnAllRanks<Report>(
     CPUReport.reexecuteIfSlowKernels()
     do {
         return try MPIEnvironment.run { job -> Report? in
-            let hosts = job.world.hosts
-            let report = try work(job.world, hosts.count { $0 == hosts[job.world.rank] }) {
+            let report = try work(job.world, job.world.ranksOnOwnHost) {
                 StandardStream.error.write("warning: \($0)\n")
             }
             return job.world.rank == 0 ? report : nil

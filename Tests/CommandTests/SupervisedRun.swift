@@ -65,14 +65,10 @@ final class SupervisedRun {
             let socket = endpoint.socket.flatMap({ try? PrivateSocket($0) }),
             let descriptor = socket.connect(patience: 5)
         else { return nil }
-        let connection = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-        let request =
-            "GET /v1/runs/\(endpoint.run) HTTP/1.1\r\nHost: run\r\nAuthorization: Bearer \(endpoint.token)\r\n"
-            + "Connection: close\r\n\r\n"
-        guard send(descriptor, request, request.utf8.count, Int32(MSG_NOSIGNAL)) == request.utf8.count,
-            let answer = try? connection.readToEnd(), let end = answer.range(of: Data("\r\n\r\n".utf8))
-        else { return nil }
-        return try? CoordinatorJSON.decode(RunStatus.self, from: answer[end.upperBound...])
+        let connection = RawConnection(connected: descriptor)
+        connection.send(
+            "GET /v1/runs/\(endpoint.run) HTTP/1.1\r\nHost: run\r\nAuthorization: Bearer \(endpoint.token)\r\n\r\n")
+        return connection.answer().flatMap { try? CoordinatorJSON.decode(RunStatus.self, from: Data($0.body.utf8)) }
     }
 
     /// Waits until something holds of the status.

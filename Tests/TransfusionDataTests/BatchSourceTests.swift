@@ -142,7 +142,7 @@ import TransfusionModels
         var stream: [Int32] = []
         let corpus = try (0..<60).flatMap { (index) -> [Int32] in [1] + (try synthetic.dataset.document(index)) + [2] }
         var step = 0
-        while stream.count < 2 * corpus.count {
+        while stream.count < 3 * corpus.count {
             let block = try source.block(step / source.shape.steps)
             for sequence in 0..<6 {
                 let row = block.rows[step % source.shape.steps * 6 + sequence]
@@ -156,7 +156,7 @@ import TransfusionModels
         }
         // Each pass holds each token of the corpus exactly as often as the corpus does.
         let sorted = corpus.sorted()
-        for pass in 0..<2 {
+        for pass in 0..<3 {
             #expect(stream[pass * corpus.count..<(pass + 1) * corpus.count].sorted() == sorted)
         }
         // Chunks are whole: the corpus' last, shorter chunk ends each pass.

@@ -22,6 +22,11 @@ public final class RawConnection {
         try Self.call(connect, socket, host, port: port)
     }
 
+    /// - Parameter socket: Connected; closed with the connection.
+    public init(connected socket: Int32) {
+        self.socket = socket
+    }
+
     private static func call(
         _ function: (Int32, UnsafePointer<sockaddr>, socklen_t) -> Int32, _ socket: Int32, _ host: String, port: Int
     ) throws {

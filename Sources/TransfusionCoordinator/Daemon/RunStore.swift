@@ -45,8 +45,14 @@ final class RunStore: Sendable {
             self.place = place
             self.state = state
             self.request = Data(request)
-            if case .text(let text) = row[4] {
-                exit = try? JSONDecoder().decode(RunStatus.Exit.self, from: Data(text.utf8))
+            switch row[4] {
+            case .null: exit = nil
+            case .text(let text):
+                guard let known = try? JSONDecoder().decode(RunStatus.Exit.self, from: Data(text.utf8)) else {
+                    return nil
+                }
+                exit = known
+            default: return nil
             }
         }
 

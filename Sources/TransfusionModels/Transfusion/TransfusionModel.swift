@@ -241,7 +241,7 @@ public final class TransfusionModel {
 
         /// The parts that the total is made of.
         public func parts(of losses: Losses) -> [NamedSum] {
-            var parts: [NamedSum] = []
+            var parts: [NamedSum]
             if let imageTargets {
                 // Trained as one, and told apart to be compared with what other models make of text.
                 parts = [

@@ -23,3 +23,8 @@ extension SingleRank: Communicator {
     public func split(color: Int, key: Int, name: String) -> any Communicator { self }
     public func allocateShared(byteCount: Int) -> SharedBuffer { SharedBuffer(privateBytes: byteCount) }
 }
+
+extension Communicator {
+    /// How many ranks share this rank's host, itself included.
+    public var ranksOnOwnHost: Int { hosts.count { $0 == hosts[rank] } }
+}
