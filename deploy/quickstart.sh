@@ -26,9 +26,10 @@ stage "Dependencies"
 deploy/install-dependencies.sh
 
 stage "Build"
-# One product after the other shares all that they have in common, and each module is compiled once, its interface included.
+# One product after the other shares all that they have in common; each module is compiled once, its interface included, and nothing
+# is described for a debugger.
 for product in tf-data tf-worker tf-coord tf-sample tf-eval tf-ckpt tf-bench; do
-    swift build -c release -Xswiftc -no-emit-module-separately-wmo --product "$product"
+    swift build -c release -debug-info-format none -Xswiftc -no-emit-module-separately-wmo --product "$product"
 done
 
 stage "Data set"

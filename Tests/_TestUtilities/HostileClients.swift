@@ -12,6 +12,22 @@ public final class HostileClients: Sendable {
         case slowBody
         /// What is no HTTP.
         case noise
+
+        private static let head = Array(
+            ("GET /v1/runs HTTP/1.1\r\nHost: a\r\nX: " + String(repeating: "x", count: 1000)).utf8)
+        private static let body = Array(
+            ("POST /v1/runs HTTP/1.1\r\nContent-Length: 900\r\n\r\n" + String(repeating: "x", count: 900)).utf8)
+        private static let noiseBytes = Array(String(repeating: "\u{1}\u{7f}", count: 500).utf8)
+
+        /// What it says, made once: the clients share the processors with what they attack.
+        var bytes: [UInt8]? {
+            switch self {
+            case .idle: nil
+            case .slowHead: Self.head
+            case .slowBody: Self.body
+            case .noise: Self.noiseBytes
+            }
+        }
     }
 
     private struct Client {
@@ -95,20 +111,12 @@ public final class HostileClients: Sendable {
     }
 
     private func dribble(_ client: inout Client) {
-        let text: String
-        switch client.kind {
-        case .idle: return
-        case .slowHead: text = "GET /v1/runs HTTP/1.1\r\nHost: a\r\nX: " + String(repeating: "x", count: 1000)
-        case .slowBody:
-            text = "POST /v1/runs HTTP/1.1\r\nContent-Length: 900\r\n\r\n" + String(repeating: "x", count: 900)
-        case .noise: text = String(repeating: "\u{1}\u{7f}", count: 500)
-        }
-        let bytes = Array(text.utf8)
+        guard let bytes = client.kind.bytes else { return }
         let next = client.kind == .slowBody && client.sent == 0 ? 46 : 1
         guard client.sent + next <= bytes.count else { return }
-        let sent = send(
-            client.socket, Array(bytes[client.sent..<client.sent + next]), next,
-            Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+        let sent = bytes.withUnsafeBytes {
+            send(client.socket, $0.baseAddress! + client.sent, next, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+        }
         client.sent += max(0, sent)
     }
 
