@@ -210,8 +210,7 @@ public final class DatasetWriter {
         for (name, sink) in sinks {
             try sink.close()
             let file = try MappedFile(directory.file(name), expectedBytes: sink.count)
-            defer { withExtendedLifetime(file) {} }
-            let digest = SHA256.hexDigest(file.bytes) { progress("computing digests, MiB", (done + $0) >> 20, total) }
+            let digest = file.digest { progress("computing digests, MiB", (done + $0) >> 20, total) }
             manifest.files[name] = DatasetManifest.File(bytes: sink.count, sha256: digest)
             done += sink.count
         }

@@ -1,5 +1,3 @@
-internal import TransfusionCore
-
 /// Makes a data set of another's captions and texts, with other images in the places of its own.
 public final class ImageReplacement {
     private let source: PackedDataset
@@ -51,8 +49,7 @@ public final class ImageReplacement {
         for name in (Array(source.manifest.files.keys) + [Name.autoencoder]).sorted() where name != Name.sheet {
             if name != Name.images, name != Name.autoencoder { try copy(name) }
             let file = try MappedFile(directory.file(name))
-            defer { withExtendedLifetime(file) {} }
-            manifest.files[name] = DatasetManifest.File(bytes: file.bytes.count, sha256: SHA256.hexDigest(file.bytes))
+            manifest.files[name] = DatasetManifest.File(bytes: file.bytes.count, sha256: file.digest())
         }
         let (sealed, bytes) = try manifest.sealed()
         let sink = try FileSink(directory.file(DatasetManifest.fileName))
@@ -66,13 +63,14 @@ public final class ImageReplacement {
         let path = source.path + "/" + name
         let file = try MappedFile(path, expectedBytes: source.manifest.files[name]?.bytes ?? 0)
         defer { withExtendedLifetime(file) {} }
-        guard SHA256.hexDigest(file.bytes) == source.manifest.files[name]?.sha256 else {
+        guard file.digest() == source.manifest.files[name]?.sha256 else {
             throw DataError(path, "does not match its SHA-256; the data set is damaged, build it again")
         }
         let sink = try FileSink(directory.file(name))
         let piece = 1 << 20
         for start in stride(from: 0, to: file.bytes.count, by: piece) {
             try sink.write([UInt8](file.bytes[start..<min(start + piece, file.bytes.count)]))
+            file.forgetPages()
         }
         try sink.close()
     }

@@ -1,5 +1,3 @@
-internal import TransfusionCore
-
 extension PackedDataset {
     /// Reads every byte of a data set: sizes, digests, and that every index stays inside the data.
     /// - Returns: Everything that is wrong, one line each; empty when the data set is as it was written.
@@ -26,8 +24,7 @@ extension PackedDataset {
                     throw DataError(path + "/" + DatasetManifest.fileName, "does not list \(name)")
                 }
                 let file = try MappedFile(path + "/" + name, expectedBytes: expected.bytes)
-                defer { withExtendedLifetime(file) {} }
-                let digest = SHA256.hexDigest(file.bytes) { progress("reading MiB", (done &+ $0) >> 20, total >> 20) }
+                let digest = file.digest { progress("reading MiB", (done &+ $0) >> 20, total >> 20) }
                 guard digest == expected.sha256 else {
                     throw DataError(file.path, "does not match its SHA-256; the data set is damaged, build it again")
                 }

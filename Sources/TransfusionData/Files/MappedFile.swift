@@ -1,4 +1,5 @@
 internal import Glibc
+internal import TransfusionCore
 
 /// A file mapped into memory for reading.
 ///
@@ -50,6 +51,17 @@ final class MappedFile: @unchecked Sendable {
     func forgetPages() {
         if let address = bytes.baseAddress {
             madvise(UnsafeMutableRawPointer(mutating: address), bytes.count, MADV_DONTNEED)
+        }
+    }
+
+    /// SHA-256 of the contents in hexadecimal digits. What was read leaves this process's memory, which it may not fit into.
+    /// - Parameter progress: Told how many bytes are done.
+    func digest(progress: (_ bytes: Int) -> Void = { _ in }) -> String {
+        withExtendedLifetime(self) {
+            SHA256.hexDigest(bytes) {
+                forgetPages()
+                progress($0)
+            }
         }
     }
 
