@@ -1,3 +1,5 @@
+internal import TransfusionCore
+
 /// Makes a data set of another's captions and texts, with other images in the places of its own.
 public final class ImageReplacement {
     private let source: PackedDataset
