@@ -59,9 +59,9 @@ version=$number
 [ -z "$commit" ] || version="$number+git$(date --utc --date="@$SOURCE_DATE_EPOCH" +%Y%m%d%H%M).$commit"
 
 echo "== Building transfusion $version"
-# Each module is compiled once, its interface included: a fifth less work where processors are few. What is described for a
-# debugger would be stripped.
-options=(-c release -debug-info-format none --static-swift-stdlib -Xswiftc -no-emit-module-separately-wmo --scratch-path "$build")
+# shellcheck source=deploy/build-options.sh
+. deploy/build-options.sh
+options=("${build_options[@]}" --static-swift-stdlib --scratch-path "$build")
 for program in "${programs[@]}"; do
     swift build "${options[@]}" --product "$program"
 done

@@ -26,10 +26,11 @@ stage "Dependencies"
 deploy/install-dependencies.sh
 
 stage "Build"
-# One product after the other shares all that they have in common; each module is compiled once, its interface included, and nothing
-# is described for a debugger.
+# shellcheck source=deploy/build-options.sh
+. deploy/build-options.sh
+# One product after the other shares all that they have in common.
 for product in tf-data tf-worker tf-coord tf-sample tf-eval tf-ckpt tf-bench; do
-    swift build -c release -debug-info-format none -Xswiftc -no-emit-module-separately-wmo --product "$product"
+    swift build "${build_options[@]}" --product "$product"
 done
 
 stage "Data set"

@@ -21,10 +21,10 @@ swift format lint --strict --recursive Sources Tests Plugins Package.swift
 bash -n deploy/*.sh deploy/container/setup.sh deploy/slurm/train.sbatch Plugins/*/*.sh
 
 stage "Build"
-# Release, as the numbers that the tests compare are those of the code that people run. Each module is compiled once, its
-# interface included, which is a fifth less work where processors are few, and nothing is described for a debugger, which is a
-# tenth less.
-build=(-c release -debug-info-format none -Xswiftc -enable-testing -Xswiftc -no-emit-module-separately-wmo)
+# For release, as the numbers that the tests compare are those of the code that people run.
+# shellcheck source=deploy/build-options.sh
+. deploy/build-options.sh
+build=("${build_options[@]}" -Xswiftc -enable-testing)
 swift build "${build[@]}" --build-tests
 bin=$(swift build "${build[@]}" --show-bin-path)
 

@@ -6,12 +6,11 @@ diffusers' AutoencoderKL with f32 weights, bf16 by autocast; mean absolute error
 after clipping to norm 1. `--encode` times the encoder alone, without gradients.
 """
 import argparse
-import json
-import resource
-import time
 
 import torch
 from diffusers import AutoencoderKL
+
+from measure import median_step, report
 
 PRESETS = {
     "small": dict(block_out_channels=(32, 64, 64), latent_channels=4),
@@ -73,28 +72,8 @@ def main():
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-    for _ in range(options.warmup):
-        step()
-    seconds = []
-    for _ in range(options.steps):
-        start = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - start)
-    median = sorted(seconds)[len(seconds) // 2]
-    print(
-        json.dumps(
-            {
-                "torch": torch.__version__,
-                "preset": options.preset,
-                "parameters": sum(p.numel() for p in model.parameters()),
-                "dtype": options.dtype,
-                "compile": options.compile,
-                "seconds_per_step": median,
-                "images_per_s": options.batch / median,
-                "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            }
-        )
-    )
+    seconds = median_step(step, options)
+    report(options.preset, model, options, seconds, images_per_s=options.batch / seconds)
 
 
 if __name__ == "__main__":

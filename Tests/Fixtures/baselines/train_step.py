@@ -6,13 +6,11 @@ f32 weights, bf16 by autocast; scaled_dot_product_attention with the causal mask
 plus 5 times the noise loss; fused AdamW after clipping to norm 1.
 """
 import argparse
-import json
-import resource
-import time
 
 import torch
 import torch.nn.functional as F
 
+from measure import median_step, report
 from transfusion import Transfusion, add_common_arguments
 
 
@@ -88,29 +86,8 @@ def main():
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-    for _ in range(options.warmup):
-        step()
-    seconds = []
-    for _ in range(options.steps):
-        start = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - start)
-    median = sorted(seconds)[len(seconds) // 2]
-    print(
-        json.dumps(
-            {
-                "torch": torch.__version__,
-                "model": options.model,
-                "parameters": sum(p.numel() for p in model.parameters()),
-                "dtype": options.dtype,
-                "compile": options.compile,
-                "threads": options.threads,
-                "seconds_per_step": median,
-                "tokens_per_s": options.accumulate * options.sequence / median,
-                "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            }
-        )
-    )
+    seconds = median_step(step, options)
+    report(options.model, model, options, seconds, tokens_per_s=options.accumulate * options.sequence / seconds)
 
 
 if __name__ == "__main__":
