@@ -28,10 +28,7 @@ deploy/install-dependencies.sh
 stage "Build"
 # shellcheck source=deploy/build-options.sh
 . deploy/build-options.sh
-# One product after the other shares all that they have in common.
-for product in tf-data tf-worker tf-coord tf-sample tf-eval tf-ckpt tf-bench; do
-    swift build "${build_options[@]}" --product "$product"
-done
+swift build "${build_options[@]}"
 
 stage "Data set"
 if [ -e "$data" ]; then
