@@ -32,7 +32,7 @@ package final class Connections: Sendable {
         }
 
         /// That make room for others.
-        private static let strangersPerSecond = 256
+        private static let strangersPerSecond = 96
     }
 
     private struct Connection {
@@ -143,7 +143,7 @@ package final class Connections: Sendable {
             state.strangerCount += 1
             return victim
         }
-        channel.closeFuture.whenComplete { _ in self.closed(ObjectIdentifier(channel)) }
+        channel.closeFuture.whenComplete { _ in self.closed(channel) }
         victim?.close(promise: nil)
     }
 
@@ -170,16 +170,26 @@ package final class Connections: Sendable {
         state.withLock { $0.connections[ObjectIdentifier(channel)]?.isKnown ?? false }
     }
 
-    private func closed(_ id: ObjectIdentifier) {
-        state.withLock { state in
-            guard let connection = state.connections.removeValue(forKey: id) else { return }
+    /// A connection has ended. The place of a stranger stays taken for its time, as whoever leaves at once could come back as often.
+    private func closed(_ channel: any Channel) {
+        let rest: Duration? = state.withLock { state in
+            let id = ObjectIdentifier(channel)
+            guard let connection = state.connections[id] else { return nil }
+            let rest = connection.opened + bounds.stay - .now
+            if !connection.isKnown, rest > .zero { return rest }
+            state.connections[id] = nil
             if !connection.isKnown {
                 state.removeStranger(connection)
             } else if connection.mayStay {
                 state.lastingCount -= 1
             }
+            return nil
         }
-        acceptWaiting()
+        if let rest {
+            channel.eventLoop.scheduleTask(in: TimeAmount(rest)) { self.closed(channel) }
+        } else {
+            acceptWaiting()
+        }
     }
 }
 

@@ -58,7 +58,7 @@ struct CoordinatorLoadTests {
         }
 
         let pid = coordinator.pid
-        let before = try processorSeconds(of: pid), sent = senders.sent, start = ContinuousClock.now
+        let before = try coordinator.processorSeconds, sent = senders.sent, start = ContinuousClock.now
         var answers: [Double] = [], commands: [Double] = [], memory = 0
         while (ContinuousClock.now - start) / .seconds(1) < Self.seconds {
             let (seconds, status) = try answer()
@@ -71,7 +71,7 @@ struct CoordinatorLoadTests {
             sleep(2)
         }
         let elapsed = (ContinuousClock.now - start) / .seconds(1)
-        let share = (try processorSeconds(of: pid) - before) / elapsed
+        let share = (try coordinator.processorSeconds - before) / elapsed
         let rate = Double(senders.sent - sent) / elapsed
         print(
             String(
@@ -104,14 +104,6 @@ struct CoordinatorLoadTests {
     private func controlToken(of run: String) throws -> String {
         let data = try Data(contentsOf: URL(filePath: run + "/coordinator/control.json"))
         return try CoordinatorJSON.decode(ControlEndpoint.self, from: data).token
-    }
-
-    private func processorSeconds(of pid: Int32) throws -> Double {
-        let fields = try String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8).split(separator: ")").last?
-            .split(separator: " ")
-        // Of the whole process, in ticks: user and system, fields 14 and 15.
-        return Double(try #require(fields.flatMap { Int($0[11]) }) + (fields.flatMap { Int($0[12]) } ?? 0))
-            / Double(sysconf(Int32(_SC_CLK_TCK)))
     }
 }
 

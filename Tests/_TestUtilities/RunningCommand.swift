@@ -66,6 +66,18 @@ public final class RunningCommand {
         return false
     }
 
+    /// What it has taken of a processor so far.
+    public var processorSeconds: Double {
+        get throws {
+            let fields = try String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8).split(separator: ")").last?
+                .split(separator: " ")
+            // In ticks: user and system, fields 14 and 15 with those before the name.
+            let ticks = fields?[11...12].compactMap { Double($0) } ?? []
+            guard ticks.count == 2 else { throw POSIXError(.ESRCH) }
+            return (ticks[0] + ticks[1]) / Double(sysconf(Int32(_SC_CLK_TCK)))
+        }
+    }
+
     public func send(_ signal: Int32) {
         if isRunning { kill(pid, signal) }
     }
