@@ -1,5 +1,7 @@
 #include "resampling.h"
 
+#include <string.h>
+
 enum { FRACTION_BITS = 22 };
 
 TF_INLINE uint8_t clipped(int32_t sum) {
@@ -7,10 +9,38 @@ TF_INLINE uint8_t clipped(int32_t sum) {
     return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
 }
 
+/// Four rows at once, each pixel read and summed as four bytes of which the last is of no meaning: the byte after the pixels of the last
+/// row must be there.
+TF_INLINE void resample_four_rows(const uint8_t *restrict in, uint8_t *restrict out, size_t width, size_t new_width,
+                                  const int32_t *restrict firsts, const int32_t *restrict counts,
+                                  const int32_t *restrict weights, size_t taps) {
+    typedef int32_t sums_t __attribute__((vector_size(64)));
+    typedef uint8_t bytes_t __attribute__((vector_size(16)));
+    for (size_t i = 0; i < new_width; i++) {
+        const uint8_t *pixel = in + (size_t)firsts[i] * 3;
+        const int32_t *weight = weights + i * taps;
+        const size_t count = (size_t)counts[i];
+        sums_t sums = (sums_t){} + (1 << (FRACTION_BITS - 1));
+        bytes_t bytes;
+        for (size_t k = 0; k < count; k++) {
+            for (size_t y = 0; y < 4; y++) memcpy((uint8_t *)&bytes + 4 * y, pixel + y * width * 3 + 3 * k, 4);
+            sums += __builtin_convertvector(bytes, sums_t) * weight[k];
+        }
+        sums = __builtin_elementwise_max(sums >> FRACTION_BITS, (sums_t){});
+        sums = __builtin_elementwise_min(sums, (sums_t){} + 255);
+        bytes = __builtin_convertvector(sums, bytes_t);
+        for (size_t y = 0; y < 4; y++) memcpy(out + (y * new_width + i) * 3, (uint8_t *)&bytes + 4 * y, 3);
+    }
+}
+
 TF_KERNEL void tf_resample_across(const uint8_t *restrict in, uint8_t *restrict out, size_t rows, size_t width,
                                   size_t new_width, const int32_t *restrict firsts, const int32_t *restrict counts,
                                   const int32_t *restrict weights, size_t taps) {
-    for (size_t y = 0; y < rows; y++) {
+    size_t y = 0;
+    for (; y + 4 < rows; y += 4) {
+        resample_four_rows(in + y * width * 3, out + y * new_width * 3, width, new_width, firsts, counts, weights, taps);
+    }
+    for (; y < rows; y++) {
         const uint8_t *from = in + y * width * 3;
         uint8_t *to = out + y * new_width * 3;
         for (size_t i = 0; i < new_width; i++) {
