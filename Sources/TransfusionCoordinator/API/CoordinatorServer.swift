@@ -68,8 +68,8 @@ public struct CoordinatorServer: Sendable {
         static let headerBytes = 16 << 10
         static let headerFields = 64
         static let connections = 4096
-        /// That wait to be accepted, as far as the kernel allows.
-        static let backlog = 1024
+        /// That wait to be accepted. Behind as many strangers a rank still has its turn before it gives up, after ten seconds.
+        static let backlog = 512
         /// For a connection to show a valid token.
         static let strangerSeconds: Int64 = 10
         /// Between requests, and until the head of a request is there.

@@ -56,7 +56,7 @@ final class FrequentWords: @unchecked Sendable {
         func holds(_ key: Key) -> Bool { low == key.low && high == key.high && Int(length) == key.length }
     }
 
-    fileprivate static let count = 1 << 15
+    fileprivate static let count = 1 << 17
     private let entries: UnsafeMutablePointer<Entry>
 
     init() {
