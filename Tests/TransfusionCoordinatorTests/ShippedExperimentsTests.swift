@@ -18,9 +18,10 @@ struct ShippedExperimentsTests {
     @Test func everyCellIsARunOfItsOwn() throws {
         #expect(Self.files.count >= 8)
         for file in Self.files {
-            // Latents of the paper's data set, or pictures of the quickstart's.
+            // Latents or codes of the paper's data set, or pictures of the quickstart's, whose codes are fewer.
             let plan = try ExperimentPlan("\(Self.directory)/\(file)") { configuration in
-                let problems = configuration.problems(imageHeight: 32, imageWidth: 32)
+                let side = configuration.model.images == .tokens && !file.hasPrefix("paper/") ? 8 : 32
+                let problems = configuration.problems(imageHeight: side, imageWidth: side)
                 if !problems.isEmpty { throw ConfigurationError(problems: problems) }
             }
             for (index, one) in plan.trials.enumerated() {
