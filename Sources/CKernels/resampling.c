@@ -9,8 +9,8 @@ TF_INLINE uint8_t clipped(int32_t sum) {
     return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
 }
 
-/// Four rows at once, each pixel read and summed as four bytes of which the last is of no meaning: the byte after the pixels of the last
-/// row must be there.
+/// Four rows at once. A pixel is read and summed as four bytes, of which the last means nothing: behind the last row there
+/// must be another byte.
 TF_INLINE void resample_four_rows(const uint8_t *restrict in, uint8_t *restrict out, size_t width, size_t new_width,
                                   const int32_t *restrict firsts, const int32_t *restrict counts,
                                   const int32_t *restrict weights, size_t taps) {

@@ -8,9 +8,8 @@ import _TestUtilities
     private static let endless = ["--set", "schedule.steps=10000000", "--set", "checkpoint.every_steps=1000000"]
 
     /// 2,000 connections at 1,024 descriptors: nothing is ended or launched again, and all questions are answered. For
-    /// TRANSFUSION_HOSTILE=60 seconds it also measures what that costs: one rank shares one processor with its coordinator, and
-    /// the others, who would be elsewhere, have another. What the coordinator takes of it is asserted, as steps a second are those
-    /// of the machine's other guests, too.
+    /// TRANSFUSION_HOSTILE=60 seconds it also measures what that costs, on a machine that does nothing else: one rank shares
+    /// one processor with its coordinator, and the strangers, who would be elsewhere, have another.
     @Test func idleAndSlowConnectionsHarmNoRun() throws {
         let temporary = try TemporaryDirectory(), dataset = try SmallDataset()
         let long = ProcessInfo.processInfo.environment["TRANSFUSION_HOSTILE"].flatMap(Double.init)
@@ -65,8 +64,9 @@ import _TestUtilities
             quiet += try quietSlices()
             print("undisturbed:", quiet, "besieged:", hostile)
             let left = (1 - hostile.mean(\.coordinator)) / (1 - quiet.mean(\.coordinator))
-            print("left to the rank: \(100 * left) %; steps: \(100 * hostile.mean(\.steps) / quiet.mean(\.steps)) %")
-            #expect(left > 0.95)
+            let steps = hostile.mean(\.steps) / quiet.mean(\.steps)
+            print("left to the rank: \(100 * left) %; steps: \(100 * steps) %")
+            #expect(left > 0.95 && steps > 0.95)
         }
         let after = try run.wait("it went on") { $0.step > before.step }
         #expect(Set(after.ranks.map(\.pid)) == Set(before.ranks.map(\.pid)))

@@ -71,7 +71,7 @@ public final class RunningCommand {
         get throws {
             let fields = try String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8).split(separator: ")").last?
                 .split(separator: " ")
-            // In ticks: user and system, fields 14 and 15 with those before the name.
+            // In ticks: user and system, fields 14 and 15 of the line, of which two stand before the bracket.
             let ticks = fields?[11...12].compactMap { Double($0) } ?? []
             guard ticks.count == 2 else { throw POSIXError(.ESRCH) }
             return (ticks[0] + ticks[1]) / Double(sysconf(Int32(_SC_CLK_TCK)))

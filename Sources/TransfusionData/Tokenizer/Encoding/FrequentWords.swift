@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// The ids of the short words of late, each in one line of the processor's cache: a look costs one fetch from memory.
 ///
 /// Two words share a place, and a new one takes that of the older.
@@ -59,14 +61,19 @@ final class FrequentWords: @unchecked Sendable {
     fileprivate static let count = 1 << 17
     private let entries: UnsafeMutablePointer<Entry>
 
+    private static let byteCount = MemoryLayout<Entry>.stride * count
+
     init() {
-        // Two entries in two neighbouring lines.
-        let bytes = MemoryLayout<Entry>.stride * Self.count
-        entries = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 2 * MemoryLayout<Entry>.stride)
-            .initializeMemory(as: Entry.self, repeating: Entry(), count: Self.count)
+        // Zeros, which are free entries, in pages that are there once they are used: most texts are short. Two entries lie in two
+        // neighbouring lines.
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS
+        guard let memory = mmap(nil, Self.byteCount, PROT_READ | PROT_WRITE, flags, -1, 0), memory != MAP_FAILED else {
+            fatalError("no memory for the words of late")
+        }
+        entries = memory.bindMemory(to: Entry.self, capacity: Self.count)
     }
 
-    deinit { entries.deallocate() }
+    deinit { munmap(entries, Self.byteCount) }
 
     /// Appends the ids of a word.
     /// - Returns: false when they are not known.
