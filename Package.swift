@@ -234,6 +234,7 @@ let package = Package(
                 "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig",
                 "TransfusionTelemetry",
                 "TransfusionCheckpoint", "TransfusionHTTP",
+                .product(name: "NIOEmbedded", package: "swift-nio"),
             ]),
         tests("TransfusionBenchmarks", ["TransfusionCore", "TransfusionModels", "TransfusionConfig"]),
         .testTarget(

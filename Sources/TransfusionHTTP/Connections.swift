@@ -12,20 +12,22 @@ internal import Synchronization
 package final class Connections: Sendable {
     /// How many there may be.
     package struct Bounds: Sendable, Equatable {
-        /// Those that are being closed included.
-        package let all: Int
         package let strangers: Int
-        /// Connections of programs that stay open from one request to the next. Others are closed after each answer.
+        /// Of one address, that come and go: strangers, and those that are closed after an answer, until they are.
+        package let passing: Int
+        /// Of all addresses, from programs, that stay open from one request to the next. Others are closed after each answer.
         package let programs: Int
         /// The same for people and what they start.
         package let people: Int
         /// How long a stranger keeps its place while others wait for one.
         package let stay: Duration
 
-        /// - Parameter all: A part of it is for connections that come and go.
-        package init(all: Int) {
-            self.all = all
-            strangers = max(1, all * 3 / 16)
+        /// - Parameters:
+        ///   - all: Of all addresses together.
+        ///   - addresses: Each has its own places for those that come and go: whoever fills one leaves the others open.
+        package init(all: Int, addresses: Int) {
+            passing = max(2, all / 4 / addresses)
+            strangers = passing * 3 / 4
             programs = all * 3 / 4
             people = all / 2
             stay = .seconds(Double(strangers) / Double(Self.strangersPerSecond))
@@ -33,6 +35,21 @@ package final class Connections: Sendable {
 
         /// That make room for others.
         private static let strangersPerSecond = 96
+    }
+
+    /// The connections of a server that stay open, at all its addresses: which of them most clients ask at is not known before.
+    package final class Lasting: Sendable {
+        private let count = Atomic(0)
+
+        package init() {}
+
+        fileprivate func take(below bound: Int) -> Bool {
+            guard count.wrappingAdd(1, ordering: .relaxed).oldValue >= bound else { return true }
+            giveBack()
+            return false
+        }
+
+        fileprivate func giveBack() { count.wrappingSubtract(1, ordering: .relaxed) }
     }
 
     private struct Connection {
@@ -49,6 +66,7 @@ package final class Connections: Sendable {
         /// The strangers of each address, oldest first.
         var strangers: [String: [ObjectIdentifier]] = [:]
         var strangerCount = 0
+        /// Of this address.
         var lastingCount = 0
         /// Where clients wait to be accepted.
         var listener: (any Channel)?
@@ -78,10 +96,12 @@ package final class Connections: Sendable {
     }
 
     package let bounds: Bounds
+    private let lasting: Lasting
     private let state = Mutex(State())
 
-    package init(_ bounds: Bounds) {
+    package init(_ bounds: Bounds, lasting: Lasting) {
         self.bounds = bounds
+        self.lasting = lasting
     }
 
     /// Names the channel that accepts connections.
@@ -89,11 +109,12 @@ package final class Connections: Sendable {
         state.withLock { $0.listener = listener }
     }
 
-    /// Whether there is a place for another stranger. When there is none, one will be made.
-    package func hasPlace() -> Bool {
+    /// Whether there is a place for another stranger beside those that are connected. When there is none, one will be made.
+    fileprivate func hasPlace(beside connected: Int) -> Bool {
         state.withLock { state in
-            state.isFull = state.strangerCount >= bounds.strangers
-            if state.isFull { scheduleRoom(&state) }
+            let isCrowded = state.strangerCount >= bounds.strangers
+            if isCrowded { scheduleRoom(&state) }
+            state.isFull = isCrowded || connected - state.lastingCount >= bounds.passing
             return !state.isFull
         }
     }
@@ -154,7 +175,7 @@ package final class Connections: Sendable {
             guard var connection = state.connections[ObjectIdentifier(channel)], !connection.isKnown else { return }
             state.removeStranger(connection)
             connection.isKnown = true
-            connection.mayStay = state.lastingCount < bound
+            connection.mayStay = lasting.take(below: bound)
             if connection.mayStay { state.lastingCount += 1 }
             state.connections[ObjectIdentifier(channel)] = connection
         }
@@ -182,6 +203,7 @@ package final class Connections: Sendable {
                 state.removeStranger(connection)
             } else if connection.mayStay {
                 state.lastingCount -= 1
+                lasting.giveBack()
             }
             return nil
         }
@@ -206,5 +228,5 @@ package struct AvailablePlaces: AvailableConnectionsDelegate {
     package mutating func connectionOpened() { count += 1 }
     package mutating func connectionClosed() { count -= 1 }
 
-    package func isAcceptingNewConnections() -> Bool { count < connections.bounds.all && connections.hasPlace() }
+    package func isAcceptingNewConnections() -> Bool { connections.hasPlace(beside: count) }
 }

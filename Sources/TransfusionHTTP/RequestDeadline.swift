@@ -11,7 +11,9 @@ package final class RequestDeadline: ChannelInboundHandler, RemovableChannelHand
 
     private let head: TimeAmount
     private let body: TimeAmount
-    private var deadline: Scheduled<Void>?
+    private var end = NIODeadline.distantFuture
+    /// Looks at the end, which most requests put off before it comes: a look is cheaper than to schedule each end anew.
+    private var look: Scheduled<Void>?
 
     /// - Parameters:
     ///   - head: From the beginning of the connection, or the end of the last answer, to the end of the next head.
@@ -40,13 +42,20 @@ package final class RequestDeadline: ChannelInboundHandler, RemovableChannelHand
     }
 
     package func channelInactive(context: ChannelHandlerContext) {
-        deadline?.cancel()
+        look?.cancel()
         context.fireChannelInactive()
     }
 
     private func begin(_ limit: TimeAmount, _ context: ChannelHandlerContext) {
-        deadline?.cancel()
-        let channel = context.channel
-        deadline = context.eventLoop.scheduleTask(in: limit) { channel.close(promise: nil) }
+        end = .now() + limit
+        if look == nil { scheduleLook(context.channel) }
+    }
+
+    /// In time for the end, also when one that is set later comes as soon as any can.
+    private func scheduleLook(_ channel: any Channel) {
+        look = channel.eventLoop.scheduleTask(deadline: min(end, .now() + min(head, body))) { [weak self] in
+            guard let self else { return }
+            if end <= .now() { channel.close(promise: nil) } else { scheduleLook(channel) }
+        }
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import NIOEmbedded
 import Testing
 import TransfusionConfig
 import TransfusionHTTP
@@ -238,7 +239,7 @@ import _TestUtilities
 
     /// Whoever fills the server drives out its own connections, and neither those of others nor those that have a token.
     @Test(.timeLimit(.minutes(2))) func strangersMakeRoomForOthers() async throws {
-        let bounds = Connections.Bounds(all: min(CoordinatorServer.Limits.connections, Descriptors.forClients))
+        let bounds = Connections.Bounds(all: Descriptors.forClients, addresses: 1)
         try await runs.serve { (port: Int) throws -> Void in
             let request =
                 "GET /v1/runs/demo HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer \(ExampleRuns.viewer)\r\n\r\n"
@@ -256,13 +257,34 @@ import _TestUtilities
     }
 
     @Test func mostPlacesAreForRanks() {
-        let bounds = Connections.Bounds(all: 768)
-        #expect(bounds.programs == 576 && bounds.people == 384 && bounds.strangers == 144)
-        // Something is always left for what comes and goes.
-        for all in 16...5000 {
-            let bounds = Connections.Bounds(all: all)
-            #expect(bounds.programs + bounds.strangers < all && bounds.people <= bounds.programs)
+        let bounds = Connections.Bounds(all: 768, addresses: 2)
+        #expect(bounds.programs == 576 && bounds.people == 384 && bounds.strangers == 72 && bounds.passing == 96)
+        for addresses in 1...4 {
+            for all in 32...5000 {
+                let bounds = Connections.Bounds(all: all, addresses: addresses)
+                #expect(bounds.programs + addresses * bounds.passing <= all)
+                // Something is always left for those that are closed after an answer.
+                #expect(bounds.strangers < bounds.passing && bounds.people <= bounds.programs)
+            }
         }
+    }
+
+    /// Ranks may all ask at one address: they have the places of the others too.
+    @Test func connectionsStayOpenAtAnyAddress() throws {
+        let bounds = Connections.Bounds(all: 32, addresses: 2), lasting = Connections.Lasting()
+        let local = Connections(bounds, lasting: lasting), network = Connections(bounds, lasting: lasting)
+        func connect(to address: Connections) -> EmbeddedChannel {
+            let channel = EmbeddedChannel()
+            address.opened(channel, from: "127.0.0.1")
+            address.know(channel, below: bounds.programs)
+            return channel
+        }
+        let channels = (1..<bounds.programs).map { _ in connect(to: local) }
+        #expect(channels.count == 23 && channels.allSatisfy { local.mayStay($0) })
+        let last = connect(to: network), next = connect(to: local)
+        #expect(network.mayStay(last) && !local.mayStay(next))
+        _ = try last.finish()
+        #expect(local.mayStay(connect(to: local)))
     }
 
     /// An answer of any kind has a reason in it.

@@ -7,12 +7,16 @@ internal import TransfusionHTTP
 internal import TransfusionTelemetry
 
 extension CoordinatorServer {
+    /// As a request's context names the route.
+    fileprivate static let heartbeatPath = "/v1/runs/{run}/launches/{launch}/heartbeats"
+
     /// - Parameters:
     ///   - isEncrypted: Whether requests come over TLS.
     ///   - port: That of links in answers, where requests do not come over it; nil for the port that they come to.
     ///   - connections: Those over which requests come.
     func router(isEncrypted: Bool, port: Int?, _ connections: Connections) -> Router<CoordinatorContext> {
         let router = Router(context: CoordinatorContext.self)
+        router.add(middleware: Threads())
         router.add(middleware: Places(connections: connections, port: port))
         router.add(middleware: Headers())
         router.add(middleware: PlainErrors())
@@ -219,6 +223,17 @@ private struct Places: RouterMiddleware {
     }
 }
 
+/// Answers heartbeats on the thread of their connections. All else may wait for disks, and would keep heartbeats waiting there.
+private struct Threads: RouterMiddleware {
+    func handle(
+        _ request: Request, context: CoordinatorContext,
+        next: (Request, CoordinatorContext) async throws -> Response
+    ) async throws -> Response {
+        if context.endpointPath == CoordinatorServer.heartbeatPath { return try await next(request, context) }
+        return try await withTaskExecutorPreference(globalConcurrentExecutor) { try await next(request, context) }
+    }
+}
+
 /// Lets in who may do what a route does. A new route is closed to all but those who may look, or change when it is no GET.
 private struct Authorization: RouterMiddleware {
     let server: CoordinatorServer
@@ -240,7 +255,7 @@ private struct Authorization: RouterMiddleware {
         case (.get, let path) where CoordinatorServer.pages.contains { $0.path == path }: nil
         // Gives a viewer a cookie for its token.
         case (.post, "/v1/session"): .look
-        case (.post, "/v1/runs/{run}/launches/{launch}/heartbeats"):
+        case (.post, CoordinatorServer.heartbeatPath):
             .beat(run: try context.parameters.require("run"))
         case (.get, _): .look
         default: .change

@@ -67,7 +67,6 @@ public struct CoordinatorServer: Sendable {
         static let submissionBytes = 600 << 10
         static let headerBytes = 16 << 10
         static let headerFields = 64
-        static let connections = 4096
         /// That wait to be accepted. Behind as many strangers a rank still has its turn before it gives up, after ten seconds.
         static let backlog = 512
         /// For a connection to show a valid token.
@@ -91,6 +90,8 @@ public struct CoordinatorServer: Sendable {
 
     let control: any RunControl
     let settings: Settings
+    /// Of all connections.
+    private let eventLoop = EventLoopGroupProvider.singleton.eventLoopGroup.any()
     let histories = RunHistories()
     let failures = RateLimit(rate: 1, burst: 20)
     let requests = RateLimit(rate: 200, burst: 400)
@@ -117,7 +118,7 @@ public struct CoordinatorServer: Sendable {
     ) async throws -> Result {
         let (ports, continuation) = AsyncThrowingStream.makeStream(of: Ports.self)
         let listeners = Listeners()
-        let serving = Task {
+        let serving = Task(executorPreference: EventLoopExecutor(eventLoop)) {
             do {
                 try await listen(ranks, socket, listeners) { ports in continuation.yield(ports) }
                 continuation.finish()
@@ -166,7 +167,9 @@ public struct CoordinatorServer: Sendable {
             beyond = try Self.tls(certificate, key)
         }
         let addresses = 1 + (ranks == nil ? 0 : 1) + (settings.listensBeside ? 1 : 0) + (socket == nil ? 0 : 1)
-        let bounds = Connections.Bounds(all: min(Limits.connections, Descriptors.forClients / addresses))
+        let bounds = Connections.Bounds(all: Descriptors.forClients, addresses: addresses)
+        let lasting = Connections.Lasting()
+        let connections = { @Sendable in Connections(bounds, lasting: lasting) }
         try await withThrowingTaskGroup { [beyond] group in
             let (started, start) = AsyncStream.makeStream(of: Int.self)
             let (besideStarted, besideStart) = AsyncStream.makeStream(of: Int.self)
@@ -174,12 +177,12 @@ public struct CoordinatorServer: Sendable {
             if let ranks {
                 group.addTask {
                     let tls = try ranks.identity.serverConfiguration
-                    try await listen(at: (ranks.address, 0), tls: tls, bounds, listeners) { start.yield($0) }
+                    try await listen(at: (ranks.address, 0), tls: tls, connections(), listeners) { start.yield($0) }
                 }
             }
             if settings.listensBeside {
                 group.addTask {
-                    try await listen(at: (settings.host, settings.port), tls: beyond, bounds, listeners) {
+                    try await listen(at: (settings.host, settings.port), tls: beyond, connections(), listeners) {
                         besideStart.yield($0)
                     }
                 }
@@ -187,12 +190,12 @@ public struct CoordinatorServer: Sendable {
             if let socket {
                 group.addTask {
                     guard let port = await localStarted.first(where: { _ in true }) else { return }
-                    try await listen(socket, beside: port, bounds, listeners)
+                    try await listen(socket, beside: port, connections(), listeners)
                 }
             }
             group.addTask {
                 let port = settings.listensBeside ? 0 : settings.port
-                try await listen(at: (Self.local, port), tls: nil, bounds, listeners) { local in
+                try await listen(at: (Self.local, port), tls: nil, connections(), listeners) { local in
                     localStart.yield(local)
                     if settings.listensBeside { _ = await besideStarted.first { _ in true } }
                     let port = ranks == nil ? local : await started.first { _ in true }
@@ -206,14 +209,14 @@ public struct CoordinatorServer: Sendable {
 
     /// Listens at a Unix socket, for those who could ask at a port of this host as well.
     private func listen(
-        _ path: String, beside port: Int, _ bounds: Connections.Bounds, _ listeners: Listeners
+        _ path: String, beside port: Int, _ connections: Connections, _ listeners: Listeners
     ) async throws {
         let socket = try PrivateSocket(path)
         socket.remove()
         defer { socket.remove() }
         do {
             let address = BindAddress.unixDomainSocket(path: socket.address)
-            try await listen(address, linksTo: port, tls: nil, bounds, listeners) { _ in }
+            try await listen(address, linksTo: port, tls: nil, connections, listeners) { _ in }
         } catch is IOError {
             // Not every file system has sockets. The port is there.
             while true { try await Task.sleep(for: .seconds(3600)) }
@@ -221,12 +224,12 @@ public struct CoordinatorServer: Sendable {
     }
 
     private func listen(
-        at place: (host: String, port: Int), tls: TLSConfiguration?, _ bounds: Connections.Bounds,
+        at place: (host: String, port: Int), tls: TLSConfiguration?, _ connections: Connections,
         _ listeners: Listeners, onStart: @escaping @Sendable (_ port: Int) async -> Void
     ) async throws {
         do {
             let address = BindAddress.hostname(place.host, port: place.port)
-            try await listen(address, tls: tls, bounds, listeners, onStart: onStart)
+            try await listen(address, tls: tls, connections, listeners, onStart: onStart)
         } catch let error as IOError {
             throw CommandFailure(
                 "--listen \(place.host):\(place.port): \(String(cString: strerror(error.errnoCode))); "
@@ -236,15 +239,14 @@ public struct CoordinatorServer: Sendable {
 
     /// - Parameter port: That of links in answers, where it is not the one that is listened on.
     private func listen(
-        _ address: BindAddress, linksTo port: Int? = nil, tls: TLSConfiguration?, _ bounds: Connections.Bounds,
+        _ address: BindAddress, linksTo port: Int? = nil, tls: TLSConfiguration?, _ connections: Connections,
         _ listeners: Listeners, onStart: @escaping @Sendable (_ port: Int) async -> Void
     ) async throws {
-        var logger = Logger(label: "tf-coord")
-        logger.logLevel = .critical
+        // What the server has to say goes to its clients.
+        let logger = Logger(label: "tf-coord", factory: { _ in SwiftLogNoOpLogHandler() })
         let decoder = HTTP1Channel.Configuration.DecoderConfiguration(
             maxHeaderFieldSize: Limits.headerBytes, maxHeaderListSize: Limits.headerBytes,
             maxHeaderFieldCount: Limits.headerFields)
-        let connections = Connections(bounds)
         var server = HTTPServerBuilder.http1(
             configuration: .init(
                 additionalChannelHandlers: [
@@ -262,7 +264,7 @@ public struct CoordinatorServer: Sendable {
                 listeners.add(channel)
                 connections.serve(channel)
                 await onStart(channel.localAddress?.port ?? 0)
-            }, logger: logger)
+            }, eventLoopGroupProvider: .shared(eventLoop), logger: logger)
         try await application.run()
     }
 

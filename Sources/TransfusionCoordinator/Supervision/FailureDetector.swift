@@ -29,11 +29,25 @@ public struct FailureDetector: Sendable {
     }
 
     private struct Rank {
-        var heartbeat: Heartbeat
+        private let last: LastHeartbeat
         var time: Double
         var goneSince: Double?
         /// How many heartbeats in a row found it slow.
         var slowBeats = 0
+
+        init(_ heartbeat: Heartbeat, at time: Double) {
+            last = LastHeartbeat(heartbeat)
+            self.time = time
+        }
+
+        var heartbeat: Heartbeat { last.heartbeat }
+    }
+
+    /// By reference: all ranks are looked at many times a second, and a copy of a heartbeat counts references to all its texts.
+    private final class LastHeartbeat: Sendable {
+        let heartbeat: Heartbeat
+
+        init(_ heartbeat: Heartbeat) { self.heartbeat = heartbeat }
     }
 
     private let count: Int
@@ -76,7 +90,7 @@ public struct FailureDetector: Sendable {
         {
             lastProgress = now
         }
-        var rank = Rank(heartbeat: heartbeat, time: now)
+        var rank = Rank(heartbeat, at: now)
         rank.goneSince = old?.goneSince
         slots[heartbeat.rank] = rank
         // Of many ranks the median takes time to find, and changes little between two heartbeats.
