@@ -116,8 +116,8 @@ import _TestUtilities
         let before = try run.wait("it trains") { $0.state == .running && $0.step > 20 && $0.ranks.count == 2 }
         let coordinator = try #require(run.process)
         try limit(coordinator.pid, to: 3)
-        // Two of its looks at processes, and no more: once a second libdispatch ends a process that has tasks waiting for a
-        // thread and cannot open the state of its threads.
+        // Twenty of its looks at processes, and no more: once a second libdispatch looks at its threads in /proc when tasks
+        // wait for one, and ends the process when it cannot.
         sleep(2)
         #expect(coordinator.isRunning, "\(run.log)")
         try limit(coordinator.pid, to: 1024)
