@@ -33,8 +33,8 @@ extension RunConfiguration {
             "\(schedule.minimumLearningRate.short) is above the learning_rate \(schedule.learningRate.short)")
         require(
             schedule.warmupSteps <= schedule.steps, "schedule.warmup_steps",
-            "\(schedule.warmupSteps) steps of warm-up do not fit into \(schedule.steps) steps; "
-                + "use at most \(schedule.steps)")
+            "\(schedule.warmupSteps) steps of warm-up\(schedule.warmupSteps == Schedule().warmupSteps ? ", the default," : "") "
+                + "do not fit into \(schedule.steps) steps; use at most \(schedule.steps)")
         let microDivides = { (sequences: Int) in batch.globalSequences % sequences == 0 }
         require(
             microDivides(batch.microSequences), "batch.micro_sequences",

@@ -1,5 +1,6 @@
 import ArgumentParser
 import TransfusionConfig
+import TransfusionCoordinator
 import TransfusionSupport
 
 @main
@@ -35,6 +36,7 @@ struct TFCoord: TransfusionCommand {
         // Before anything else: a signal that came earlier than its handler would be the end.
         if let verb = arguments.first, ["run", "resume", "serve", "experiment"].contains(verb) {
             StopRequests.install()
+            TaskThreads.install()
         }
         main(arguments)
     }

@@ -18,7 +18,11 @@ struct ConfigurationChecksTests {
         ("model.head_width=33", "model.head_width: 33 is odd, and rotary embedding turns pairs; use 32 or 34"),
         ("model.head_width=300000", "model.head_width: must be auto, or integer from 2 to 65536"),
         ("schedule.minimum_learning_rate=0.1", "schedule.minimum_learning_rate: 0.1 is above the learning_rate 0.0003"),
-        ("schedule.warmup_steps=4000", "schedule.warmup_steps: 4000 steps of warm-up do not fit into 2000 steps"),
+        (
+            "schedule.warmup_steps=4000",
+            "schedule.warmup_steps: 4000 steps of warm-up, the default, do not fit into 2000 steps"
+        ),
+        ("schedule.warmup_steps=3000", "schedule.warmup_steps: 3000 steps of warm-up do not fit into 2000 steps"),
         ("batch.micro_sequences=3", "batch.micro_sequences: 3 does not divide the 16 global_sequences; use 2 or 4"),
         ("parallel.tensor=3", "parallel.tensor: 3 ranks do not divide the 4 heads of the model; use 2 or 4"),
         ("samples.every_steps=10", "samples.prompts: is empty; give prompts, or turn samples.every_steps off"),
