@@ -1,6 +1,5 @@
 import ArgumentParser
 import TransfusionConfig
-import TransfusionCoordinator
 import TransfusionSupport
 
 @main
@@ -36,7 +35,6 @@ struct TFCoord: TransfusionCommand {
         // Before anything else: a signal that came earlier than its handler would be the end.
         if let verb = arguments.first, ["run", "resume", "serve", "experiment"].contains(verb) {
             StopRequests.install()
-            TaskThreads.install()
         }
         main(arguments)
     }

@@ -63,13 +63,14 @@ import _TestUtilities
         defer { withExtendedLifetime(disk) {} }
         let run = try run("schedule.steps=1000000", "checkpoint.every_steps=1000000")
         let before = try run.wait("the first step") { $0.step > 0 && $0.ranks.count == 2 }
-        // A launch removes old heartbeats first, which would give names back.
+        // A launch removes old heartbeats first, which would give names back, and ranks that are stopped renew none.
+        for rank in before.ranks { kill(rank.pid, SIGSTOP) }
         let heartbeats = run.directory + "/heartbeats"
         for name in try FileManager.default.contentsOfDirectory(atPath: heartbeats) { unlink(heartbeats + "/" + name) }
-        for _ in 0..<10 {
-            try disk.takeAllNames()
-            usleep(20_000)
-        }
+        // A file that was just being written gives a name back, too, and the coordinator writes one after the other.
+        try disk.takeAllNames()
+        _ = try run.wait("a file that cannot be written") { _ in run.log.contains("status.json: cannot write") }
+        try disk.takeAllNames()
         kill(before.ranks[0].pid, SIGKILL)
         let status = try run.wait("the obstacle") { $0.state == .waiting }
         #expect(status.obstacle?.cause.kind == .noRoom && launches(run) == 1, "\(status)")
