@@ -1,7 +1,7 @@
 """Compares tf-data's ids with those of the library `tokenizers`, for vocabularies that models are published with.
 
     pip install tokenizers gguf faker
-    pip download --no-deps --no-binary :all: llama-cpp-python && tar xzf llama_cpp_python-*.tar.gz
+    pip download --no-deps --no-binary llama-cpp-python llama-cpp-python && tar xzf llama_cpp_python-*.tar.gz
     python real_tokenizers.py --check TF_DATA --vocabularies llama_cpp_python-*/vendor/llama.cpp/models [--lines 100000]
 
 The vocabularies are too large, and not ours, to lie beside the tests: they come out of the source package of llama-cpp-python. For each
