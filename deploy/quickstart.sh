@@ -43,7 +43,7 @@ $bin/tf-coord run "$config" --ranks 2 --run-dir "$run"
 
 stage "Pictures"
 rm -rf "$sheet"
-$bin/tf-sample image --checkpoint "$run" --data "$data" --sampler ddpm --out "$sheet"
+$bin/tf-sample image --checkpoint "$run" --data "$data" --sampler ddpm --guidance 2 --out "$sheet"
 
 stage "A caption and a sentence"
 echo "picture $sheet/000000.png shows:"

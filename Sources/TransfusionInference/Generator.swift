@@ -159,6 +159,8 @@ public final class Generator {
         public var maximumImages = 0
         /// Whether the continuation begins with an image, whatever the model thinks of it.
         public var beginsWithImage = false
+        /// Whether EOS may come first.
+        public var mayBeEmpty = true
 
         public init() {}
     }
@@ -206,6 +208,7 @@ public final class Generator {
                 $0 < configuration.textVocabulary && $0 != configuration.beginOfText
                     && $0 != configuration.endOfImage
                     && (mayDraw || $0 != configuration.beginOfImage)
+                    && (settings.mayBeEmpty || !writer.parts.isEmpty || $0 != configuration.endOfText)
             }
             if token == configuration.endOfText { break }
             earlier.insert(token)

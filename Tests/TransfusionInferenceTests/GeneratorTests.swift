@@ -198,6 +198,27 @@ struct GeneratorTests {
         }
     }
 
+    @Test func aCaptionIsNeverEmpty() throws {
+        let small = SmallModel()
+        var sequence = Recomputation(small)
+        sequence.append([1, 38])
+        sequence.append(image: small.image(1), timestep: 0)
+        sequence.append([39])
+        // The row of EOS in the head becomes what the last norm gives after the image, so that EOS is the first choice.
+        let head = try #require(small.model.parameters["lm_head.weight"])
+        let width = small.configuration.width
+        let hidden = try sequence.hidden().rows.floats().suffix(width)
+        for (column, value) in hidden.enumerated() { head.value.f32[2 * width + column] = 10 * value }
+        let logits = try sequence.lastLogits()
+        #expect(logits.indices.max { logits[$0] < logits[$1] } == 2)
+        let best = logits.indices.filter { ![1, 2, 38, 39].contains($0) }.max { logits[$0] < logits[$1] }
+
+        let nothing = try small.generator.continuation(of: [.image(small.image(1))], .init(), seed: 0)
+        #expect(nothing.isEmpty)
+        let caption = try small.generator.caption(of: small.image(1), TextSettings(), seed: 0)
+        #expect(caption.first.map(Int.init) == best)
+    }
+
     @Test func textEndsWithTheContext() throws {
         let small = SmallModel(contextLength: 10)
         // Without EOS: its logit is never the largest, all others are equal.
