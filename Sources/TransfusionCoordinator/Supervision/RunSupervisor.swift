@@ -109,7 +109,8 @@ public actor RunSupervisor {
     public func receive(_ heartbeat: Heartbeat, launch: String) -> HeartbeatAnswer {
         guard launch == state.launch?.id else { return HeartbeatAnswer(stop: false) }
         detector?.receive(heartbeat, at: MonotonicTime.seconds)
-        return HeartbeatAnswer(stop: stopRequests > 0 || isGrowing)
+        // Ranks that are to end without saving must not begin to save.
+        return HeartbeatAnswer(stop: (isAskedToStop || isGrowing) && !isEndingAtOnce)
     }
 
     // MARK: The run
