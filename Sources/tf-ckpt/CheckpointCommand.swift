@@ -14,7 +14,7 @@ struct CheckpointCommand: TransfusionCommand {
             EXAMPLES
               tf-ckpt list runs/quickstart
               tf-ckpt verify runs/quickstart
-              tf-ckpt inspect runs/quickstart/checkpoints/step-00001000 --tensors
+              tf-ckpt inspect runs/quickstart/checkpoints/step-00002250 --tensors
               tf-ckpt diff runs/a runs/b
               tf-ckpt convert runs/quickstart model --to safetensors
               tf-ckpt convert llama-dir start

@@ -8,7 +8,7 @@ struct Inspect: ParsableCommand {
         discussion: """
             EXAMPLES
               tf-ckpt inspect runs/quickstart
-              tf-ckpt inspect runs/quickstart/checkpoints/step-00001000 --tensors
+              tf-ckpt inspect runs/quickstart/checkpoints/step-00002250 --tensors
               tf-ckpt inspect llama-dir
             """)
 

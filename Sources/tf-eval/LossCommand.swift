@@ -9,7 +9,7 @@ struct LossCommand: ParsableCommand {
         abstract: "Says the losses of a model on data that it was not trained on.",
         discussion: """
             tf-eval loss runs/quickstart
-            tf-eval loss runs/quickstart/checkpoints/step-00002000 --split train --json
+            tf-eval loss runs/quickstart/checkpoints/step-00002250 --split train --json
             mpirun -n 2 tf-eval loss model --config run.yaml --sequences 256
 
             The losses are those that 'evaluation: {every_steps, sequences}' records in
