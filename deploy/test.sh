@@ -69,9 +69,9 @@ if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
     done
 fi
 if [ "$status" -ne 0 ]; then
-    # Again at the end, where one looks first.
+    # Again at the end, where one looks first; what a test says may have many lines, and the next event begins with its colour.
     stage "Failures"
-    grep -hE ' recorded an issue |^error: ' "$logs"/* || true
+    awk '/ recorded an issue |^error: / { shown = 1; print; next } /^\033|^.[^ ]* (Test|Suite) / { shown = 0 } shown' "$logs"/*
     exit "$status"
 fi
 
