@@ -76,6 +76,7 @@ let package = Package(
         system("COneDNN", pkgConfig: nil, "libdnnl-dev"),
         system("CZstd", pkgConfig: "libzstd", "libzstd-dev"),
         system("CZlib", pkgConfig: "zlib", "zlib1g-dev"),
+        system("CDeflate", pkgConfig: "libdeflate", "libdeflate-dev"),
         system("CSnappy", pkgConfig: nil, "libsnappy-dev"),
         system("COpenSSL", pkgConfig: "openssl", "libssl-dev"),
         system("CSQLite", pkgConfig: "sqlite3", "libsqlite3-dev"),
@@ -105,7 +106,7 @@ let package = Package(
             "TransfusionData",
             [
                 "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig", "CKernels",
-                "CSentencePiece", "CFreeType", "CPNG", "CJPEG", "CWebP", "CZlib", "CSnappy", "CZstd",
+                "CSentencePiece", "CFreeType", "CPNG", "CJPEG", "CWebP", "CZlib", "CDeflate", "CSnappy", "CZstd",
             ]),
         library(
             "TransfusionCheckpoint",
@@ -132,7 +133,7 @@ let package = Package(
                 "TransfusionSupport", "TransfusionCore", "TransfusionModels", "TransfusionConfig",
                 "TransfusionParallel",
                 "TransfusionData",
-                "TransfusionCheckpoint", "TransfusionInference", "CZlib",
+                "TransfusionCheckpoint", "TransfusionInference", "CDeflate",
             ]),
         library(
             "TransfusionHTTP",

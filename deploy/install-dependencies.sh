@@ -17,7 +17,7 @@ packages=(
     # Matrix products in f32 and bf16
     libopenblas-dev libdnnl-dev
     # Checkpoints and packed data: compression and digests
-    libzstd-dev zlib1g-dev libsnappy-dev libssl-dev
+    libzstd-dev zlib1g-dev libdeflate-dev libsnappy-dev libssl-dev
     # The coordinator's list of runs
     libsqlite3-dev
     # Tokens, pictures and text in pictures

@@ -1,25 +1,32 @@
+internal import CDeflate
 internal import CSnappy
-internal import CZlib
 internal import CZstd
 
 /// Blocks whose length is known, compressed as a whole.
 enum BlockDecompression {
+    /// A stream of zlib, or one or more members of gzip, of which each has its own checksum.
+    ///
     /// - Returns: nil when it is damaged or has another length.
     static func gzip(_ bytes: UnsafeRawBufferPointer, count: Int) -> [UInt8]? {
-        var stream = z_stream()
-        // 32 takes the headers of gzip and of zlib alike.
-        guard inflateInit2_(&stream, 15 + 32, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) == Z_OK else {
-            return nil
-        }
-        defer { inflateEnd(&stream) }
-        stream.next_in = UnsafeMutablePointer(mutating: bytes.bindMemory(to: UInt8.self).baseAddress)
-        stream.avail_in = UInt32(bytes.count)
+        guard let decompressor = libdeflate_alloc_decompressor() else { return nil }
+        defer { libdeflate_free_decompressor(decompressor) }
+        let decompress =
+            bytes.starts(with: [0x1F, 0x8B]) ? libdeflate_gzip_decompress_ex : libdeflate_zlib_decompress_ex
         var isWhole = false
-        // One more, so that a block that is too long is found.
-        let result = [UInt8](unsafeUninitializedCapacity: count + 1) { output, written in
-            stream.next_out = output.baseAddress
-            stream.avail_out = UInt32(count + 1)
-            isWhole = inflate(&stream, Z_FINISH) == Z_STREAM_END && stream.total_out == UInt(count)
+        let result = [UInt8](unsafeUninitializedCapacity: max(count, 1)) { output, written in
+            var (read, made) = (0, 0)
+            while !isWhole, read < bytes.count {
+                var (used, added) = (0, 0)
+                let rest = UnsafeRawBufferPointer(rebasing: bytes[read...])
+                let outcome = decompress(
+                    decompressor, rest.baseAddress, rest.count, output.baseAddress.map { $0 + made }, count - made,
+                    &used,
+                    &added)
+                guard outcome == LIBDEFLATE_SUCCESS else { break }
+                read += used
+                made += added
+                isWhole = made == count
+            }
             written = isWhole ? count : 0
         }
         return isWhole ? result : nil

@@ -1,4 +1,4 @@
-internal import CZlib
+internal import CDeflate
 
 /// The values of one column of a Parquet file, page by page.
 struct ParquetColumnReader {
@@ -121,8 +121,7 @@ struct ParquetColumnReader {
         let bytes = UnsafeRawBufferPointer(rebasing: file.bytes[place..<place + header.compressedBytes])
         place += header.compressedBytes
         if let checksum = header.checksum, header.kind != .index {
-            let found = crc32(0, bytes.bindMemory(to: UInt8.self).baseAddress, UInt32(bytes.count))
-            guard UInt32(truncatingIfNeeded: found) == checksum else {
+            guard libdeflate_crc32(0, bytes.baseAddress, bytes.count) == checksum else {
                 throw error("the page before byte \(place) does not match its checksum; write the file again")
             }
         }

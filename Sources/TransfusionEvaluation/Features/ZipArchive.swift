@@ -1,4 +1,4 @@
-internal import CZlib
+internal import CDeflate
 import TransfusionConfig
 import TransfusionData
 
@@ -88,34 +88,24 @@ struct ZipArchive {
             contents = inflated
         default: throw damaged("is compressed by method \(entry.method), neither stored nor deflated")
         }
-        let checksum = contents.withUnsafeBufferPointer { buffer in
-            // zlib takes so many bytes at once.
-            stride(from: 0, to: buffer.count, by: 1 << 30).reduce(crc32(0, nil, 0)) { sum, offset in
-                crc32(sum, buffer.baseAddress! + offset, UInt32(min(1 << 30, buffer.count - offset)))
-            }
+        guard libdeflate_crc32(0, contents, contents.count) == entry.checksum else {
+            throw damaged("has another checksum than the directory says")
         }
-        guard UInt32(checksum) == entry.checksum else { throw damaged("has another checksum than the directory says") }
         return contents
     }
 
     /// Nil when the bytes are not a deflate stream of `count` bytes.
     private static func inflate(_ stored: ArraySlice<UInt8>, to count: Int) -> [UInt8]? {
-        guard stored.count <= Int(UInt32.max), count <= Int(UInt32.max) else { return nil }
-        var stream = z_stream()
-        guard inflateInit2_(&stream, -MAX_WBITS, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) == Z_OK else {
-            return nil
-        }
-        defer { inflateEnd(&stream) }
+        guard let decompressor = libdeflate_alloc_decompressor() else { return nil }
+        defer { libdeflate_free_decompressor(decompressor) }
         var isWhole = false
         let result = [UInt8](unsafeUninitializedCapacity: max(count, 1)) { output, written in
-            stored.withUnsafeBufferPointer { input in
-                stream.next_in = UnsafeMutablePointer(mutating: input.baseAddress)
-                stream.avail_in = UInt32(input.count)
-                stream.next_out = output.baseAddress
-                stream.avail_out = UInt32(count)
-                isWhole = CZlib.inflate(&stream, Z_FINISH) == Z_STREAM_END && stream.avail_out == 0
+            isWhole = stored.withUnsafeBytes { input in
+                // Without a place for the length, it must be the one that is asked for.
+                libdeflate_deflate_decompress(
+                    decompressor, input.baseAddress, input.count, output.baseAddress, count, nil) == LIBDEFLATE_SUCCESS
             }
-            written = count - Int(stream.avail_out)
+            written = isWhole ? count : 0
         }
         return isWhole ? result : nil
     }
