@@ -68,7 +68,8 @@ import _TestUtilities
         var texts: Set<String> = seed % 2 == 0 ? ["\u{2581}"] : []
         for _ in 0..<60 {
             let spaces = String(repeating: "\u{2581}", count: draws.below(3))
-            texts.insert(spaces + draws.text(of: letters, upTo: 4))
+            // In a quarter of the vocabularies spaces stand inside pieces, too.
+            texts.insert(spaces + draws.text(of: seed % 4 == 3 ? letters + ["\u{2581}"] : letters, upTo: 4))
         }
         texts.remove("")
         let pieces = texts.sorted().map { ModelBytes.Piece(text: $0, score: -Float(draws.below(20))) }
@@ -83,7 +84,6 @@ import _TestUtilities
         let piece = ModelBytes.Piece(text: "a", score: 0)
         #expect(try SentencePieceTokenizer(model: ModelBytes([piece]).bytes, name: "plain").encodesByItself)
         let others = [
-            ModelBytes([piece, .init(text: "a\u{2581}b", score: -1)]),
             ModelBytes([piece, .init(text: "b", score: 0, kind: 4)]),
             ModelBytes([piece, .init(text: "b", score: 0, kind: 5)]), ModelBytes([piece], isBPE: false),
             ModelBytes([piece], removesExtraSpaces: true), ModelBytes([piece], hasBytes: false),

@@ -17,12 +17,6 @@ final class BytePairMerges: @unchecked Sendable {
         /// The symbols, -1 for those that no merge knows, and where each begins in the word.
         var symbols: [Int32] = []
         var starts: [Int32] = []
-        fileprivate var ranks: [Int32] = []
-        fileprivate var results: [Int32] = []
-        fileprivate var next: [Int32] = []
-        fileprivate var previous: [Int32] = []
-        /// A heap of rank and place, the lowest first.
-        fileprivate var heap: [UInt64] = []
     }
 
     private static let none = Int32.max
@@ -142,62 +136,124 @@ final class BytePairMerges: @unchecked Sendable {
     /// With a heap of the pairs; an entry is old when its place has another rank by now.
     private func applyLong(_ work: inout Workspace) {
         let count = work.symbols.count
-        work.ranks = [Int32](repeating: Self.none, count: count)
-        work.results = [Int32](repeating: 0, count: count)
-        work.next = (0..<Int32(count)).map { $0 + 1 }
-        work.previous = (0..<Int32(count)).map { $0 - 1 }
-        work.heap.removeAll(keepingCapacity: true)
-        for index in 0..<count - 1 { rank(index, index + 1, &work) }
-        while let entry = Self.popLowest(&work.heap) {
-            let place = Int(entry & 0xFFFF_FFFF)
-            guard work.ranks[place] == Int32(entry >> 32) else { continue }
-            work.symbols[place] = work.results[place]
-            let merged = Int(work.next[place])
-            let next = Int(work.next[merged])
-            let previous = Int(work.previous[place])
-            work.ranks[merged] = Self.none
-            work.ranks[place] = Self.none
-            work.next[place] = Int32(next)
-            work.starts[merged] = -1
-            if next < count {
-                work.previous[next] = Int32(place)
-                rank(place, next, &work)
-            }
-            if previous >= 0 { rank(previous, place, &work) }
-        }
         var kept = 0
-        for index in 0..<count where work.starts[index] >= 0 {
-            work.symbols[kept] = work.symbols[index]
-            work.starts[kept] = work.starts[index]
-            kept += 1
+        withUnsafeTemporaryAllocation(of: Int32.self, capacity: 4 * count) { links in
+            // Each of fewer merges than symbols makes two new pairs.
+            withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 3 * count) { pairs in
+                guard let links = links.baseAddress, let pairs = pairs.baseAddress else { return }
+                work.symbols.withUnsafeMutableBufferPointer { symbols in
+                    guard let symbols = symbols.baseAddress else { return }
+                    var chain = Chain(symbols: symbols, count: count, links: links, heap: Heap(pairs))
+                    merge(&chain)
+                    for index in 0..<count where chain.isThere(index) {
+                        symbols[kept] = symbols[index]
+                        work.starts[kept] = work.starts[index]
+                        kept += 1
+                    }
+                }
+            }
         }
         work.symbols.removeLast(count - kept)
         work.starts.removeLast(count - kept)
     }
 
-    private func rank(_ left: Int, _ right: Int, _ work: inout Workspace) {
-        (work.results[left], work.ranks[left]) = find(work.symbols[left], work.symbols[right])
-        guard work.ranks[left] != Self.none else { return }
-        work.heap.append(UInt64(work.ranks[left]) << 32 | UInt64(left))
-        var child = work.heap.count - 1
-        while child > 0, work.heap[(child - 1) / 2] > work.heap[child] {
-            work.heap.swapAt(child, (child - 1) / 2)
-            child = (child - 1) / 2
+    private func merge(_ chain: inout Chain) {
+        for index in 0..<chain.count - 1 { rank(index, index + 1, &chain) }
+        while let entry = chain.heap.popLowest() {
+            let place = Int(entry & 0xFFFF_FFFF)
+            guard chain.ranks[place] == Int32(entry >> 32) else { continue }
+            chain.merge(place)
+            let next = Int(chain.next[place])
+            if next < chain.count { rank(place, next, &chain) }
+            let previous = Int(chain.previous[place])
+            if previous >= 0 { rank(previous, place, &chain) }
         }
     }
 
-    private static func popLowest(_ heap: inout [UInt64]) -> UInt64? {
-        guard let lowest = heap.first, let last = heap.popLast() else { return nil }
-        guard !heap.isEmpty else { return lowest }
-        var parent = 0
-        while 2 * parent + 1 < heap.count {
-            var child = 2 * parent + 1
-            if child + 1 < heap.count, heap[child + 1] < heap[child] { child += 1 }
-            guard heap[child] < last else { break }
-            heap[parent] = heap[child]
-            parent = child
+    @inline(__always)
+    private func rank(_ left: Int, _ right: Int, _ chain: inout Chain) {
+        let (result, rank) = find(chain.symbols[left], chain.symbols[right])
+        chain.results[left] = result
+        chain.ranks[left] = rank
+        if rank != Self.none { chain.heap.push(UInt64(rank) << 32 | UInt64(left)) }
+    }
+
+    /// The symbols of a long word, in plain memory.
+    private struct Chain {
+        let symbols: UnsafeMutablePointer<Int32>
+        let count: Int
+        /// Of the merge of each symbol with the next one, and what it gives in `results`.
+        let ranks: UnsafeMutablePointer<Int32>
+        let results: UnsafeMutablePointer<Int32>
+        let next: UnsafeMutablePointer<Int32>
+        /// -2 for a symbol that has become part of the one before it.
+        let previous: UnsafeMutablePointer<Int32>
+        var heap: Heap
+
+        /// - Parameter links: Memory for four numbers a symbol.
+        init(symbols: UnsafeMutablePointer<Int32>, count: Int, links: UnsafeMutablePointer<Int32>, heap: Heap) {
+            self.symbols = symbols
+            self.count = count
+            self.heap = heap
+            links.initialize(repeating: 0, count: 4 * count)
+            (ranks, results, next, previous) = (links, links + count, links + 2 * count, links + 3 * count)
+            for index in 0..<count {
+                ranks[index] = BytePairMerges.none
+                next[index] = Int32(index) + 1
+                previous[index] = Int32(index) - 1
+            }
         }
-        heap[parent] = last
-        return lowest
+
+        func isThere(_ place: Int) -> Bool { previous[place] > -2 }
+
+        /// Merges a symbol with the next one.
+        @inline(__always)
+        func merge(_ place: Int) {
+            let merged = Int(next[place])
+            symbols[place] = results[place]
+            next[place] = next[merged]
+            if Int(next[place]) < count { previous[Int(next[place])] = Int32(place) }
+            ranks[merged] = BytePairMerges.none
+            previous[merged] = -2
+            ranks[place] = BytePairMerges.none
+        }
+    }
+
+    /// A heap of rank and place, the lowest first.
+    private struct Heap {
+        private let entries: UnsafeMutablePointer<UInt64>
+        private var count = 0
+
+        /// - Parameter entries: Memory for all that will be in it.
+        init(_ entries: UnsafeMutablePointer<UInt64>) { self.entries = entries }
+
+        @inline(__always)
+        mutating func push(_ entry: UInt64) {
+            var child = count
+            count += 1
+            (entries + child).initialize(to: entry)
+            while child > 0, entries[(child - 1) / 2] > entry {
+                entries[child] = entries[(child - 1) / 2]
+                child = (child - 1) / 2
+            }
+            entries[child] = entry
+        }
+
+        @inline(__always)
+        mutating func popLowest() -> UInt64? {
+            guard count > 0 else { return nil }
+            count -= 1
+            let lowest = entries[0], last = entries[count]
+            var parent = 0
+            while 2 * parent + 1 < count {
+                var child = 2 * parent + 1
+                if child + 1 < count, entries[child + 1] < entries[child] { child += 1 }
+                guard entries[child] < last else { break }
+                entries[parent] = entries[child]
+                parent = child
+            }
+            entries[parent] = last
+            return lowest
+        }
     }
 }

@@ -145,11 +145,11 @@ final class JSONTokenizer: TokenizerModel {
         case .bytes(let pattern, let putsSpaceBeforeText):
             guard putsSpaceBeforeText, text[0] != 0x20 else { return encodeWords(text, pattern, &ids, &cache) }
             ([0x20] + text).withUnsafeBufferPointer { encodeWords($0, pattern, &ids, &cache) }
-        case .none: encodeLetters(text, cuts: false, &ids, &cache)
-        case .metaspace(let prefix, let cuts):
+        case .none: encodeLetters(text, &ids, &cache)
+        case .metaspace(let prefix, _):
             var plain = Self.withSpaces([UInt8](text))
             if prefix == .always || (prefix == .first && isFirst), plain.first != 0x20 { plain.insert(0x20, at: 0) }
-            plain.withUnsafeBufferPointer { encodeLetters($0, cuts: cuts, &ids, &cache) }
+            plain.withUnsafeBufferPointer { encodeLetters($0, &ids, &cache) }
         }
     }
 
@@ -166,23 +166,11 @@ final class JSONTokenizer: TokenizerModel {
         }
     }
 
-    /// - Parameter cuts: Whether a word begins at each space, and not only at the first of several.
-    private func encodeLetters(
-        _ text: UnsafeBufferPointer<UInt8>, cuts: Bool, _ ids: inout [Int32], _ cache: inout WordCache
-    ) {
+    private func encodeLetters(_ text: UnsafeBufferPointer<UInt8>, _ ids: inout [Int32], _ cache: inout WordCache) {
         let encode = encoder.encode
-        guard cuts || encoder.cutsAtSpaces else {
-            return cache.append(text, 0..<text.count, to: &ids, encode: encode)
-        }
         var start = 0
         while start < text.count {
-            var end = start
-            if cuts {
-                end += 1
-            } else {
-                while end < text.count, text[end] == 0x20 { end += 1 }
-            }
-            while end < text.count, text[end] != 0x20 { end += 1 }
+            let end = encoder.boundaries.endOfWord(text, from: start)
             cache.append(text, start..<end, to: &ids, encode: encode)
             start = end
         }

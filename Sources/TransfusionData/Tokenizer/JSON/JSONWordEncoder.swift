@@ -13,8 +13,8 @@ final class JSONWordEncoder: Sendable {
     private let fusesUnknown: Bool
     /// The tokens by their bytes, where a word that is one is not put together by merges.
     private let whole: (table: WordTable, ids: [Int32])?
-    /// Whether no merge goes over the beginning of a word, so that text can be encoded from space to space.
-    let cutsAtSpaces: Bool
+    /// Where text of characters can be cut.
+    let boundaries: WordBoundaries
 
     private static let space = 0x20
     private static let spaceSign = 0x2581
@@ -44,7 +44,8 @@ final class JSONWordEncoder: Sendable {
 
         var merges: [BytePairMerges.Merge] = []
         merges.reserveCapacity(description.merges.count)
-        var cuts = hasAllBytes || (!isOfBytes && symbols[Self.space] >= 0)
+        var boundaries = WordBoundaries()
+        let nameless = Set(bytes + (unknown.map { [$0] } ?? []))
         // Of equal merges the last counts.
         for (rank, merge) in description.merges.enumerated().reversed() {
             let text = merge.left + merge.right
@@ -52,10 +53,15 @@ final class JSONWordEncoder: Sendable {
                 throw .init("its merge of \(Self.shown(merge.left)) and \(Self.shown(merge.right)) has no token for it")
             }
             merges.append(.init(left: left, right: right, result: result, rank: Int32(rank)))
-            if !isOfBytes, cuts, SentencePieceBPE.hasSpaceInside(text[...]) { cuts = false }
+            guard !isOfBytes else { continue }
+            boundaries.add(text[...])
+            // The text of these is not what they stand for.
+            if nameless.contains(left) || nameless.contains(right) { boundaries.joinAll() }
         }
         self.merges = BytePairMerges(merges)
-        cutsAtSpaces = cuts
+        if !isOfBytes, !hasAllBytes { Self.joinUnknown(&boundaries, symbols) }
+        if case .metaspace(_, cuts: true) = description.preTokenizer { boundaries.cutBeforeSpaces() }
+        self.boundaries = boundaries
         whole = description.ignoresMerges ? Self.byBytes(description.vocabulary) : nil
     }
 
@@ -78,6 +84,14 @@ final class JSONWordEncoder: Sendable {
         }
         symbols[space] = symbols[spaceSign]
         return symbols
+    }
+
+    /// Joins characters without a token, as one token may stand for several, or behind the bytes of the next one.
+    private static func joinUnknown(_ boundaries: inout WordBoundaries, _ symbols: [Int32]) {
+        func isUnknown(_ byte: Int) -> Bool { byte >= 0x80 || symbols[byte] < 0 }
+        for left in 0..<256 where isUnknown(left) {
+            for right in 0..<256 where isUnknown(right) { boundaries.join(left, right) }
+        }
     }
 
     private static func byBytes(_ vocabulary: [(text: [UInt8], id: Int32)]) -> (table: WordTable, ids: [Int32]) {

@@ -2,8 +2,7 @@ internal import Glibc
 
 /// Encodes text by a SentencePiece BPE model exactly as libsentencepiece does, but word by word and with a memory for words.
 ///
-/// This is right because no piece has a space behind another letter, so that no merge goes over the beginning of a word.
-/// Models where that is not so, and those that normalise text or have no bytes to fall back to, are left to the library.
+/// Models that normalise text or have no bytes to fall back to are left to the library.
 struct SentencePieceBPE: Sendable {
     private static let spaceSign: [UInt8] = [0xE2, 0x96, 0x81]
     private static let space = 0x20
@@ -16,6 +15,7 @@ struct SentencePieceBPE: Sendable {
     /// The ids of the 256 bytes.
     private let bytes: [Int32]
     private let putsSpaceBeforeText: Bool
+    private let boundaries: WordBoundaries
     private let caches = WordCaches()
 
     /// - Returns: nil for a model that this type cannot encode with.
@@ -24,11 +24,13 @@ struct SentencePieceBPE: Sendable {
             !model.putsSpacesBehindWords, model.pieces.count < 1 << 24
         else { return nil }
         var vocabulary = PieceVocabulary()
+        var boundaries = WordBoundaries()
         var bytes = [Int32](repeating: -1, count: 256)
         for (id, piece) in model.pieces.enumerated() {
             switch piece.kind {
             case .normal:
-                guard vocabulary.add(piece.text), !Self.hasSpaceInside(piece.text) else { return nil }
+                guard vocabulary.add(piece.text) else { return nil }
+                boundaries.add(piece.text)
             case .userDefined, .unused: return nil
             case .byte:
                 guard let byte = ByteAlphabet.byte(named: piece.text) else { return nil }
@@ -43,6 +45,7 @@ struct SentencePieceBPE: Sendable {
         guard !bytes.contains(-1) else { return nil }
         pieceCount = Int32(model.pieces.count)
         self.bytes = bytes
+        self.boundaries = boundaries
         putsSpaceBeforeText = model.putsSpaceBeforeText
         var merges: [BytePairMerges.Merge] = []
         let ranks = Self.ranks(model.pieces)
@@ -68,13 +71,6 @@ struct SentencePieceBPE: Sendable {
         return ranks
     }
 
-    /// Whether a space stands behind another letter.
-    static func hasSpaceInside(_ text: ArraySlice<UInt8>) -> Bool {
-        var rest = text
-        while rest.starts(with: spaceSign) { rest = rest.dropFirst(spaceSign.count) }
-        return rest.indices.contains { rest[$0...].starts(with: spaceSign) }
-    }
-
     func encode(_ text: UnsafeBufferPointer<UInt8>) -> [Int32] {
         guard !text.isEmpty else { return [] }
         if Self.hasSpaceSign(text) { return encodeSpaced(text) }
@@ -85,13 +81,13 @@ struct SentencePieceBPE: Sendable {
         caches.with { cache in
             var start = 0
             if putsSpaceBeforeText {
-                start = Self.endOfWord(text, from: 0)
+                start = boundaries.endOfWord(text, from: 0)
                 var word = [UInt8(Self.space)]
                 word.append(contentsOf: text[..<start])
                 word.withUnsafeBufferPointer { cache.append($0, 0..<$0.count, to: &ids, encode: encode) }
             }
             while start < text.count {
-                let end = Self.endOfWord(text, from: start)
+                let end = boundaries.endOfWord(text, from: start)
                 cache.append(text, start..<end, to: &ids, encode: encode)
                 start = end
             }
@@ -126,15 +122,6 @@ struct SentencePieceBPE: Sendable {
             }
         }
         return plain.withUnsafeBufferPointer(encode)
-    }
-
-    /// A word is spaces and what follows them up to the next space.
-    @inline(__always)
-    private static func endOfWord(_ text: UnsafeBufferPointer<UInt8>, from start: Int) -> Int {
-        var end = start
-        while end < text.count, text[end] == UInt8(space) { end += 1 }
-        while end < text.count, text[end] != UInt8(space) { end += 1 }
-        return end
     }
 
     private func encodeWord(
