@@ -98,6 +98,21 @@ def over_spaces():
     return tokenizer
 
 
+def over_bytes():
+    """Merges of the tokens of single bytes, whose names say nothing of the text that they stand for."""
+    tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{i:02X}>" for i in range(256)] + [SIGN] + list("aehrt")
+    merges = []
+    for left, right in [("<0x0A>", "a"), ("a", "<0x0A>"), ("<0xC3>", "<0xA9>"), ("t", "h"), ("<0x64>", SIGN), ("th", "e"), ("r", "<unk>")]:
+        merges.append((left, right))
+        tokens.append(left + right)
+    tokenizer = Tokenizer(models.BPE(
+        vocab={t: i for i, t in enumerate(tokens)}, merges=merges, unk_token="<unk>", byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", SIGN)
+    tokenizer.decoder = llama_decoder
+    tokenizer.add_special_tokens(["<unk>", "<s>", "</s>"])
+    return tokenizer
+
+
 bytes_of = pre_tokenizers.ByteLevel
 forms = {
     "gpt2": of_bytes(bytes_of(add_prefix_space=False), ["<|endoftext|>"]),
@@ -118,6 +133,7 @@ forms = {
     "metaspace first": of_letters(None, pre_tokenizers.Metaspace(prepend_scheme="first", split=False), True, llama_decoder),
     "metaspace always": of_letters(None, pre_tokenizers.Metaspace(prepend_scheme="always"), False, decoders.Metaspace()),
     "tokens over spaces": over_spaces(),
+    "merges of bytes": over_bytes(),
 }
 
 result = []

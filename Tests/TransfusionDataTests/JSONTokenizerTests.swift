@@ -41,7 +41,7 @@ import _TestUtilities
     }
 
     @Test func fixturesAreThere() {
-        #expect(Self.forms.count == 11)
+        #expect(Self.forms.count == 12)
         #expect(Self.forms.allSatisfy { $0.cases.count > 80 && $0.odd.count == 25 })
     }
 
