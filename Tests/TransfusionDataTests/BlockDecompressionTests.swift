@@ -6,8 +6,7 @@ import Testing
 @Suite struct BlockDecompressionTests {
     private static let firstMember: [UInt8] = [
         31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 203, 207, 75, 85, 200, 77, 205, 77, 74, 45, 210, 81, 0, 0, 87, 219, 164, 10,
-        12, 0,
-        0, 0,
+        12, 0, 0, 0,
     ]
     private static let emptyMember: [UInt8] = [31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0]
     private static let secondMember: [UInt8] = [

@@ -80,6 +80,15 @@ import _TestUtilities
         try expectAgreement(tokenizer, on: [draws.text(of: letters, upTo: 5000)])
     }
 
+    /// A merge may go over the beginning of a word, which is no place to cut then.
+    @Test func piecesMayHoldSpaces() throws {
+        let pieces = ["a", "b", "\u{2581}", "\u{2581}b", "a\u{2581}b"].map { ModelBytes.Piece(text: $0, score: 0) }
+        let tokenizer = try Tokenizer(contents: ModelBytes(pieces).bytes, name: "spaces")
+        #expect(try sentencePieces(tokenizer).encodesByItself)
+        try expectAgreement(tokenizer, on: ["a ab", "a b", "ba bab a  b a"])
+        #expect(try tokenizer.encode("a b").count == 2)
+    }
+
     @Test func whatItCannotDoIsLeftToTheLibrary() throws {
         let piece = ModelBytes.Piece(text: "a", score: 0)
         #expect(try SentencePieceTokenizer(model: ModelBytes([piece]).bytes, name: "plain").encodesByItself)
