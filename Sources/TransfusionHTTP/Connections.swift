@@ -34,8 +34,13 @@ package final class Connections: Sendable {
         }
 
         /// That make room for others.
-        private static let strangersPerSecond = 96
+        private static let strangersPerSecond = 64
     }
+
+    /// Places become free at the same moments, many at a time: to wake up for each of them takes more from the work that
+    /// shares the processor than to let its successor in.
+    private static let roomInterval = Duration.milliseconds(100)
+    private let beginning = ContinuousClock.now
 
     /// The connections of a server that stay open, at all its addresses: which of them most clients ask at is not known before.
     package final class Lasting: Sendable {
@@ -122,8 +127,14 @@ package final class Connections: Sendable {
     private func scheduleRoom(_ state: inout State) {
         guard !state.makesRoom, let oldest = state.oldestStranger else { return }
         state.makesRoom = true
-        let wait = max(.zero, oldest.opened + bounds.stay - .now)
-        oldest.channel.eventLoop.scheduleTask(in: TimeAmount(wait)) { self.makeRoom() }
+        oldest.channel.eventLoop.scheduleTask(in: waitForRoom(of: oldest)) { self.makeRoom() }
+    }
+
+    /// Until the first moment at which a stranger has had its time and places become free.
+    private func waitForRoom(of stranger: Connection) -> TimeAmount {
+        let now = ContinuousClock.now, end = max(now, stranger.opened + bounds.stay) - beginning
+        let moment = Self.roomInterval * (end / Self.roomInterval).rounded(.up)
+        return TimeAmount(moment - (now - beginning))
     }
 
     /// Closes the strangers who have had their time.
@@ -193,11 +204,10 @@ package final class Connections: Sendable {
 
     /// A connection has ended. The place of a stranger stays taken for its time, as whoever leaves at once could come back as often.
     private func closed(_ channel: any Channel) {
-        let rest: Duration? = state.withLock { state in
+        let wait: TimeAmount? = state.withLock { state in
             let id = ObjectIdentifier(channel)
             guard let connection = state.connections[id] else { return nil }
-            let rest = connection.opened + bounds.stay - .now
-            if !connection.isKnown, rest > .zero { return rest }
+            if !connection.isKnown, connection.opened + bounds.stay > .now { return waitForRoom(of: connection) }
             state.connections[id] = nil
             if !connection.isKnown {
                 state.removeStranger(connection)
@@ -207,8 +217,8 @@ package final class Connections: Sendable {
             }
             return nil
         }
-        if let rest {
-            channel.eventLoop.scheduleTask(in: TimeAmount(rest)) { self.closed(channel) }
+        if let wait {
+            channel.eventLoop.scheduleTask(in: wait) { self.closed(channel) }
         } else {
             acceptWaiting()
         }

@@ -75,6 +75,28 @@ import _TestUtilities
         #expect(try tokenizer.encode("\u{B6CC}\u{11BB}") != tokenizer.encode("\u{B6CC}"))
     }
 
+    /// Text that is told to be composed by its characters is: each of them stays what it is alone, begins nothing and joins
+    /// nothing, so that Foundation's composition leaves any text of them.
+    @Test func textThatIsTakenForComposedIs() throws {
+        func isComposed(_ text: String) -> Bool { Array(text.utf8).withUnsafeBufferPointer(String.isComposed) }
+        let stable = (0...0x10FFFF).compactMap { Unicode.Scalar($0 as UInt32) }.filter { isComposed(String($0)) }
+        #expect(stable.count > 40_000)
+        var generator = SystemRandomNumberGenerator()
+        for scalar in stable {
+            #expect(scalar.value < 0x300 || scalar.properties.canonicalCombiningClass == .notReordered)
+            let others = try (0..<6).map { _ in try #require(stable.randomElement(using: &generator)) }
+            let text = String(String.UnicodeScalarView([scalar] + others.prefix(3) + ["e", scalar] + others.suffix(3)))
+            #expect(Array(text.canonicallyComposed.utf8) == Array(text.utf8), "\(text.debugDescription)")
+        }
+        // What composes with the character before it is none of them, wherever it stands.
+        let composing = [
+            "e\u{301}", "\u{4E00}\u{301}", "\u{3042}\u{3099}", "\u{AC00}\u{11A8}", "\u{1100}\u{1161}", "\u{212B}",
+        ]
+        for text in composing {
+            #expect(!isComposed(text) && !isComposed("a" + text + "b"), "\(text.debugDescription)")
+        }
+    }
+
     /// StarCoder's vocabulary lacks the byte 0xF1, which begins no character that there is.
     @Test func aByteOfNoCharacterMayHaveNoToken() throws {
         let form = try #require(Self.forms.first { $0.name == "gpt2" })

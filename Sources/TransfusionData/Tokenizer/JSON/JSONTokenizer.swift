@@ -180,8 +180,7 @@ final class JSONTokenizer: TokenizerModel {
 
     /// Whether normalisation may change a text, apart from the space that it may put before it.
     private static func changes(_ text: UnsafeBufferPointer<UInt8>, _ composes: Bool, _ escapesSpaces: Bool) -> Bool {
-        // All characters before U+0300 stay as they are.
-        (composes && text.contains { $0 >= 0xCC }) || (escapesSpaces && text.contains(0xE2))
+        (composes && !String.isComposed(text)) || (escapesSpaces && text.contains(0xE2))
     }
 
     /// Text after the normalizers, in which spaces stand for U+2581 where they are escaped.

@@ -94,14 +94,16 @@ struct WordScanner {
     @inline(__always)
     private func spaceOrLines(_ start: Int) -> Int {
         var place = start
+        var last = start
         var line: Int?
         while place < limit {
             let (kind, next) = character(at: place)
-            guard kind.contains(.space) else { break }
+            guard kind.contains(.space) else { return line ?? (last > start ? last : place) }
             if kind.contains(.newline) { line = next }
+            last = place
             place = next
         }
-        return line ?? space(start)
+        return line ?? place
     }
 
     private func gpt2(_ start: Int) -> Int {
