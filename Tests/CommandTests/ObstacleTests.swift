@@ -25,6 +25,26 @@ import _TestUtilities
         ((try? FileManager.default.contentsOfDirectory(atPath: run.directory + "/logs")) ?? []).count
     }
 
+    /// An mpirun that fails although all ranks have left in good order: it may see the end of a process before it hears that
+    /// this has left MPI.
+    @Test(arguments: [false, true]) func ranksThatLeftInGoodOrderHaveNotFailed(_ stops: Bool) throws {
+        let programs = temporary.file("bin"), program = programs + "/mpirun"
+        try FileManager.default.createDirectory(atPath: programs, withIntermediateDirectories: true)
+        try "#!/bin/sh\n'\(Command.onPath("mpirun").path)' \"$@\"\nexit 1\n"
+            .write(toFile: program, atomically: true, encoding: .utf8)
+        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: program)
+        let run = try SupervisedRun("run", in: temporary, dataset: dataset)
+        try run.start(environment: ["PATH": programs + ":" + (ProcessInfo.processInfo.environment["PATH"] ?? "")])
+        if stops {
+            _ = try run.wait("it trains") { $0.state == .running && $0.step > 20 }
+            try run.stop(now: false)
+        }
+        #expect(try run.finish() == (stops ? 85 : 0), "\(run.log)")
+        let status = try #require(run.status)
+        #expect(status.state == (stops ? .stopped : .done) && status.recoveries.isEmpty, "\(run.log)")
+        #expect(launches(run) == 1 && run.processes == [])
+    }
+
     @Test(.enabled(if: SmallDisk.isPossible), arguments: ["3600", "0"])
     func aDiskThatIsFullAtTheLastSaveIsWaitedFor(_ waitToSave: String) throws {
         let disk = try SmallDisk(at: temporary.path, megabytes: 32)

@@ -24,8 +24,12 @@ extension RunSupervisor {
         case .signaled(let number):
             let name = SignalName.of(number)
             return .failed(FailureCause(.launcher, signal: name, summary: "mpirun was ended by \(name)"))
-        case .unobserved where text.firstEnd?.exitCode == CommandFailure.Code.checkpointedAndStopped.rawValue:
+        case .exited where text.firstEnd?.exitCode == CommandFailure.Code.checkpointedAndStopped.rawValue,
+            .unobserved where text.firstEnd?.exitCode == CommandFailure.Code.checkpointedAndStopped.rawValue:
             return .stopped
+        case .exited where text.firstEnd == nil && text.errors.isEmpty && haveLeftInGoodOrder:
+            // mpirun may see the end of a process before it hears that it has left MPI, and call that a failure.
+            return checkpoints.step == configuration.schedule.steps ? .finished : .stopped
         case .unobserved where text.firstEnd == nil && text.errors.isEmpty:
             // The ranks said that they were leaving; the steps that are saved say why.
             if checkpoints.step == configuration.schedule.steps { return .finished }
@@ -104,6 +108,9 @@ extension RunSupervisor {
                 summary: suspect.map { "the process of rank \($0) has ended" }
                     ?? "mpirun ended with exit code \(code.map(String.init) ?? "?"); see the log of the launch"))
     }
+
+    /// Whether all ranks have said that they are finished, and none that it has failed.
+    private var haveLeftInGoodOrder: Bool { detector?.hasFinished == true && detector?.failure == nil }
 
     /// Whether a rank, or any, has not come so far in this launch that it takes signals. Somebody who sends one then wants the
     /// run to end; there is nothing to save.
