@@ -130,9 +130,12 @@ package final class Connections: Sendable {
         oldest.channel.eventLoop.scheduleTask(in: waitForRoom(of: oldest)) { self.makeRoom() }
     }
 
+    /// When a stranger has had its time.
+    private func leave(of stranger: Connection) -> ContinuousClock.Instant { stranger.opened + bounds.stay }
+
     /// Until the first moment at which a stranger has had its time and places become free.
     private func waitForRoom(of stranger: Connection) -> TimeAmount {
-        let now = ContinuousClock.now, end = max(now, stranger.opened + bounds.stay) - beginning
+        let now = ContinuousClock.now, end = max(now, leave(of: stranger)) - beginning
         let moment = Self.roomInterval * (end / Self.roomInterval).rounded(.up)
         return TimeAmount(moment - (now - beginning))
     }
@@ -142,7 +145,7 @@ package final class Connections: Sendable {
         let victims = state.withLock { state in
             state.makesRoom = false
             var victims: [any Channel] = []
-            while let oldest = state.oldestStranger, oldest.opened + bounds.stay <= .now,
+            while let oldest = state.oldestStranger, leave(of: oldest) <= .now,
                 let victim = state.removeOldestStranger()
             {
                 victims.append(victim)
@@ -207,7 +210,7 @@ package final class Connections: Sendable {
         let wait: TimeAmount? = state.withLock { state in
             let id = ObjectIdentifier(channel)
             guard let connection = state.connections[id] else { return nil }
-            if !connection.isKnown, connection.opened + bounds.stay > .now { return waitForRoom(of: connection) }
+            if !connection.isKnown, leave(of: connection) > .now { return waitForRoom(of: connection) }
             state.connections[id] = nil
             if !connection.isKnown {
                 state.removeStranger(connection)

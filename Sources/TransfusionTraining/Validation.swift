@@ -17,7 +17,7 @@ struct HeldOutBatches<Batch: Sendable> {
 /// Measures the losses on held-out batches. All ranks make one and call it alike.
 ///
 /// The sums of micro-batches are added up in one order, whichever rank computed them: however many data-parallel ranks there
-/// are, the bits are the same.
+/// are, the bits are the same; so they are with two tensor-parallel ranks that share the model out evenly.
 struct Validation<Task: RunTask> {
     private let task: Task
     private let resources: TrainingResources
@@ -79,7 +79,10 @@ struct Validation<Task: RunTask> {
 
     private func losses(of batch: Task.Batch, _ counts: BatchCounts) throws -> [NamedSum] {
         try task.players.indices.flatMap {
-            try task.losses(batch, counts, player: $0, resources.context)
+            let player = $0
+            return try resources.context.summingInHalves {
+                try task.losses(batch, counts, player: player, resources.context)
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
 internal import Foundation
+internal import TransfusionConfig
 
 /// What the output of mpirun says about how a launch ended.
 public struct LaunchLog: Sendable, Equatable {
@@ -10,6 +11,8 @@ public struct LaunchLog: Sendable, Equatable {
     }
 
     public private(set) var firstEnd: FirstEnd?
+    /// Whether that rank ended because the run was to save and stop.
+    var saysStopped: Bool { firstEnd?.exitCode == CommandFailure.Code.checkpointedAndStopped.rawValue }
     /// The errors that ranks reported, without "error: ".
     public private(set) var errors: [String] = []
     /// The line that says that memory was refused.

@@ -24,9 +24,7 @@ extension RunSupervisor {
         case .signaled(let number):
             let name = SignalName.of(number)
             return .failed(FailureCause(.launcher, signal: name, summary: "mpirun was ended by \(name)"))
-        case .exited where text.firstEnd?.exitCode == CommandFailure.Code.checkpointedAndStopped.rawValue,
-            .unobserved where text.firstEnd?.exitCode == CommandFailure.Code.checkpointedAndStopped.rawValue:
-            return .stopped
+        case .exited where text.saysStopped, .unobserved where text.saysStopped: return .stopped
         case .exited where text.firstEnd == nil && text.errors.isEmpty && haveLeftInGoodOrder:
             // mpirun may see the end of a process before it hears that it has left MPI, and call that a failure.
             return checkpoints.step == configuration.schedule.steps ? .finished : .stopped

@@ -39,6 +39,8 @@ public final class Context {
 
     private var tape: [(Gradients) throws -> Void] = []
     private(set) var isRecording = false
+    /// Whether sums that two tensor-parallel ranks would share out are made of the same two halves here.
+    private(set) var sumsInHalves = false
     /// Whether what was computed and forgotten is being made again.
     private var isRemaking = false
 
@@ -142,6 +144,15 @@ public final class Context {
         let wasRecording = isRecording
         isRecording = false
         defer { isRecording = wasRecording }
+        return try forward()
+    }
+
+    /// Runs forward code that nothing is trained on so that a process alone gets the bits that two tensor-parallel ranks get,
+    /// where two can share the model out evenly.
+    package func summingInHalves<Result>(_ forward: () throws -> Result) rethrows -> Result {
+        precondition(!isRecording, "sums are made in halves where nothing is trained")
+        sumsInHalves = tensorParallel.size == 1
+        defer { sumsInHalves = false }
         return try forward()
     }
 

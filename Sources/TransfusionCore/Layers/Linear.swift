@@ -52,7 +52,10 @@ package struct Linear {
         case .outputs:
             return context.linear(try context.enterTensorParallel(x), weights, biases: biases, result: result)
         case .inputs:
-            let sum = try context.leaveTensorParallel(context.linear(x, weights, result: result))
+            let sum =
+                context.sumsInHalves
+                ? context.linearInHalves(x, weights[0], result: result)
+                : try context.leaveTensorParallel(context.linear(x, weights, result: result))
             return biases.isEmpty ? sum : context.addBias(biases[0], to: sum)
         }
     }

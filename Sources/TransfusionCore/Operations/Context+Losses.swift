@@ -42,12 +42,18 @@ extension Context {
         for first in stride(from: 0, to: x.rows, by: chunk) {
             let rows = min(chunk, x.rows - first)
             let part = x.view(at: first * x.width, [rows, x.width])
+            if sumsInHalves {
+                try crossEntropyInHalves(
+                    part, weight, targets: Array(targets[first..<first + rows]), losses: losses.floatPointer + first,
+                    logSums: logSums.floatPointer + first)
+                continue
+            }
             let logits = empty([rows, vocabulary], .f32)
             multiply(MatrixView(part), MatrixView(weight.value).transposed, into: MatrixView(logits))
             let dlogits = dx == nil ? nil : (type == .f32 ? logits : empty(logits.shape))
             if isSplit {
                 try vocabularyParallelCrossEntropy(
-                    logits, targets: ids.integerPointer + first, scale: scale, zWeight: zWeight,
+                    [(logits, ids.view(at: first, [rows]))], scale: scale, zWeight: zWeight,
                     losses: losses.floatPointer + first, logSums: logSums.floatPointer + first, dlogits: dlogits)
             } else {
                 crossEntropy(

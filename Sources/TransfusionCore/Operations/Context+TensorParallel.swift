@@ -38,6 +38,21 @@ extension Context {
         }
     }
 
+    /// `x · Wᵀ` as two ranks make it, each of half of the inputs.
+    func linearInHalves(_ x: Tensor, _ weight: Parameter, result: ElementType?) -> Tensor {
+        let rows = 0..<x.rows, outputs = 0..<weight.value.rows
+        let halves = [0..<x.width / 2, x.width / 2..<x.width].map { inputs in
+            let y = empty([x.rows, outputs.count], result)
+            multiply(
+                MatrixView(x).slice(rows: rows, columns: inputs),
+                MatrixView(weight.value).transposed.slice(rows: inputs, columns: outputs), into: MatrixView(y))
+            return converted(y, to: .f32)
+        }
+        accumulate(halves[1], into: halves[0])
+        count(2 * Double(x.rows) * Double(weight.globalCount))
+        return converted(halves[0], to: result ?? type)
+    }
+
     /// Begins a pass over `x`, the residual stream of all rows: from here each rank keeps its run of them, if the context
     /// is to share rows out.
     package func shareRows(_ x: Tensor) -> Tensor {

@@ -3,15 +3,34 @@ internal import CSnappy
 internal import CZstd
 
 /// Blocks whose length is known, compressed as a whole.
-enum BlockDecompression {
+package enum BlockDecompression {
     /// A stream of zlib, or one or more members of gzip, of which each has its own checksum.
     ///
     /// - Returns: nil when it is damaged or has another length.
     static func gzip(_ bytes: UnsafeRawBufferPointer, count: Int) -> [UInt8]? {
+        inflate(
+            bytes, count: count,
+            by: bytes.starts(with: [0x1F, 0x8B]) ? libdeflate_gzip_decompress_ex : libdeflate_zlib_decompress_ex)
+    }
+
+    /// A bare deflate stream, as archives have it.
+    ///
+    /// - Returns: nil when it is damaged or has another length.
+    package static func deflate(_ bytes: UnsafeRawBufferPointer, count: Int) -> [UInt8]? {
+        inflate(bytes, count: count, by: libdeflate_deflate_decompress_ex)
+    }
+
+    private typealias Decompressor = (
+        OpaquePointer?, UnsafeRawPointer?, Int, UnsafeMutableRawPointer?, Int, UnsafeMutablePointer<Int>?,
+        UnsafeMutablePointer<Int>?
+    ) -> libdeflate_result
+
+    /// One or more streams, one after the other.
+    private static func inflate(
+        _ bytes: UnsafeRawBufferPointer, count: Int, by decompress: Decompressor
+    ) -> [UInt8]? {
         guard let decompressor = libdeflate_alloc_decompressor() else { return nil }
         defer { libdeflate_free_decompressor(decompressor) }
-        let decompress =
-            bytes.starts(with: [0x1F, 0x8B]) ? libdeflate_gzip_decompress_ex : libdeflate_zlib_decompress_ex
         var isWhole = false
         let result = [UInt8](unsafeUninitializedCapacity: max(count, 1)) { output, written in
             var (read, made) = (0, 0)

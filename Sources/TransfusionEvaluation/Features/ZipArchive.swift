@@ -83,7 +83,8 @@ struct ZipArchive {
             contents = Array(stored)
         case 8:
             // Nothing deflates to less than a thousandth, so that no small file asks for much memory.
-            guard entry.count <= entry.storedCount * 1032 + 64, let inflated = Self.inflate(stored, to: entry.count)
+            guard entry.count <= entry.storedCount * 1032 + 64,
+                let inflated = stored.withUnsafeBytes({ BlockDecompression.deflate($0, count: entry.count) })
             else { throw damaged("cannot be inflated") }
             contents = inflated
         default: throw damaged("is compressed by method \(entry.method), neither stored nor deflated")
@@ -92,21 +93,5 @@ struct ZipArchive {
             throw damaged("has another checksum than the directory says")
         }
         return contents
-    }
-
-    /// Nil when the bytes are not a deflate stream of `count` bytes.
-    private static func inflate(_ stored: ArraySlice<UInt8>, to count: Int) -> [UInt8]? {
-        guard let decompressor = libdeflate_alloc_decompressor() else { return nil }
-        defer { libdeflate_free_decompressor(decompressor) }
-        var isWhole = false
-        let result = [UInt8](unsafeUninitializedCapacity: max(count, 1)) { output, written in
-            isWhole = stored.withUnsafeBytes { input in
-                // Without a place for the length, it must be the one that is asked for.
-                libdeflate_deflate_decompress(
-                    decompressor, input.baseAddress, input.count, output.baseAddress, count, nil) == LIBDEFLATE_SUCCESS
-            }
-            written = isWhole ? count : 0
-        }
-        return isWhole ? result : nil
     }
 }

@@ -76,30 +76,16 @@ struct WordScanner {
         }
     }
 
-    /// `\s+(?!\S)|\s+`
+    /// `\s+(?!\S)|\s+`, and before it `\s*[\r\n]+` where lines end words.
     @inline(__always)
-    private func space(_ start: Int) -> Int {
-        var place = start
-        var last = start
-        while place < limit {
-            let (kind, next) = character(at: place)
-            guard kind.contains(.space) else { return last > start ? last : place }
-            last = place
-            place = next
-        }
-        return place
-    }
-
-    /// `\s*[\r\n]+|\s+(?!\S)|\s+`
-    @inline(__always)
-    private func spaceOrLines(_ start: Int) -> Int {
+    private func space(_ start: Int, endsAtLines: Bool) -> Int {
         var place = start
         var last = start
         var line: Int?
         while place < limit {
             let (kind, next) = character(at: place)
             guard kind.contains(.space) else { return line ?? (last > start ? last : place) }
-            if kind.contains(.newline) { line = next }
+            if endsAtLines, kind.contains(.newline) { line = next }
             last = place
             place = next
         }
@@ -114,7 +100,7 @@ struct WordScanner {
         if kind.contains(.letter) { return end(of: .letter, from: next) }
         if kind.contains(.number) { return end(of: .number, from: next) }
         if kind.contains(.other) { return end(of: .other, from: next) }
-        return space(start)
+        return space(start, endsAtLines: false)
     }
 
     private func modern(_ start: Int, digits: Int) -> Int {
@@ -147,7 +133,7 @@ struct WordScanner {
             let (second, afterSecond) = character(at: next)
             if second.contains(.other) { return end(of: behind, from: end(of: .other, from: afterSecond)) }
         }
-        return spaceOrLines(start)
+        return space(start, endsAtLines: true)
     }
 
     private func tekken(_ start: Int) -> Int {
