@@ -47,11 +47,12 @@ struct Inspect: ParsableCommand {
     private func show(_ summary: CheckpointSummary) throws {
         if json { return try printJSON(summary) }
         let layout = summary.metadata.layout.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
-        var rows = [
+        let program = summary.program.map { "transfusion \($0)" } ?? "transfusion 0.2 or earlier"
+        var rows: [[String]] = [
             ["checkpoint", summary.path],
             ["step", "\(summary.step)"],
             ["saved", age(summary.created)],
-            ["saved by", summary.program.map { "transfusion \($0)" } ?? "transfusion 0.2 or earlier"],
+            ["saved by", program],
             ["format version", "\(summary.formatVersion)"],
             ["tensors", "\(summary.tensors.count), \(bytes(summary.tensorBytes))"],
             ["optimizer state", summary.hasOptimizerState ? "yes" : "no, weights only"],
@@ -61,18 +62,19 @@ struct Inspect: ParsableCommand {
             ["data set", summary.metadata.data ?? "unknown"],
         ]
         for (name, value) in summary.metadata.scalars.sorted(by: { $0.key < $1.key }) {
-            rows.append([name, value.integer.map { "\($0)" } ?? value.number.map { "\($0)" } ?? value.string ?? "…"])
+            let number = value.integer.map { "\($0)" } ?? value.number.map { "\($0)" }
+            rows.append([name, number ?? value.string ?? "…"])
         }
         printTable(rows, left: 2)
         guard tensors else { return }
         print("")
-        printTable(
-            [["tensor", "type", "shape", "size", "stored", "boxes", "digest"]]
-                + summary.tensors.map {
-                    [
-                        $0.name, $0.type, $0.shape.map(String.init).joined(separator: "×"), bytes($0.bytes),
-                        bytes($0.storedBytes), "\($0.boxes)", String($0.digest.prefix(16)),
-                    ]
-                }, left: 2)
+        let tensorRows = summary.tensors.map { tensor -> [String] in
+            let shape = tensor.shape.map(String.init).joined(separator: "×")
+            return [
+                tensor.name, tensor.type, shape, bytes(tensor.bytes), bytes(tensor.storedBytes), "\(tensor.boxes)",
+                String(tensor.digest.prefix(16)),
+            ]
+        }
+        printTable([["tensor", "type", "shape", "size", "stored", "boxes", "digest"]] + tensorRows, left: 2)
     }
 }

@@ -46,7 +46,8 @@ import _TestUtilities
             #expect(relativeError(found, expected) < 1e-6, "image \(index)")
             all += found.map(Double.init)
         }
-        #expect(abs(try #require(report.mean) - all.reduce(0, +) / Double(all.count)) < 1e-6)
+        let mean = all.reduce(0, +) / Double(all.count)
+        #expect(abs(try #require(report.mean) - mean) < 1e-6)
         #expect(latents.manifest.splits == source.manifest.splits)
         for index in 0..<24 { #expect(try latents.captionText(latents.pair(index)) == "red circle \(index)") }
         #expect(try latents.document(3) == source.document(3))

@@ -31,7 +31,7 @@ struct EncryptionKey: Sendable {
             throw CheckpointError(
                 path, "holds no key; 64 hexadecimal digits are one, as 'openssl rand -hex 32' prints", reason: .key)
         }
-        bytes = (0..<32).map { UInt8(digits[2 * $0] << 4 | digits[2 * $0 + 1]) }
+        bytes = stride(from: 0, to: 64, by: 2).map { UInt8(16 * digits[$0] + digits[$0 + 1]) }
     }
 
     /// Tells a wrong key without giving the key away.

@@ -91,15 +91,18 @@ public struct StatusText: Sendable {
     public static func table(of runs: [RunSummary]) -> String {
         guard !runs.isEmpty else { return "no runs; 'tf-coord submit CONFIG' hands one to the daemon" }
         let header = ["run", "state", "step", "", "loss", "tok/s", "eta", "ranks", "restarts", ""]
-        let rows = runs.map { run in
-            [
-                run.run, run.state.rawValue, "\(run.step)/\(run.steps)", String(format: "%.1f%%", run.percent),
-                run.loss.map(significant) ?? "", run.tokensPerSecond.map { "\(Int($0))" } ?? "",
-                run.etaSeconds.map { Duration.seconds($0).brief } ?? "", "\(run.ranks)", "\(run.restarts)",
-                run.exit.map { $0.code == 0 ? "" : $0.reason } ?? run.warnings.first.map { "! \($0)" } ?? "",
-            ]
-        }
-        return columns([header] + rows).map(printable).joined(separator: "\n")
+        return columns([header] + runs.map(row)).map(printable).joined(separator: "\n")
+    }
+
+    private static func row(of run: RunSummary) -> [String] {
+        let speed = run.tokensPerSecond.map { "\(Int($0))" } ?? ""
+        let remaining = run.etaSeconds.map { Duration.seconds($0).brief } ?? ""
+        let warning = run.warnings.first.map { "! \($0)" } ?? ""
+        let remark = run.exit.map { $0.code == 0 ? "" : $0.reason } ?? warning
+        return [
+            run.run, run.state.rawValue, "\(run.step)/\(run.steps)", String(format: "%.1f%%", run.percent),
+            run.loss.map(significant) ?? "", speed, remaining, "\(run.ranks)", "\(run.restarts)", remark,
+        ]
     }
 
     static func columns(_ rows: [[String]]) -> [String] {

@@ -29,10 +29,11 @@ enum WordNet {
         guard fields.count > 4, let count = Int(fields[3], radix: 16), count > 0, fields.count >= 4 + 2 * count else {
             return nil
         }
-        let words = (0..<count).map { index in
+        let words = (0..<count).map { index -> String in
             // Adjectives may carry a marker such as (p).
-            fields[4 + 2 * index].prefix { $0 != "(" }.map { $0 == "_" ? " " : $0 }
-        }.map { String($0) }
+            let word = fields[4 + 2 * index].prefix { $0 != "(" }
+            return String(word.map { $0 == "_" ? " " : $0 })
+        }
         let gloss = halves[1].trimmingPrefix(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed()
         guard !gloss.isEmpty else { return nil }
         return words.joined(separator: ", ") + ": " + String(gloss)

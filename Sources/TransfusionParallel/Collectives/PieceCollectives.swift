@@ -73,7 +73,8 @@ extension PieceCollectives {
         _ message: [UInt8], site: StaticString
     ) throws -> (bytes: [UInt8], pieces: [Range<Int>]) {
         let counts = try gatherNumbers([message.count], site: site)
-        let pieces = counts.map(\.[0]).reduce(into: [0]) { $0.append($0[$0.count - 1] + $1) }.adjacentRanges
+        let offsets: [Int] = counts.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1[0]) }
+        let pieces = offsets.adjacentRanges
         var bytes = [UInt8](repeating: 0, count: pieces.last?.upperBound ?? 0)
         bytes.replaceSubrange(pieces[rank], with: message)
         try bytes.withUnsafeMutableBytes { try allGather($0, pieces: pieces, site: site) }

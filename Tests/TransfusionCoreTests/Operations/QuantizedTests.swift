@@ -39,8 +39,10 @@ import _TestUtilities
         store.release(keeping: [], allocator: context.allocator)
         #expect(store.matrices.count == 0 && parameters[0].value == nil)
         let expected = (0..<rows).flatMap { row in
-            (0..<334).map { output in
-                Float((0..<37).reduce(0.0) { $0 + Double(xs[row * 37 + $1]) * exact[output * 37 + $1] })
+            (0..<334).map { output -> Float in
+                var sum = 0.0
+                for place in 0..<37 { sum += Double(xs[row * 37 + place]) * exact[output * 37 + place] }
+                return Float(sum)
             }
         }
         let y = context.linear(x, parameters, result: .f32)

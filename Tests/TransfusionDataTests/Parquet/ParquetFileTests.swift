@@ -144,12 +144,14 @@ import _TestUtilities
 
     @Test func filesThatAreNoneAreRefused() throws {
         let good = try #require(Self.files.first { $0.name == "plain" }).file
-        for (bytes, problem) in [
+        let damaged: Data = good.dropLast(8) + Data([0xFF, 0xFF, 0xFF, 0x7F]) + good.suffix(4)
+        let encrypted: Data = good.dropLast(4) + Data("PARE".utf8)
+        let cases: [(Data, String)] = [
             (Data(), "is no Parquet file"), (Data("{\"text\": \"a\"} and more".utf8), "is no Parquet file"),
             (good.dropLast(), "its end is missing"), (good.prefix(1000), "its end is missing"),
-            (good.dropLast(8) + [0xFF, 0xFF, 0xFF, 0x7F] + good.suffix(4), "has damaged metadata"),
-            (good.dropLast(4) + Data("PARE".utf8), "is encrypted"),
-        ] {
+            (damaged, "has damaged metadata"), (encrypted, "is encrypted"),
+        ]
+        for (bytes, problem) in cases {
             #expect { try open(Data(bytes)) } throws: { "\($0)".contains(problem) }
         }
     }

@@ -87,7 +87,10 @@ struct ToyTraining {
         guard let axis = parameter.shard.axis else { return part }
         let rows = axis == 0 ? 1 : parameter.globalShape[0]
         return (0..<rows).flatMap { row in
-            parts.flatMap { $0[$0.count * row / rows..<$0.count * (row + 1) / rows] }
+            parts.flatMap { part -> ArraySlice<Float> in
+                let length = part.count / rows
+                return part[row * length..<(row + 1) * length]
+            }
         }
     }
 
